@@ -1,0 +1,87 @@
+"""One frozen Settings object, read from the environment once at the start of a program."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class SettingsError(Exception):
+    """A setting is missing or malformed; the message names the environment variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a program needs to know about where it runs.
+
+    Database URLs are plain ``postgresql://`` DSNs, one per role. Keys are 32 bytes; they stay out of ``repr``.
+    """
+
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    token_key: bytes = field(repr=False)
+    network_key: bytes = field(repr=False)
+    owner_database_url: str | None = field(default=None, repr=False)
+    radius_database_url: str | None = field(default=None, repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    radius_host: str = "127.0.0.1"
+    radius_auth_port: int = 1812
+    radius_acct_port: int = 1813
+    introspection: str = "operators"
+    token_seconds: int = 900
+    session_seconds: int = 43200
+    database_pool: int = 10
+    allowed_origins: tuple[str, ...] = ()
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read ``ISPGRAPH_*`` variables. Raises SettingsError naming the first bad one."""
+        source = os.environ if env is None else env
+        introspection = source.get("ISPGRAPH_INTROSPECTION", "operators")
+        if introspection not in ("open", "operators"):
+            raise SettingsError("ISPGRAPH_INTROSPECTION must be 'open' or 'operators'")
+        return cls(
+            database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
+            redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
+            token_key=_key(source, "ISPGRAPH_TOKEN_KEY"),
+            network_key=_key(source, "ISPGRAPH_NETWORK_KEY"),
+            owner_database_url=source.get("ISPGRAPH_OWNER_DATABASE_URL"),
+            radius_database_url=source.get("ISPGRAPH_RADIUS_DATABASE_URL"),
+            host=source.get("ISPGRAPH_HOST", "127.0.0.1"),
+            port=_number(source, "ISPGRAPH_PORT", 8000, 65535),
+            radius_host=source.get("ISPGRAPH_RADIUS_HOST", "127.0.0.1"),
+            radius_auth_port=_number(source, "ISPGRAPH_RADIUS_AUTH_PORT", 1812, 65535),
+            radius_acct_port=_number(source, "ISPGRAPH_RADIUS_ACCT_PORT", 1813, 65535),
+            introspection=introspection,
+            token_seconds=_number(source, "ISPGRAPH_TOKEN_SECONDS", 900, 86400),
+            session_seconds=_number(source, "ISPGRAPH_SESSION_SECONDS", 43200, 30 * 86400),
+            database_pool=_number(source, "ISPGRAPH_DATABASE_POOL", 10, 1000),
+            allowed_origins=tuple(filter(None, source.get("ISPGRAPH_ALLOWED_ORIGINS", "").split(","))),
+        )
+
+
+def _required(source: Mapping[str, str], name: str) -> str:
+    value = source.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _key(source: Mapping[str, str], name: str) -> bytes:
+    value = _required(source, name)
+    if not _KEY.fullmatch(value):
+        raise SettingsError(f"{name} must be 64 lower-case hexadecimal digits (32 bytes)")
+    return bytes.fromhex(value)
+
+
+def _number(source: Mapping[str, str], name: str, default: int, maximum: int) -> int:
+    text = source.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= maximum:
+        raise SettingsError(f"{name} must be a whole number from 1 to {maximum}")
+    return int(text)
