@@ -1,0 +1,221 @@
+"""Invoices, payments, and the ledger that both are posted to. All amounts in minor units of the tenant's currency."""
+
+import enum
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ispgraph.db import Base
+from ispgraph.domain.models.base import Instant, TenantRow, moment, names, of_tenant, refers
+
+
+class InvoiceStatus(enum.Enum):
+    DRAFT = "DRAFT"
+    OPEN = "OPEN"
+    PARTIALLY_PAID = "PARTIALLY_PAID"
+    PAID = "PAID"
+    VOID = "VOID"
+
+
+class PaymentMethod(enum.Enum):
+    CASH = "CASH"
+    BANK_TRANSFER = "BANK_TRANSFER"
+    CARD = "CARD"
+    MOBILE_MONEY = "MOBILE_MONEY"
+    ONLINE = "ONLINE"
+    WALLET = "WALLET"
+    VOUCHER = "VOUCHER"
+    OTHER = "OTHER"
+
+
+class PaymentStatus(enum.Enum):
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    REFUNDED = "REFUNDED"
+
+
+class PaymentCategory(enum.Enum):
+    SERVICE = "SERVICE"
+    ADVANCE = "ADVANCE"
+    INSTALLATION = "INSTALLATION"
+    EQUIPMENT = "EQUIPMENT"
+    MAINTENANCE = "MAINTENANCE"
+    LATE_FEE = "LATE_FEE"
+    RECHARGE = "RECHARGE"
+    OTHER = "OTHER"
+
+
+class Account(enum.Enum):
+    """The chart of accounts. Receivable and wallet are kept per customer, cash per method of payment."""
+
+    RECEIVABLE = "RECEIVABLE"
+    WALLET = "WALLET"
+    REVENUE = "REVENUE"
+    TAX = "TAX"
+    CASH = "CASH"
+    GATEWAY_CLEARING = "GATEWAY_CLEARING"
+    COMMISSION = "COMMISSION"
+    OPERATOR_WALLET = "OPERATOR_WALLET"
+
+
+class NumberSeries(Base):
+    """The last number given in a series of one tenant. Taken under its row lock, last in a transaction, so that
+    numbers have no gaps: a rolled back transaction gives its number back."""
+
+    __tablename__ = "number_series"
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    series: Mapped[str] = mapped_column(String(20), primary_key=True)
+    last: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Invoice(TenantRow):
+    """A demand for money. From OPEN on only its status and what is paid of it may change (trigger)."""
+
+    __tablename__ = "invoices"
+    __table_args__ = of_tenant(
+        refers("customer_id", "customers"),
+        refers("service_id", "services"),
+        UniqueConstraint("tenant_id", "number"),
+        Index("ix_invoices_customer", "tenant_id", "customer_id", "id"),
+        Index("ix_invoices_status", "tenant_id", "status", "id"),
+        CheckConstraint("total_minor = subtotal_minor + tax_minor", name="total"),
+        CheckConstraint("paid_minor BETWEEN 0 AND greatest(total_minor, 0)", name="paid"),
+        CheckConstraint("(status = 'DRAFT') = (number IS NULL)", name="numbered_when_open"),
+        CheckConstraint("period_start < period_end", name="period"),
+    )
+
+    customer_id: Mapped[UUID]
+    service_id: Mapped[UUID | None]
+    number: Mapped[str | None] = mapped_column(String(30))
+    status: Mapped[InvoiceStatus] = mapped_column(names(InvoiceStatus), default=InvoiceStatus.DRAFT)
+    issued_on: Mapped[date | None]
+    due_on: Mapped[date | None]
+    period_start: Mapped[datetime | None] = mapped_column(Instant)
+    period_end: Mapped[datetime | None] = mapped_column(Instant)
+    subtotal_minor: Mapped[int] = mapped_column(BigInteger)
+    tax_minor: Mapped[int] = mapped_column(BigInteger)
+    total_minor: Mapped[int] = mapped_column(BigInteger)
+    paid_minor: Mapped[int] = mapped_column(BigInteger, default=0)
+    notes: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = moment()
+
+
+class InvoiceLine(TenantRow):
+    """One line of an invoice; `amount_minor` is without tax."""
+
+    __tablename__ = "invoice_lines"
+    __table_args__ = of_tenant(
+        refers("invoice_id", "invoices"),
+        Index("ix_invoice_lines_invoice", "tenant_id", "invoice_id", "position"),
+    )
+
+    invoice_id: Mapped[UUID]
+    position: Mapped[int] = mapped_column(Integer)
+    description: Mapped[str] = mapped_column(String(300))
+    quantity: Mapped[Decimal] = mapped_column(Numeric(14, 4))
+    unit_price_minor: Mapped[int] = mapped_column(BigInteger)
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    tax_rate: Mapped[Decimal] = mapped_column(Numeric(6, 3))
+    tax_minor: Mapped[int] = mapped_column(BigInteger)
+    explanation: Mapped[str | None] = mapped_column(Text)
+
+
+class Payment(TenantRow):
+    """Money received from a customer."""
+
+    __tablename__ = "payments"
+    __table_args__ = of_tenant(
+        refers("customer_id", "customers"),
+        refers("collected_by_id", "operators"),
+        UniqueConstraint("tenant_id", "number"),
+        Index("ix_payments_customer", "tenant_id", "customer_id", "id"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+    )
+
+    customer_id: Mapped[UUID]
+    number: Mapped[str] = mapped_column(String(30))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    method: Mapped[PaymentMethod] = mapped_column(names(PaymentMethod))
+    status: Mapped[PaymentStatus] = mapped_column(names(PaymentStatus))
+    category: Mapped[PaymentCategory] = mapped_column(names(PaymentCategory))
+    reference: Mapped[str | None] = mapped_column(String(255))
+    notes: Mapped[str | None] = mapped_column(String(500))
+    received_at: Mapped[datetime] = moment()
+    collected_by_id: Mapped[UUID | None]
+
+
+class Allocation(TenantRow):
+    """The part of a payment that settles one invoice. What is not allocated went to the wallet."""
+
+    __tablename__ = "allocations"
+    __table_args__ = of_tenant(
+        refers("payment_id", "payments"),
+        refers("invoice_id", "invoices"),
+        Index("ix_allocations_payment", "tenant_id", "payment_id"),
+        Index("ix_allocations_invoice", "tenant_id", "invoice_id"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+    )
+
+    payment_id: Mapped[UUID]
+    invoice_id: Mapped[UUID]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = moment()
+
+
+class Journal(TenantRow):
+    """One balanced event of the ledger: its postings sum to zero (deferred trigger)."""
+
+    __tablename__ = "journals"
+    __table_args__ = of_tenant(
+        refers("invoice_id", "invoices"), refers("payment_id", "payments"), refers("by_id", "operators")
+    )
+
+    at: Mapped[datetime] = moment()
+    description: Mapped[str] = mapped_column(String(300))
+    invoice_id: Mapped[UUID | None]
+    payment_id: Mapped[UUID | None]
+    by_id: Mapped[UUID | None]
+
+
+class Posting(TenantRow):
+    """One side of a journal. Debits are above zero, credits below."""
+
+    __tablename__ = "postings"
+    __table_args__ = of_tenant(
+        refers("journal_id", "journals"),
+        refers("customer_id", "customers"),
+        refers("operator_id", "operators"),
+        Index("ix_postings_journal", "tenant_id", "journal_id"),
+        Index(
+            "ix_postings_customer",
+            "tenant_id",
+            "customer_id",
+            "id",
+            postgresql_include=["account", "amount_minor"],
+        ),
+        CheckConstraint("amount_minor <> 0", name="amount"),
+        CheckConstraint("(account IN ('RECEIVABLE', 'WALLET')) = (customer_id IS NOT NULL)", name="customer_account"),
+        CheckConstraint("(account = 'CASH') = (method IS NOT NULL)", name="cash_method"),
+    )
+
+    journal_id: Mapped[UUID]
+    account: Mapped[Account] = mapped_column(names(Account))
+    customer_id: Mapped[UUID | None]
+    operator_id: Mapped[UUID | None]
+    method: Mapped[PaymentMethod | None] = mapped_column(names(PaymentMethod))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,125 @@
+"""Routers, the jobs that reach them, and what each step of a job met."""
+
+import enum
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Float, Index, String, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import INET, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ispgraph.domain.models.base import Instant, TenantRow, moment, names, of_tenant, refers
+
+
+class RouterStatus(enum.Enum):
+    UNKNOWN = "UNKNOWN"
+    ONLINE = "ONLINE"
+    DEGRADED = "DEGRADED"
+    OFFLINE = "OFFLINE"
+
+
+class JobStatus(enum.Enum):
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class StepProtocol(enum.Enum):
+    RADIUS_SQL = "RADIUS_SQL"
+    COA = "COA"
+    DISCONNECT = "DISCONNECT"
+    ROUTEROS = "ROUTEROS"
+    HOSTING = "HOSTING"
+
+
+class StepOutcome(enum.Enum):
+    ACK = "ACK"
+    NAK = "NAK"
+    TIMEOUT = "TIMEOUT"
+    UNREACHABLE = "UNREACHABLE"
+    APPLIED = "APPLIED"
+    UNCHANGED = "UNCHANGED"
+    VERIFIED = "VERIFIED"
+    REFUSED = "REFUSED"
+
+
+class Router(TenantRow):
+    """A MikroTik we manage and, by `radius_address`, a RADIUS client.
+
+    The source address of a RADIUS packet is all that tells the tenant, so it is unique over all tenants.
+    """
+
+    __tablename__ = "routers"
+    __table_args__ = of_tenant(
+        UniqueConstraint("tenant_id", "name"),
+        UniqueConstraint("radius_address"),
+        CheckConstraint(
+            "masklen(radius_address) = CASE family(radius_address) WHEN 4 THEN 32 ELSE 128 END",
+            name="radius_address_is_host",
+        ),
+    )
+
+    name: Mapped[str] = mapped_column(String(100))
+    address: Mapped[str] = mapped_column(String(253))
+    api_port: Mapped[int] = mapped_column(default=8728)
+    radius_address: Mapped[str | None] = mapped_column(INET)
+    radius_secret: Mapped[bytes | None]
+    coa_port: Mapped[int] = mapped_column(default=3799)
+    nas_identifier: Mapped[str | None] = mapped_column(String(253))
+    status: Mapped[RouterStatus] = mapped_column(names(RouterStatus), default=RouterStatus.UNKNOWN)
+    last_seen_at: Mapped[datetime | None] = mapped_column(Instant)
+    version: Mapped[str | None] = mapped_column(String(60))
+    created_at: Mapped[datetime] = moment()
+
+
+class Job(TenantRow):
+    """Slow work that was promised. The row is the promise; Redis only carries the word that it is there.
+
+    A running job holds a lease; whoever finds the lease expired may take the job over.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = of_tenant(
+        refers("customer_id", "customers"),
+        refers("service_id", "services"),
+        refers("router_id", "routers"),
+        refers("created_by_id", "operators"),
+        Index("ix_jobs_customer", "tenant_id", "customer_id", "id"),
+        Index("ix_jobs_due", "next_attempt_at", postgresql_where="status IN ('QUEUED', 'RUNNING')"),
+    )
+
+    kind: Mapped[str] = mapped_column(String(60))
+    status: Mapped[JobStatus] = mapped_column(names(JobStatus), default=JobStatus.QUEUED)
+    customer_id: Mapped[UUID | None]
+    service_id: Mapped[UUID | None]
+    router_id: Mapped[UUID | None]
+    arguments: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict)
+    created_at: Mapped[datetime] = moment()
+    created_by_id: Mapped[UUID | None]
+    started_at: Mapped[datetime | None] = mapped_column(Instant)
+    finished_at: Mapped[datetime | None] = mapped_column(Instant)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime] = moment()
+    """When the job is due; while it runs, when its lease ends."""
+    lease: Mapped[UUID | None]
+    """Of the run that holds the job: a run that lost its lease may not write a result."""
+    message: Mapped[str | None] = mapped_column(Text)
+    progress_done: Mapped[int | None]
+    progress_total: Mapped[int | None]
+
+
+class NetworkStep(TenantRow):
+    """One exchange with the network in the course of a job, and how it ended."""
+
+    __tablename__ = "network_steps"
+    __table_args__ = of_tenant(refers("job_id", "jobs"), Index("ix_network_steps_job", "tenant_id", "job_id", "id"))
+
+    job_id: Mapped[UUID]
+    at: Mapped[datetime] = moment()
+    protocol: Mapped[StepProtocol] = mapped_column(names(StepProtocol))
+    outcome: Mapped[StepOutcome] = mapped_column(names(StepOutcome))
+    detail: Mapped[str | None] = mapped_column(Text)
+    error_cause: Mapped[int | None]
+    round_trip_ms: Mapped[float | None] = mapped_column(Float)

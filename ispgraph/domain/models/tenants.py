@@ -1,0 +1,128 @@
+"""Tenants, their operators, and who is signed in."""
+
+import enum
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ispgraph import ids
+from ispgraph.db import Base
+from ispgraph.domain.models.base import Instant, TenantRow, moment, names, of_tenant, refers
+
+
+class Role(enum.Enum):
+    SUPER_ADMIN = "SUPER_ADMIN"
+    ADMIN = "ADMIN"
+    OPERATOR = "OPERATOR"
+    SUB_OPERATOR = "SUB_OPERATOR"
+    MANAGER = "MANAGER"
+    ACCOUNTANT = "ACCOUNTANT"
+    STAFF = "STAFF"
+    CUSTOMER = "CUSTOMER"
+
+
+class Tenant(Base):
+    """An ISP. Its row is the settings of the house: money, time, and what the wizard demands."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint("country ~ '^[A-Z]{2}$'", name="country"),
+        CheckConstraint("tax_rate >= 0 AND tax_rate <= 100", name="tax_rate"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.uuid7)
+    slug: Mapped[str] = mapped_column(String(40), unique=True)
+    name: Mapped[str] = mapped_column(String(120))
+    currency: Mapped[str] = mapped_column(String(3))
+    country: Mapped[str] = mapped_column(String(2))
+    time_zone: Mapped[str] = mapped_column(String(60))
+    tax_rate: Mapped[Decimal] = mapped_column(Numeric(6, 3), default=Decimal(0))
+    invoice_due_days: Mapped[int] = mapped_column(default=7)
+    account_prefix: Mapped[str] = mapped_column(String(8), default="")
+    email_required: Mapped[bool] = mapped_column(default=True)
+    pending_until_paid: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = moment()
+
+
+class Operator(TenantRow):
+    """A person of the ISP or of a reseller. `ancestors` lists every operator above, root first."""
+
+    __tablename__ = "operators"
+    __table_args__ = of_tenant(
+        refers("parent_id", "operators"),
+        UniqueConstraint("tenant_id", "email"),
+        Index("ix_operators_ancestors", "ancestors", postgresql_using="gin"),
+    )
+
+    name: Mapped[str] = mapped_column(String(120))
+    email: Mapped[str] = mapped_column(String(320))
+    password_hash: Mapped[str] = mapped_column(String(200))
+    role: Mapped[Role] = mapped_column(names(Role))
+    level: Mapped[int]
+    parent_id: Mapped[UUID | None]
+    ancestors: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), default=list)
+    permissions: Mapped[list[str]] = mapped_column(ARRAY(String(40)), default=list)
+    active: Mapped[bool] = mapped_column(default=True)
+    token_version: Mapped[int] = mapped_column(default=1)
+    sms_credits: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = moment()
+
+
+class SignIn(TenantRow):
+    """One signed-in operator on one device; every token names one of these, so it can be ended at once."""
+
+    __tablename__ = "sign_ins"
+    __table_args__ = of_tenant(refers("operator_id", "operators"))
+
+    operator_id: Mapped[UUID]
+    token_version: Mapped[int]
+    created_at: Mapped[datetime] = moment()
+    expires_at: Mapped[datetime] = mapped_column(Instant, index=True)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
+    address: Mapped[str | None] = mapped_column(INET)
+    user_agent: Mapped[str | None] = mapped_column(String(300))
+
+
+class AuditEntry(TenantRow):
+    """Who did what to which object. Rows are only ever added."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = of_tenant(
+        refers("operator_id", "operators"), Index("ix_audit_entries_subject", "tenant_id", "subject_id", "id")
+    )
+
+    at: Mapped[datetime] = moment()
+    operator_id: Mapped[UUID | None]
+    action: Mapped[str] = mapped_column(String(60))
+    subject_id: Mapped[UUID | None]
+    details: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict)
+
+
+class IdempotencyKey(Base):
+    """The first answer to an effect, kept so that a repeated request gets it again."""
+
+    __tablename__ = "idempotency_keys"
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    operator_id: Mapped[UUID] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(String(60), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    input_hash: Mapped[bytes]
+    answer: Mapped[dict[str, object] | None] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = moment(index=True)
+
+
+class ScheduledRun(Base):
+    """A scheduled task of one tenant that has run for one day."""
+
+    __tablename__ = "scheduled_runs"
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    task: Mapped[str] = mapped_column(String(40), primary_key=True)
+    run_on: Mapped[date] = mapped_column(primary_key=True)
+    ran_at: Mapped[datetime] = moment()
