@@ -1,0 +1,31 @@
+"""The record of who did what. Entries are only ever added; grants and a trigger see to that."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock
+from ispgraph.domain.models import AuditEntry
+from ispgraph.domain.permissions import Viewer
+
+
+def record(
+    session: AsyncSession,
+    *,
+    by: Viewer,
+    action: str,
+    subject_id: UUID | None,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Add an entry to the transaction at hand. `action` reads noun.verb; details are JSON and hold no secrets."""
+    session.add(
+        AuditEntry(
+            tenant_id=by.tenant_id,
+            at=clock.now(),
+            operator_id=by.operator_id,
+            action=action,
+            subject_id=subject_id,
+            details=dict(details or {}),
+        )
+    )

@@ -1,0 +1,142 @@
+"""Who may do what: one vocabulary of permissions, the levels of the roles, and whose customers a viewer sees."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, or_, select, true
+
+from ispgraph.domain.models import Operator, Role
+
+
+class Permission(enum.Enum):
+    VIEW_CUSTOMERS = "VIEW_CUSTOMERS"
+    CREATE_CUSTOMERS = "CREATE_CUSTOMERS"
+    EDIT_CUSTOMERS = "EDIT_CUSTOMERS"
+    DELETE_CUSTOMERS = "DELETE_CUSTOMERS"
+    ACTIVATE_CUSTOMERS = "ACTIVATE_CUSTOMERS"
+    SUSPEND_CUSTOMERS = "SUSPEND_CUSTOMERS"
+    DISCONNECT_CUSTOMERS = "DISCONNECT_CUSTOMERS"
+    CHANGE_PACKAGE = "CHANGE_PACKAGE"
+    EDIT_SPEED_LIMIT = "EDIT_SPEED_LIMIT"
+    EDIT_TIME_LIMIT = "EDIT_TIME_LIMIT"
+    EDIT_VOLUME_LIMIT = "EDIT_VOLUME_LIMIT"
+    ACTIVATE_FUP = "ACTIVATE_FUP"
+    REMOVE_MAC_BIND = "REMOVE_MAC_BIND"
+    GENERATE_BILLS = "GENERATE_BILLS"
+    EDIT_BILLING_PROFILE = "EDIT_BILLING_PROFILE"
+    RECORD_PAYMENTS = "RECORD_PAYMENTS"
+    REFUND_PAYMENTS = "REFUND_PAYMENTS"
+    SEND_SMS = "SEND_SMS"
+    SEND_PAYMENT_LINK = "SEND_PAYMENT_LINK"
+    CHANGE_OPERATOR = "CHANGE_OPERATOR"
+    EDIT_SUSPEND_DATE = "EDIT_SUSPEND_DATE"
+    DAILY_RECHARGE = "DAILY_RECHARGE"
+    HOTSPOT_RECHARGE = "HOTSPOT_RECHARGE"
+    MANAGE_PACKAGES = "MANAGE_PACKAGES"
+    MANAGE_ROUTERS = "MANAGE_ROUTERS"
+    MANAGE_ZONES = "MANAGE_ZONES"
+    MANAGE_OPERATORS = "MANAGE_OPERATORS"
+    MANAGE_VOUCHERS = "MANAGE_VOUCHERS"
+    MANAGE_TICKETS = "MANAGE_TICKETS"
+    MANAGE_HOSTING = "MANAGE_HOSTING"
+    MANAGE_SETTINGS = "MANAGE_SETTINGS"
+    VIEW_REPORTS = "VIEW_REPORTS"
+    EXPORT_DATA = "EXPORT_DATA"
+    VIEW_AUDIT_LOG = "VIEW_AUDIT_LOG"
+    REVEAL_SECRETS = "REVEAL_SECRETS"
+
+
+LEVELS: Mapping[Role, int] = {
+    Role.SUPER_ADMIN: 0,
+    Role.ADMIN: 20,
+    Role.OPERATOR: 30,
+    Role.SUB_OPERATOR: 40,
+    Role.MANAGER: 50,
+    Role.ACCOUNTANT: 70,
+    Role.STAFF: 80,
+    Role.CUSTOMER: 100,
+}
+
+_P = Permission
+_DESK = {_P.VIEW_CUSTOMERS, _P.CREATE_CUSTOMERS, _P.EDIT_CUSTOMERS, _P.RECORD_PAYMENTS, _P.SEND_SMS, _P.MANAGE_TICKETS}
+_CARE = _DESK | {
+    _P.ACTIVATE_CUSTOMERS,
+    _P.SUSPEND_CUSTOMERS,
+    _P.CHANGE_PACKAGE,
+    _P.REMOVE_MAC_BIND,
+    _P.SEND_PAYMENT_LINK,
+    _P.HOTSPOT_RECHARGE,
+    _P.DAILY_RECHARGE,
+}
+_RESELLER = _CARE | {_P.VIEW_REPORTS, _P.MANAGE_OPERATORS, _P.MANAGE_VOUCHERS, _P.DISCONNECT_CUSTOMERS}
+
+# What an operator of a role has when nothing else is said at creation.
+DEFAULTS: Mapping[Role, frozenset[Permission]] = {
+    Role.SUPER_ADMIN: frozenset(Permission),
+    Role.ADMIN: frozenset(Permission),
+    Role.OPERATOR: frozenset(_RESELLER),
+    Role.SUB_OPERATOR: frozenset(_RESELLER - {_P.MANAGE_OPERATORS, _P.MANAGE_VOUCHERS}),
+    Role.MANAGER: frozenset(
+        _RESELLER
+        | {_P.GENERATE_BILLS, _P.EDIT_BILLING_PROFILE, _P.EDIT_SUSPEND_DATE, _P.MANAGE_ZONES, _P.EXPORT_DATA}
+        | {_P.EDIT_SPEED_LIMIT, _P.EDIT_TIME_LIMIT, _P.EDIT_VOLUME_LIMIT, _P.ACTIVATE_FUP}
+    ),
+    Role.ACCOUNTANT: frozenset(
+        {_P.VIEW_CUSTOMERS, _P.RECORD_PAYMENTS, _P.REFUND_PAYMENTS, _P.GENERATE_BILLS, _P.EDIT_BILLING_PROFILE}
+        | {_P.VIEW_REPORTS, _P.EXPORT_DATA, _P.SEND_PAYMENT_LINK}
+    ),
+    Role.STAFF: frozenset(_DESK),
+    Role.CUSTOMER: frozenset(),
+}
+
+_RESELLER_ROLES = (Role.OPERATOR, Role.SUB_OPERATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The signed-in operator of one request, as of its beginning."""
+
+    tenant_id: UUID
+    operator_id: UUID
+    name: str
+    role: Role
+    level: int
+    permissions: frozenset[Permission]
+    scope_id: UUID | None
+    """The reseller whose subtree is all this viewer sees; None sees the whole tenant."""
+    session_id: UUID
+    expires_at: datetime
+    currency: str
+    country: str
+    time_zone: str
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the permission is held."""
+        return permission in self.permissions
+
+
+def scope_of(operator: Operator, ancestors: Mapping[UUID, Role]) -> UUID | None:
+    """The nearest reseller at or above an operator. `ancestors` gives the roles of those above."""
+    if operator.role in _RESELLER_ROLES:
+        return operator.id
+    for ancestor in reversed(operator.ancestors):
+        if ancestors[ancestor] in _RESELLER_ROLES:
+            return ancestor
+    return None
+
+
+def in_scope(viewer: Viewer, operator_id: ColumnElement[UUID]) -> ColumnElement[bool]:
+    """Rows whose responsible operator stands in the viewer's subtree: the one rule for customers, drafts and jobs."""
+    if viewer.scope_id is None:
+        return true()
+    return operator_id.in_(select(Operator.id).where(manageable(viewer)))
+
+
+def manageable(viewer: Viewer) -> ColumnElement[bool]:
+    """Operators in the viewer's subtree, the viewer's reseller included."""
+    if viewer.scope_id is None:
+        return true()
+    return or_(Operator.id == viewer.scope_id, Operator.ancestors.contains([viewer.scope_id]))

@@ -1,0 +1,120 @@
+"""What one request carries through the graph."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+import strawberry
+from redis.asyncio import Redis
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from strawberry.dataloader import DataLoader
+
+from ispgraph.db import Base, Database
+from ispgraph.domain.permissions import Permission, Viewer
+from ispgraph.schema.errors import ApiError
+from ispgraph.settings import Settings
+
+Row = TypeVar("Row", bound=Base)
+
+
+class Loaders:
+    """Related rows, fetched once per request and many at a time; each batch reads in a short session of its own."""
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self._read = read
+        self._by_key: dict[tuple[Any, ...], DataLoader[Any, Any]] = {}
+
+    async def one(self, model: type[Row], key: UUID | None) -> Row | None:
+        """The row with this id, or None. Visibility beyond the tenant is the caller's business."""
+        if key is None:
+            return None
+        loader = self.batched((model,), lambda session, keys: _by_id(session, model, keys))
+        found: Row | None = await loader.load(key)
+        return found
+
+    async def many(self, model: type[Row], column: str, key: UUID, *, order_by: str = "id") -> list[Row]:
+        """The rows whose `column` is this id, in order."""
+        loader = self.batched(
+            (model, column, order_by), lambda session, keys: _by_column(session, model, column, order_by, keys)
+        )
+        found: list[Row] = await loader.load(key)
+        return found
+
+    def batched(self, name: tuple[Any, ...], load: Callable[[AsyncSession, list[Any]], Any]) -> DataLoader[Any, Any]:
+        """A loader of this request by name; `load(session, keys)` answers values in the order of the keys."""
+        if name not in self._by_key:
+
+            async def batch(keys: list[Any]) -> Sequence[Any]:
+                async with self._read() as session:
+                    values: Sequence[Any] = await load(session, keys)
+                return values
+
+            self._by_key[name] = DataLoader(load_fn=batch)
+        return self._by_key[name]
+
+    def forget(self) -> None:
+        """Drop everything fetched: a mutation has changed rows."""
+        self._by_key.clear()
+
+
+@dataclass
+class Context:
+    """One HTTP request or one operation on a WebSocket. `session` is set while a mutation's transaction is open."""
+
+    database: Database
+    redis: "Redis[Any]"
+    settings: Settings
+    viewer: Viewer | None = None
+    address: str | None = None
+    user_agent: str | None = None
+    request: Any = None
+    response: Any = None
+    connection_params: Any = None
+    current_session: AsyncSession | None = None
+    loaders: Loaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.loaders = Loaders(self.read)
+
+    @property
+    def session(self) -> AsyncSession:
+        """The session of the root mutation field that is being carried out."""
+        if self.current_session is None:
+            raise RuntimeError("only a mutation has a session")
+        return self.current_session
+
+    def viewer_or_refuse(self, permission: Permission | None = None) -> Viewer:
+        """The signed-in viewer. Raises ApiError UNAUTHENTICATED, or FORBIDDEN without the permission."""
+        if self.viewer is None:
+            raise ApiError("UNAUTHENTICATED", "Sign in first.")
+        if permission is not None and not self.viewer.may(permission):
+            raise ApiError("FORBIDDEN", f"This needs the permission {permission.value}.")
+        return self.viewer
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A short session for reading: query fields run at the same time and must not share one."""
+        async with self.database.read(self.viewer_or_refuse().tenant_id) as session:
+            yield session
+
+
+Info = strawberry.Info[Context, None]
+
+
+async def _by_id(session: AsyncSession, model: Any, keys: list[UUID]) -> list[Any]:
+    rows = {row.id: row for row in await session.scalars(select(model).where(model.id.in_(keys)))}
+    return [rows.get(key) for key in keys]
+
+
+async def _by_column(session: AsyncSession, model: Any, column: str, order_by: str, keys: list[UUID]) -> list[Any]:
+    parent = getattr(model, column)
+    groups: dict[UUID, list[Any]] = defaultdict(list)
+    for row in await session.scalars(
+        select(model).where(parent.in_(keys)).order_by(getattr(model, order_by), model.id)
+    ):
+        groups[getattr(row, column)].append(row)
+    return [groups[key] for key in keys]

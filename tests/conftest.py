@@ -1,0 +1,133 @@
+"""Fixtures: real servers, a fresh database per test, and the API through its front door."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+import redis.asyncio
+from sqlalchemy import make_url
+
+from ispgraph import clock
+from ispgraph.db import Database
+from ispgraph.settings import Settings
+from tests import factories
+from tests.servers import TEMPLATE, Servers
+
+_servers: Servers | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _servers
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        _servers = Servers()
+        _servers.start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _servers is not None:
+        _servers.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@dataclass(frozen=True)
+class Dsns:
+    """The same fresh database as each role."""
+
+    owner: str
+    app: str
+    radius: str
+    superuser: str
+
+
+@pytest.fixture
+async def dsns() -> AsyncIterator[Dsns]:
+    """A database cloned from the migrated template, dropped afterwards."""
+    admin = os.environ["ISPGRAPH_TEST_POSTGRES"]
+    name = f"test_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(admin)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER ispgraph_owner")
+        yield Dsns(
+            *(_dsn(admin, role, name) for role in ("ispgraph_owner", "ispgraph_app", "ispgraph_radius")),
+            superuser=make_url(admin).set(database=name).render_as_string(hide_password=False),
+        )
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+def _dsn(admin: str, role: str, database: str) -> str:
+    password = os.environ[f"ISPGRAPH_TEST_{role.upper()}"]
+    url = make_url(admin).set(username=role, password=password, database=database)
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+async def database(dsns: Dsns) -> AsyncIterator[Database]:
+    """The fresh database as the application role, with a real pool."""
+    made = Database(dsns.app, pool_size=10)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+async def owner(dsns: Dsns) -> AsyncIterator[Database]:
+    """The fresh database as its owner, who is under row-level security as well."""
+    made = Database(dsns.owner, pool_size=2)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """This worker's own database on the shared Valkey."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return f"{os.environ['ISPGRAPH_TEST_REDIS'].removesuffix('/0')}/{int(worker.removeprefix('gw')) % 16}"
+
+
+@pytest.fixture
+async def valkey(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
+    """A client of this worker's database, emptied before each test."""
+    client = redis.asyncio.from_url(redis_url)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def settings(dsns: Dsns, redis_url: str) -> Settings:
+    """Settings that name the servers of this test."""
+    return Settings(
+        database_url=dsns.app,
+        owner_database_url=dsns.owner,
+        radius_database_url=dsns.radius,
+        redis_url=redis_url,
+        token_key=factories.TOKEN_KEY,
+        network_key=factories.NETWORK_KEY,
+        introspection="open",
+    )
+
+
+@pytest.fixture
+async def house(owner: Database, database: Database) -> factories.House:
+    """A tenant, `north`, with an admin."""
+    return await factories.house(owner, database, "north")
+
+
+@pytest.fixture
+async def other_house(owner: Database, database: Database) -> factories.House:
+    """Another tenant, `south`, that nobody of `north` may notice."""
+    return await factories.house(owner, database, "south")
+
+
+@pytest.fixture
+def moved_clock() -> Iterator[None]:
+    """Lets a test move the clock with `clock.set_clock`; puts it right afterwards."""
+    yield
+    clock.set_clock("")

@@ -1,0 +1,61 @@
+"""The servers the tests run on: one PostgreSQL and one Valkey for the whole run, a database of its own per test."""
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ispgraph.up.ports import free_port
+from ispgraph.up.postgres import Postgres
+from ispgraph.up.valkey import Valkey
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = "template_ispgraph"
+PASSWORDS = {role: secrets.token_hex(8) for role in ("ispgraph_owner", "ispgraph_app", "ispgraph_radius")}
+# A crash of the machine may lose the test data; a crash of a server may not, so full_page_writes stays.
+_FAST = {"fsync": "off", "synchronous_commit": "off", "autovacuum": "off", "max_connections": "300"}
+
+
+class Servers:
+    """Started once by the process that controls the run; its workers are told through the environment."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="ispgraph-tests-")
+        place = Path(self._directory.name)
+        place.chmod(0o755)
+        self.postgres = Postgres(place, free_port(), secrets.token_hex(8), options=_FAST)
+        self.valkey = Valkey(place, free_port(), secrets.token_hex(8), persistent=False)
+
+    def start(self) -> None:
+        """Start both, migrate the template, and leave word in the environment."""
+        self.postgres.initialise()
+        self.postgres.start()
+        self.valkey.initialise()
+        self.valkey.start()
+        self.postgres.provision(PASSWORDS, TEMPLATE)
+        migrate(self.postgres.dsn("ispgraph_owner", PASSWORDS["ispgraph_owner"], TEMPLATE))
+        os.environ["ISPGRAPH_TEST_POSTGRES"] = self.postgres.superuser_dsn("postgres")
+        os.environ["ISPGRAPH_TEST_REDIS"] = self.valkey.url()
+        for role, password in PASSWORDS.items():
+            os.environ[f"ISPGRAPH_TEST_{role.upper()}"] = password
+
+    def stop(self) -> None:
+        """Stop both and delete their data."""
+        self.valkey.stop()
+        self.postgres.stop()
+        self._directory.cleanup()
+
+
+def migrate(owner_dsn: str, *arguments: str) -> None:
+    """Run alembic as the owner; by default to the newest revision. Fails with alembic's own words."""
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", *(arguments or ("upgrade", "head"))],
+        cwd=ROOT,
+        env={**os.environ, "ISPGRAPH_OWNER_DATABASE_URL": owner_dsn},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
