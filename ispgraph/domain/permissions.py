@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ispgraph.domain.models import Operator, Role
 
@@ -128,7 +129,7 @@ def scope_of(operator: Operator, ancestors: Mapping[UUID, Role]) -> UUID | None:
     return None
 
 
-def in_scope(viewer: Viewer, operator_id: ColumnElement[UUID]) -> ColumnElement[bool]:
+def in_scope(viewer: Viewer, operator_id: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
     """Rows whose responsible operator stands in the viewer's subtree: the one rule for customers, drafts and jobs."""
     if viewer.scope_id is None:
         return true()

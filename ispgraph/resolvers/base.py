@@ -12,7 +12,7 @@ from ispgraph.domain.errors import DomainError
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import errors
 from ispgraph.schema.context import Context
-from ispgraph.schema.errors import ApiError
+from ispgraph.schema.errors import ApiError, Code
 
 
 class SignedIn:
@@ -26,9 +26,11 @@ class Public:
 SIGNED_IN: Final = SignedIn()
 PUBLIC: Final = Public()
 Access = Permission | SignedIn | Public
+Refused = Callable[[strawberry.Info[Context, None], DomainError, dict[str, Any]], Awaitable[None]]
+"""Called with the error and the arguments after a mutation was refused and rolled back."""
 
 
-def action(function: Callable[..., Awaitable[Any]], access: Access) -> Any:
+def action(function: Callable[..., Awaitable[Any]], access: Access, *, refused: Refused | None = None) -> Any:
     """A mutation field: `function` in one transaction, its DomainErrors in the payload's `errors`."""
     payload = get_type_hints(function, include_extras=False)["return"]
 
@@ -46,6 +48,8 @@ def action(function: Callable[..., Awaitable[Any]], access: Access) -> Any:
         try:
             return await context.database.run(tenant_id, work)
         except DomainError as error:
+            if refused is not None:
+                await refused(info, error, arguments)
             return payload(errors=errors(error.faults))
         finally:
             context.current_session = None
@@ -97,4 +101,4 @@ def _check(context: Context, access: Access) -> None:
 
 def _bad_request(error: DomainError) -> ApiError:
     first = error.faults[0]
-    return ApiError("BAD_REQUEST", first.message, field=list(first.field) if first.field else None)
+    return ApiError(Code.BAD_REQUEST, first.message, field=list(first.field) if first.field else None)

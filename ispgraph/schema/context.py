@@ -15,7 +15,7 @@ from strawberry.dataloader import DataLoader
 
 from ispgraph.db import Base, Database
 from ispgraph.domain.permissions import Permission, Viewer
-from ispgraph.schema.errors import ApiError
+from ispgraph.schema.errors import ApiError, Code
 from ispgraph.settings import Settings
 
 Row = TypeVar("Row", bound=Base)
@@ -66,7 +66,7 @@ class Context:
     """One HTTP request or one operation on a WebSocket. `session` is set while a mutation's transaction is open."""
 
     database: Database
-    redis: "Redis[Any]"
+    redis: Redis
     settings: Settings
     viewer: Viewer | None = None
     address: str | None = None
@@ -90,9 +90,9 @@ class Context:
     def viewer_or_refuse(self, permission: Permission | None = None) -> Viewer:
         """The signed-in viewer. Raises ApiError UNAUTHENTICATED, or FORBIDDEN without the permission."""
         if self.viewer is None:
-            raise ApiError("UNAUTHENTICATED", "Sign in first.")
+            raise ApiError(Code.UNAUTHENTICATED, "Sign in first.")
         if permission is not None and not self.viewer.may(permission):
-            raise ApiError("FORBIDDEN", f"This needs the permission {permission.value}.")
+            raise ApiError(Code.FORBIDDEN, f"This needs the permission {permission.value}.")
         return self.viewer
 
     @asynccontextmanager

@@ -1,0 +1,58 @@
+"""The same key and the same input get the first answer again; the effect happens once.
+
+The claim, the effect and the answer are one transaction: a crash leaves all of them or none. A second request with the
+key waits for the first one's end at the claim.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock
+from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.models import IdempotencyKey
+from ispgraph.domain.permissions import Viewer
+
+KEPT = timedelta(days=7)
+
+
+async def claim(
+    session: AsyncSession, *, by: Viewer, operation: str, key: str, given: Mapping[str, object]
+) -> dict[str, object] | None:
+    """None when the key is new and now ours; the first answer when it was used with the same input.
+
+    Raises DomainError IDEMPOTENCY_KEY_REUSED when it was used with another input.
+    """
+    if not 1 <= len(key) <= 255:
+        raise fail(ErrorCode.INVALID, "An idempotency key has 1 to 255 characters.", "input", "idempotencyKey")
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).digest()
+    names = {"tenant_id": by.tenant_id, "operator_id": by.operator_id, "operation": operation, "key": key}
+    claimed = await session.execute(
+        insert(IdempotencyKey).values(**names, input_hash=digest, created_at=clock.now()).on_conflict_do_nothing()
+    )
+    if claimed.rowcount:  # type: ignore[attr-defined]
+        return None
+    row = await session.scalar(select(IdempotencyKey).filter_by(**names))
+    if row is None or row.input_hash != digest:
+        message = "This idempotency key was used with another input."
+        raise fail(ErrorCode.IDEMPOTENCY_KEY_REUSED, message, "input", "idempotencyKey")
+    return row.answer or {}
+
+
+async def keep(session: AsyncSession, *, by: Viewer, operation: str, key: str, answer: Mapping[str, object]) -> None:
+    """Store what a claimed key answers from now on. The answer holds ids, never secrets."""
+    await session.execute(
+        update(IdempotencyKey)
+        .filter_by(tenant_id=by.tenant_id, operator_id=by.operator_id, operation=operation, key=key)
+        .values(answer=dict(answer))
+    )
+
+
+async def prune(session: AsyncSession) -> None:
+    """Forget keys older than a week; what must be unique for ever has a natural key."""
+    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < clock.now() - KEPT))

@@ -1,0 +1,186 @@
+"""What each step of the wizard takes. Answers are checked as a whole: a person sees all faults of a step at once.
+
+Each function reads raw input and answers normalised values, or None where a fault was recorded.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain import money, values
+from ispgraph.domain.errors import ErrorCode, Faults
+from ispgraph.domain.models import (
+    ConnectionType,
+    Customer,
+    Package,
+    PaymentMethod,
+    Service,
+    ServiceMac,
+    ServiceStatus,
+    Tenant,
+)
+
+# Money from these does not come over the counter: the wallet is empty and a voucher is redeemed, not paid in.
+NOT_AT_THE_DESK = (PaymentMethod.WALLET, PaymentMethod.VOUCHER)
+
+
+Answer = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The answers of the connection step; `password` is in clear and goes no further than being sealed."""
+
+    type: ConnectionType
+    username: str | None = None
+    password: str | None = None
+    profile: str | None = None
+    mac_address: str | None = None
+    device_type: str | None = None
+    ip_address: str | None = None
+    subnet: str | None = None
+    configuration: str | None = None
+
+
+async def basics(
+    session: AsyncSession, faults: Faults, tenant: Tenant, *, name: str, mobile: str, email: str | None
+) -> dict[str, object]:
+    """Step 1: who the customer is."""
+    answered = {
+        "name": values.checked(faults, values.text, name, 255, at=("name",)),
+        "mobile": values.checked(faults, values.phone, mobile, tenant.country, at=("mobile",)),
+        "email": None,
+    }
+    if email is not None and email.strip():
+        answered["email"] = values.checked(faults, values.email, email, at=("email",))
+        await email_is_free(session, faults, answered["email"], "email")
+    elif tenant.email_required:
+        faults.add(ErrorCode.REQUIRED, "An e-mail address is required.", "email")
+    return dict(answered)
+
+
+async def email_is_free(session: AsyncSession, faults: Faults, email: object, *at: str) -> None:
+    """A customer's e-mail is unique within the tenant."""
+    if email is not None and await session.scalar(select(Customer.id).where(Customer.email == email)):
+        faults.add(ErrorCode.TAKEN, "Another customer has this e-mail address.", *at)
+
+
+async def connection(session: AsyncSession, faults: Faults, given: Mapping[ConnectionType, Answer]) -> Access | None:
+    """Step 2: exactly one kind of connection. `given` holds the inputs that were sent, by kind."""
+    if len(given) != 1:
+        code = ErrorCode.INVALID if given else ErrorCode.REQUIRED
+        faults.add(code, "Give exactly one of pppoe, hotspot, staticIp and other.")
+        return None
+    kind, answer = next(iter(given.items()))
+    access = _READERS[kind](faults, answer)
+    if access is not None:
+        await address_is_free(session, faults, access)
+    return access
+
+
+async def address_is_free(session: AsyncSession, faults: Faults, access: Access, *prefix: str) -> None:
+    """A device and a static address belong to one service of the tenant."""
+    if access.mac_address and await session.scalar(select(ServiceMac.id).where(ServiceMac.mac == access.mac_address)):
+        at = prefix or ("hotspot",)
+        faults.add(ErrorCode.TAKEN, "Another service uses this hardware address.", *at, "macAddress")
+    in_use = select(Service.id).where(
+        Service.ip_address == access.ip_address, Service.status != ServiceStatus.TERMINATED
+    )
+    if access.ip_address and await session.scalar(in_use):
+        at = prefix or ("staticIp",)
+        faults.add(ErrorCode.TAKEN, "Another service uses this IP address.", *at, "ipAddress")
+
+
+def fits(faults: Faults, package: Package, kind: ConnectionType, *at: str) -> None:
+    """A package is sold for some kinds of connection only."""
+    if kind.value not in package.connection_types:
+        faults.add(ErrorCode.INVALID, f"The package {package.name} is not for {kind.value} connections.", *at)
+
+
+def address(faults: Faults, given: Mapping[str, str | None]) -> dict[str, object]:
+    """Step 4: where; the street is required."""
+    limits = {"city": 100, "state": 100, "postalCode": 20, "country": 100}
+    answered: dict[str, object] = {
+        "street": values.checked(faults, values.text, given["street"] or "", 500, at=("address", "street"))
+    }
+    for name, limit in limits.items():
+        raw = given[name]
+        blank = raw is None or not raw.strip()
+        answered[name] = None if blank else values.checked(faults, values.text, raw, limit, at=("address", name))
+    return answered
+
+
+def payment(
+    faults: Faults, tenant: Tenant, *, amount: Decimal, method: PaymentMethod, reference: str | None, notes: str | None
+) -> dict[str, object]:
+    """Step 6: what the customer pays now; zero pays nothing yet."""
+    minor: int | None = None
+    try:
+        minor = money.to_minor(amount, tenant.currency)
+    except money.BadAmount as error:
+        faults.add(ErrorCode.INVALID, str(error), "amount")
+    if minor is not None and minor < 0:
+        faults.add(ErrorCode.INVALID, "The amount cannot be below zero.", "amount")
+    if method in NOT_AT_THE_DESK:
+        faults.add(ErrorCode.INVALID, f"A first payment cannot be made by {method.value}.", "method")
+    return {
+        "amount_minor": minor,
+        "method": method.value,
+        "reference": _optional(faults, reference, 255, "reference"),
+        "notes": _optional(faults, notes, 500, "notes"),
+    }
+
+
+def _pppoe(faults: Faults, given: Answer) -> Access:
+    wished = given["username"] or ""
+    username = values.checked(faults, values.username, wished, at=("pppoe", "username")) if wished.strip() else None
+    return Access(
+        type=ConnectionType.PPPOE,
+        username=username,
+        password=values.checked(faults, values.network_password, given["password"] or "", at=("pppoe", "password")),
+        profile=_optional(faults, given["profile"], 64, "pppoe", "profile"),
+    )
+
+
+def _hotspot(faults: Faults, given: Answer) -> Access:
+    return Access(
+        type=ConnectionType.HOTSPOT,
+        mac_address=values.checked(faults, values.mac, given["mac_address"] or "", at=("hotspot", "macAddress")),
+        device_type=_optional(faults, given["device_type"], 100, "hotspot", "deviceType"),
+    )
+
+
+def _static_ip(faults: Faults, given: Answer) -> Access:
+    at = ("staticIp", "ipAddress")
+    ip = values.checked(faults, values.ip_address, given["ip_address"] or "", at=at)
+    raw = given["subnet"]
+    subnet = values.checked(faults, values.ip_network, raw, at=("staticIp", "subnet")) if raw else None
+    if ip and subnet and ipaddress.ip_address(ip) not in ipaddress.ip_network(subnet):
+        faults.add(ErrorCode.INVALID, "The IP address is not within the subnet.", *at)
+    return Access(type=ConnectionType.STATIC_IP, ip_address=ip, subnet=subnet)
+
+
+def _other(faults: Faults, given: Answer) -> Access:
+    raw = given["configuration"] or ""
+    return Access(
+        type=ConnectionType.OTHER,
+        configuration=values.checked(faults, values.text, raw, 4000, at=("other", "configuration")),
+    )
+
+
+_READERS = {
+    ConnectionType.PPPOE: _pppoe,
+    ConnectionType.HOTSPOT: _hotspot,
+    ConnectionType.STATIC_IP: _static_ip,
+    ConnectionType.OTHER: _other,
+}
+
+
+def _optional(faults: Faults, raw: str | None, limit: int, *at: str) -> str | None:
+    if raw is None or not raw.strip():
+        return None
+    return values.checked(faults, values.text, raw, limit, at=at)

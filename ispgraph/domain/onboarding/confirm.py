@@ -1,0 +1,290 @@
+"""Confirming a draft: customer, service, first invoice, first payment and ledger, all of it or nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock, ids
+from ispgraph.domain import audit, idempotency, jobs, passwords, secrets, usernames
+from ispgraph.domain.billing import invoices, numbers, payments
+from ispgraph.domain.conflicts import taken
+from ispgraph.domain.errors import DomainError
+from ispgraph.domain.models import (
+    ConnectionType,
+    Customer,
+    CustomerStatus,
+    CustomFieldValue,
+    Draft,
+    DraftStatus,
+    Invoice,
+    Job,
+    Package,
+    Payment,
+    PaymentCategory,
+    PaymentMethod,
+    Service,
+    ServiceMac,
+    ServiceStatus,
+    Tenant,
+    WizardStep,
+)
+from ispgraph.domain.onboarding import drafts, review
+from ispgraph.domain.permissions import Viewer
+
+OPERATION = "customerDraftConfirm"
+
+# Unique constraints that a concurrent creation may win, and the answer that lost.
+_RACES = {
+    "uq_customers_tenant_id_email": ("draft", "basics", "email"),
+    "uq_service_macs_tenant_id_mac": ("draft", "connection", "macAddress"),
+    "uq_services_ip_address": ("draft", "connection", "ipAddress"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Shown once: afterwards the network password is sealed and the other one only a hash."""
+
+    username: str
+    password: str
+    login_name: str
+    login_password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What confirming made; without credentials when it is told again."""
+
+    draft: Draft
+    customer: Customer
+    invoice: Invoice
+    payment: Payment | None
+    job: Job | None
+    credentials: Credentials | None
+
+
+async def confirm(
+    session: AsyncSession, draft_id: UUID, *, idempotency_key: str | None, network_key: bytes, by: Viewer
+) -> Confirmed:
+    """Make the customer of a draft. A draft makes one customer: confirming again answers with the same.
+
+    Raises DomainError with everything that stands in the way, DRAFT_INCOMPLETE among others.
+    """
+    if idempotency_key is not None:
+        given = {"draft": draft_id}
+        answer = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
+        if answer is not None:
+            return await _again(session, await drafts.lock(session, draft_id, by=by))
+    draft = await drafts.lock(session, draft_id, by=by)
+    if draft.status is DraftStatus.COMPLETED:
+        made = await _again(session, draft)
+    else:
+        made = await _make(session, draft, network_key, by)
+    if idempotency_key is not None:
+        answer = {"draft": str(draft_id)}
+        await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
+    return made
+
+
+async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Viewer) -> Confirmed:
+    at = clock.now()
+    drafts.require_unfinished(draft, at)
+    package = await session.get(Package, draft.package_id, with_for_update={"read": True}) if draft.package_id else None
+    if faults := await review.faults_of(session, draft, package):
+        raise DomainError(faults)
+    assert package is not None
+    tenant = await session.get_one(Tenant, by.tenant_id)
+    planned = review.plan(draft, package, tenant, at)
+    login_password = secrets.generate_password(12)
+    login_hash = await passwords.hash_password(login_password)
+    username = await usernames.reserve(session, tenant.id, review.wished_username(draft))
+    number = tenant.account_prefix + str(await numbers.take(session, tenant.id, "ACCOUNT"))
+    customer = _customer(draft, number, planned, at, by)
+    customer.password_hash = login_hash
+    service, password = _service(draft, customer, package, username, planned, network_key)
+    async with taken(_RACES):
+        session.add(customer)
+        await session.flush()
+        session.add(service)
+        await session.flush()
+        session.add_all(_belongings(draft, customer, service))
+        await session.flush()
+    invoice = await _invoice(session, tenant, customer, service, package, planned, at, by)
+    payment = await _payment(session, draft, tenant, customer, invoice, planned, at, by)
+    job = await _job(session, service, by)
+    _complete(session, draft, customer, invoice, payment, job, by)
+    await session.flush()
+    return Confirmed(draft, customer, invoice, payment, job, Credentials(username, password, number, login_password))
+
+
+def _customer(draft: Draft, number: str, planned: review.Plan, at: datetime, by: Viewer) -> Customer:
+    basics, address = draft.basics or {}, draft.address or {}
+    return Customer(
+        id=ids.uuid7(),
+        tenant_id=draft.tenant_id,
+        account_number=number,
+        name=basics["name"],
+        mobile=basics["mobile"],
+        email=basics["email"],
+        street=address["street"],
+        city=address["city"],
+        state=address["state"],
+        postal_code=address["postalCode"],
+        country=address["country"],
+        zone_id=draft.zone_id,
+        operator_id=by.operator_id,
+        status=CustomerStatus.ACTIVE if planned.active else CustomerStatus.PENDING,
+        joined_at=at,
+        updated_at=at,
+    )
+
+
+def _service(
+    draft: Draft, customer: Customer, package: Package, username: str, planned: review.Plan, network_key: bytes
+) -> tuple[Service, str]:
+    connection = draft.connection or {}
+    if draft.password is None:
+        password = secrets.generate_password()
+    else:
+        bound_to = secrets.draft_password(draft.tenant_id, draft.id)
+        password = secrets.unseal(network_key, draft.password, bound_to)
+    key = ids.uuid7()
+    service = Service(
+        id=key,
+        tenant_id=draft.tenant_id,
+        customer_id=customer.id,
+        package_id=package.id,
+        router_id=draft.router_id,
+        connection_type=ConnectionType(connection["type"]),
+        status=ServiceStatus.ACTIVE if planned.active else ServiceStatus.PENDING,
+        username=username,
+        password=secrets.seal(network_key, password, secrets.service_password(draft.tenant_id, key)),
+        profile=connection["profile"],
+        device_type=connection["device_type"],
+        ip_address=connection["ip_address"],
+        subnet=connection["subnet"],
+        configuration=connection["configuration"],
+        started_at=planned.period_start if planned.active else None,
+        expires_at=planned.period_end if planned.active else None,
+    )
+    return service, password
+
+
+def _belongings(draft: Draft, customer: Customer, service: Service) -> list[ServiceMac | CustomFieldValue]:
+    """The rows that hang on the customer and the service: devices and custom answers."""
+    rows: list[ServiceMac | CustomFieldValue] = [
+        CustomFieldValue(tenant_id=draft.tenant_id, customer_id=customer.id, field_id=UUID(key), value=value)
+        for key, value in (draft.custom_fields or {}).items()
+        if value is not None
+    ]
+    if mac := (draft.connection or {})["mac_address"]:
+        rows.append(ServiceMac(tenant_id=draft.tenant_id, service_id=service.id, mac=mac))
+    return rows
+
+
+async def _invoice(
+    session: AsyncSession,
+    tenant: Tenant,
+    customer: Customer,
+    service: Service,
+    package: Package,
+    planned: review.Plan,
+    at: datetime,
+    by: Viewer,
+) -> Invoice:
+    line = invoices.Line(
+        description=f"{package.name}, {package.validity_days} days",
+        unit_price_minor=planned.subtotal_minor,
+        tax_rate=planned.tax_rate,
+        explanation=f"First period of {package.validity_days} days at the price of the package.",
+    )
+    invoice = await invoices.draft(
+        session,
+        tenant=tenant,
+        customer_id=customer.id,
+        service_id=service.id,
+        lines=[line],
+        period_start=planned.period_start,
+        period_end=planned.period_end,
+    )
+    await invoices.open(session, invoice, tenant=tenant, at=at, by=by)
+    return invoice
+
+
+async def _payment(
+    session: AsyncSession,
+    draft: Draft,
+    tenant: Tenant,
+    customer: Customer,
+    invoice: Invoice,
+    planned: review.Plan,
+    at: datetime,
+    by: Viewer,
+) -> Payment | None:
+    if planned.paid_minor == 0:
+        return None
+    given = draft.payment or {}
+    return await payments.record(
+        session,
+        tenant=tenant,
+        customer_id=customer.id,
+        amount_minor=planned.paid_minor,
+        method=PaymentMethod(given["method"]),
+        category=PaymentCategory.SERVICE,
+        reference=_text(given["reference"]),
+        notes=_text(given["notes"]),
+        at=at,
+        by=by,
+        invoices=[invoice],
+    )
+
+
+async def _job(session: AsyncSession, service: Service, by: Viewer) -> Job | None:
+    if service.router_id is None:
+        return None
+    return await jobs.enqueue(
+        session,
+        jobs.PROVISION,
+        tenant_id=service.tenant_id,
+        customer_id=service.customer_id,
+        service_id=service.id,
+        router_id=service.router_id,
+        by=by.operator_id,
+    )
+
+
+def _complete(
+    session: AsyncSession,
+    draft: Draft,
+    customer: Customer,
+    invoice: Invoice,
+    payment: Payment | None,
+    job: Job | None,
+    by: Viewer,
+) -> None:
+    drafts.saved(session, draft, WizardStep.REVIEW, by=by)
+    draft.status = DraftStatus.COMPLETED
+    draft.customer_id = customer.id
+    draft.password = None
+    made = {"customer": customer, "invoice": invoice, "payment": payment, "job": job}
+    draft.outcome = {name: str(row.id) for name, row in made.items() if row is not None}
+    audit.record(session, by=by, action="draft.confirm", subject_id=customer.id, details=draft.outcome)
+
+
+async def _again(session: AsyncSession, draft: Draft) -> Confirmed:
+    outcome = draft.outcome or {}
+    payment, job = outcome.get("payment"), outcome.get("job")
+    return Confirmed(
+        draft=draft,
+        customer=await session.get_one(Customer, UUID(str(outcome["customer"]))),
+        invoice=await session.get_one(Invoice, UUID(str(outcome["invoice"]))),
+        payment=await session.get_one(Payment, UUID(str(payment))) if payment else None,
+        job=await session.get_one(Job, UUID(str(job))) if job else None,
+        credentials=None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,47 @@
+"""The whole schema: every resolver file's table of contents, put together."""
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
+from ispgraph.resolvers.customers import CustomerQueries
+from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
+from ispgraph.resolvers.node import NodeQueries
+from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
+from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
+from ispgraph.resolvers.routers import RouterQueries
+from ispgraph.schema.base import KINDS
+from ispgraph.schema.errors import ApiSchema
+from ispgraph.schema.jobs import NetworkJob
+from ispgraph.schema.limits import EXTENSIONS
+from ispgraph.schema.scalars import SCALAR_MAP
+
+
+@strawberry.type
+class Query(
+    OperatorQueries, NodeQueries, CustomerQueries, OnboardingQueries, CatalogueQueries, RouterQueries, JobQueries
+):
+    pass
+
+
+@strawberry.type
+class Mutation(OperatorMutations, OnboardingMutations, CatalogueMutations, JobMutations):
+    pass
+
+
+@strawberry.type
+class Subscription(JobSubscriptions):
+    pass
+
+
+def build(*, suggestions: bool = False) -> ApiSchema:
+    """The schema. Field suggestions in errors tell names, so they go with open introspection only."""
+    assert KINDS, "the types are registered by now"
+    return ApiSchema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[NetworkJob],
+        extensions=EXTENSIONS,
+        config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
+    )
