@@ -6,17 +6,17 @@ What a person can cause inside an input is a `UserError` in the payload, not an 
 import secrets
 import traceback
 from collections.abc import Mapping
-from enum import StrEnum
 from socket import gaierror
-from typing import Any
+from typing import Any, Literal
 
 import redis.exceptions
 import sqlalchemy.exc
 import strawberry
 import structlog
-from graphql import GraphQLError
-from strawberry.exceptions import StrawberryInputCoercionError
+from graphql import GraphQLError, GraphQLInputObjectType
+from strawberry.exceptions import MissingQueryError, StrawberryInputCoercionError
 from strawberry.extensions.runner import SchemaExtensionsRunner
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 
@@ -27,17 +27,17 @@ _log = structlog.get_logger("ispgraph.api")
 _PASSING_CLASSES = ("08", "53", "57")
 _PASSING_STATES = ("55P03", "40001", "40P01")
 
+_REQUEST_ERRORS = (
+    StrawberryInputCoercionError,
+    CannotGetOperationTypeError,
+    InvalidOperationTypeError,
+    MissingQueryError,
+)
 
-class Code(StrEnum):
-    """The values of `extensions.code`."""
-
-    UNAUTHENTICATED = "UNAUTHENTICATED"
-    FORBIDDEN = "FORBIDDEN"
-    RATE_LIMITED = "RATE_LIMITED"
-    COST_EXCEEDED = "COST_EXCEEDED"
-    BAD_REQUEST = "BAD_REQUEST"
-    UNAVAILABLE = "UNAVAILABLE"
-    INTERNAL = "INTERNAL"
+Code = Literal[
+    "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED", "COST_EXCEEDED", "BAD_REQUEST", "UNAVAILABLE", "INTERNAL"
+]
+"""The values of `extensions.code`."""
 
 
 class ApiError(GraphQLError):
@@ -47,7 +47,7 @@ class ApiError(GraphQLError):
     """
 
     def __init__(self, code: Code, message: str, **details: Any) -> None:
-        super().__init__(message, extensions={"code": code.value, **details})
+        super().__init__(message, extensions={"code": code, **details})
 
 
 class ApiSchema(strawberry.Schema):
@@ -56,21 +56,38 @@ class ApiSchema(strawberry.Schema):
     Strawberry hands every list of errors of a result to `process_errors`, in `execute` and for each frame of a stream.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # graphql-core then checks "exactly one key" itself. Strawberry's own rule fails with a KeyError on an undefined
+        # variable, and on a fragment that stands before its operation.
+        for kind in self._schema.type_map.values():
+            definition = kind.extensions.get("strawberry-definition")
+            if isinstance(kind, GraphQLInputObjectType) and definition is not None and definition.is_one_of:
+                kind.is_one_of = True
+
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Replace the errors in place by what the client may see."""
-        suggest = not self.config.disable_field_suggestions
+        suggest = may_introspect(execution_context.context if execution_context else None)
         errors[:] = [present(error, suggest=suggest) for error in errors]
 
     async def _prepare_operation_async(
         self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
     ) -> PreExecutionError | None:
-        # An extension that refuses a document while parsing it raises. `execute` catches that; the streaming path does
-        # not, and would close the operation without a word (Strawberry 0.341).
+        # Private, hence the narrow pin of the version. An extension that refuses a document while parsing it raises.
+        # `execute` catches that; the streaming path does not, and would end the operation without a word.
         try:
             return await super()._prepare_operation_async(context, extensions_runner)
         except GraphQLError as error:
             context.pre_execution_errors = [error]
             return PreExecutionError(data=None, errors=[error])
+
+
+def may_introspect(context: Any) -> bool:
+    """Whether the schema may be read: by any signed-in operator, by everybody where settings open it.
+
+    `context` is what the API made for a request (it has `viewer` and `settings`); None is a caller inside the program.
+    """
+    return context is None or context.viewer is not None or context.settings.introspection == "open"
 
 
 def present(error: GraphQLError, *, suggest: bool = True) -> GraphQLError:
@@ -80,16 +97,16 @@ def present(error: GraphQLError, *, suggest: bool = True) -> GraphQLError:
         return _copy(error, cause.message, cause.extensions)
     if _is_request_error(error, cause):
         message = error.message if suggest else error.message.split(" Did you mean ")[0]
-        return _copy(error, message, {"code": Code.BAD_REQUEST.value})
+        return _copy(error, message, {"code": "BAD_REQUEST"})
     code, message = describe(cause)
-    return _copy(error, message, {"code": code.value, "traceId": report(cause, code, path=error.path)})
+    return _copy(error, message, {"code": code, "traceId": report(cause, code, path=error.path)})
 
 
 def describe(cause: BaseException) -> tuple[Code, str]:
     """The code and message that stand for an exception that is not meant for the client."""
     if _is_passing(cause):
-        return Code.UNAVAILABLE, "The service is not available just now; try again"
-    return Code.INTERNAL, "Internal error"
+        return "UNAVAILABLE", "The service is not available just now; try again"
+    return "INTERNAL", "Internal error"
 
 
 def report(cause: BaseException, code: Code, **fields: Any) -> str:
@@ -102,7 +119,7 @@ def report(cause: BaseException, code: Code, **fields: Any) -> str:
     _log.error(
         "request_failed",
         trace_id=trace_id,
-        code=code.value,
+        code=code,
         error=type(cause).__name__,
         reason=_sqlstate(cause) if quotes_data else str(cause),
         frames="".join(traceback.format_tb(cause.__traceback__)),
@@ -124,7 +141,7 @@ def _is_request_error(error: GraphQLError, cause: BaseException) -> bool:
     Before execution an error has no path. During it, graphql-core refuses an argument with the node of the argument,
     while a value that cannot be printed (our fault) comes without a node of its own.
     """
-    if isinstance(cause, StrawberryInputCoercionError):
+    if isinstance(cause, _REQUEST_ERRORS):
         return True
     return isinstance(cause, GraphQLError) and (error.path is None or bool(cause.nodes and cause is not error))
 
