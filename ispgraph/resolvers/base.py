@@ -12,7 +12,7 @@ from ispgraph.domain.errors import DomainError
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import errors
 from ispgraph.schema.context import Context
-from ispgraph.schema.errors import ApiError, Code
+from ispgraph.schema.errors import ApiError
 
 
 class SignedIn:
@@ -101,4 +101,4 @@ def _check(context: Context, access: Access) -> None:
 
 def _bad_request(error: DomainError) -> ApiError:
     first = error.faults[0]
-    return ApiError(Code.BAD_REQUEST, first.message, field=list(first.field) if first.field else None)
+    return ApiError("BAD_REQUEST", first.message, field=list(first.field) if first.field else None)

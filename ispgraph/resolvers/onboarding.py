@@ -28,7 +28,7 @@ from ispgraph.schema.onboarding import (
     DraftPaymentInput,
     StepInput,
 )
-from ispgraph.schema.pages import Connection
+from ispgraph.schema.pages import Connection, connection
 
 
 def _draft_id(text: str) -> Any:
@@ -73,7 +73,7 @@ async def set_connection(info: Info, input: DraftConnectionInput) -> CustomerDra
     draft = await steps.set_connection(
         info.context.session,
         _draft_id(input.draft_id),
-        given={kind: asdict(value) for kind, value in kinds.items() if value is not None},  # type: ignore[call-overload]
+        given={kind: asdict(value) for kind, value in kinds.items() if value is not None},
         router_id=optional_id("rtr", input.router_id, "input", "routerId"),
         network_key=info.context.settings.network_key,
         expected_version=input.expected_version,
@@ -169,8 +169,7 @@ async def customer_draft(info: Info, id: strawberry.ID) -> CustomerDraft | None:
     """One draft; null when there is none the viewer may see."""
     wanted = typed_id("dft", id, "id")
     async with info.context.read() as session:
-        found: Any = await session.scalar(drafts.visible(_who(info)).where(models.Draft.id == wanted))
-    return found
+        return await session.scalar(drafts.visible(_who(info)).where(models.Draft.id == wanted))
 
 
 async def customer_drafts(
@@ -186,8 +185,7 @@ async def customer_drafts(
     if mine:
         rows = rows.where(models.Draft.created_by_id == who.operator_id)
     async with info.context.read() as session:
-        found: Any = await pages.page(session, rows, models.Draft.id, name="drafts", first=first, after=after)
-    return found
+        return connection(await pages.page(session, rows, models.Draft.id, name="drafts", first=first, after=after))
 
 
 def _logged(step: models.WizardStep) -> Refused:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -15,10 +15,8 @@ from strawberry.dataloader import DataLoader
 
 from ispgraph.db import Base, Database
 from ispgraph.domain.permissions import Permission, Viewer
-from ispgraph.schema.errors import ApiError, Code
+from ispgraph.schema.errors import ApiError
 from ispgraph.settings import Settings
-
-Row = TypeVar("Row", bound=Base)
 
 
 class Loaders:
@@ -28,21 +26,19 @@ class Loaders:
         self._read = read
         self._by_key: dict[tuple[Any, ...], DataLoader[Any, Any]] = {}
 
-    async def one(self, model: type[Row], key: UUID | None) -> Row | None:
+    async def one(self, model: type[Base], key: UUID | None) -> Any:
         """The row with this id, or None. Visibility beyond the tenant is the caller's business."""
         if key is None:
             return None
         loader = self.batched((model,), lambda session, keys: _by_id(session, model, keys))
-        found: Row | None = await loader.load(key)
-        return found
+        return await loader.load(key)
 
-    async def many(self, model: type[Row], column: str, key: UUID, *, order_by: str = "id") -> list[Row]:
+    async def many(self, model: type[Base], column: str, key: UUID, *, order_by: str = "id") -> Any:
         """The rows whose `column` is this id, in order."""
         loader = self.batched(
             (model, column, order_by), lambda session, keys: _by_column(session, model, column, order_by, keys)
         )
-        found: list[Row] = await loader.load(key)
-        return found
+        return await loader.load(key)
 
     def batched(self, name: tuple[Any, ...], load: Callable[[AsyncSession, list[Any]], Any]) -> DataLoader[Any, Any]:
         """A loader of this request by name; `load(session, keys)` answers values in the order of the keys."""
@@ -90,9 +86,9 @@ class Context:
     def viewer_or_refuse(self, permission: Permission | None = None) -> Viewer:
         """The signed-in viewer. Raises ApiError UNAUTHENTICATED, or FORBIDDEN without the permission."""
         if self.viewer is None:
-            raise ApiError(Code.UNAUTHENTICATED, "Sign in first.")
+            raise ApiError("UNAUTHENTICATED", "Sign in first.")
         if permission is not None and not self.viewer.may(permission):
-            raise ApiError(Code.FORBIDDEN, f"This needs the permission {permission.value}.")
+            raise ApiError("FORBIDDEN", f"This needs the permission {permission.value}.")
         return self.viewer
 
     @asynccontextmanager

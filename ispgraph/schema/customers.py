@@ -1,6 +1,6 @@
 """Customers and their services."""
 
-import enum
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -8,16 +8,15 @@ import strawberry
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import models, pages
-from ispgraph.domain.billing import ledger
-from ispgraph.domain.network import radius_rows
+from ispgraph.domain import jobs, models, radius_rows
+from ispgraph.domain.billing import invoices, ledger, payments
 from ispgraph.schema.base import Money, Node, money, node
 from ispgraph.schema.billing import Invoice, LedgerEntry, Payment
 from ispgraph.schema.catalogue import CustomField, CustomFieldValue, Package, Zone
 from ispgraph.schema.context import Info
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.operators import Operator
-from ispgraph.schema.pages import Connection
+from ispgraph.schema.pages import Connection, connection
 from ispgraph.schema.routers import Router
 from ispgraph.schema.scalars import EmailAddress, IpAddress, MacAddress, PhoneNumber
 
@@ -41,13 +40,9 @@ class RadiusAttribute:
     value: str
 
 
-@strawberry.enum
-class ProvisioningState(enum.Enum):
-    PENDING = "PENDING"
-    APPLIED = "APPLIED"
-    FAILED = "FAILED"
-    UNREACHABLE = "UNREACHABLE"
-    NOT_MANAGED = "NOT_MANAGED"
+def radius_attributes(rows: Sequence[radius_rows.RadiusRow]) -> list[RadiusAttribute]:
+    """Rows as the schema shows them."""
+    return [RadiusAttribute(list=row.list, attribute=row.attribute, op=row.op, value=row.value) for row in rows]
 
 
 @strawberry.type(description="What the network should hold for a service, and what is known of it.")
@@ -59,7 +54,7 @@ class NetworkState:
     @strawberry.field
     async def radius(root: strawberry.Parent[models.Service], info: Info) -> list[RadiusAttribute]:
         async with info.context.read() as session:
-            return [RadiusAttribute(*row) for row in await radius_rows(session, root.id)]
+            return radius_attributes(await radius_rows.of_service(session, root.id))
 
 
 @node("svc", models.Service, description="One package on one connection.")
@@ -75,8 +70,7 @@ class Service(Node):
 
     @strawberry.field
     async def package(root: strawberry.Parent[models.Service], info: Info) -> Package:
-        found: Any = await info.context.loaders.one(models.Package, root.package_id)
-        return found
+        return await info.context.loaders.one(models.Package, root.package_id)
 
     @strawberry.field
     async def mac_addresses(root: strawberry.Parent[models.Service], info: Info) -> list[MacAddress]:
@@ -85,8 +79,7 @@ class Service(Node):
 
     @strawberry.field
     async def router(root: strawberry.Parent[models.Service], info: Info) -> Router | None:
-        found: Any = await info.context.loaders.one(models.Router, root.router_id)
-        return found
+        return await info.context.loaders.one(models.Router, root.router_id)
 
     @strawberry.field
     def network(root: strawberry.Parent[models.Service]) -> NetworkState:
@@ -121,13 +114,11 @@ class Customer(Node):
 
     @strawberry.field
     async def zone(root: strawberry.Parent[models.Customer], info: Info) -> Zone | None:
-        found: Any = await info.context.loaders.one(models.Zone, root.zone_id)
-        return found
+        return await info.context.loaders.one(models.Zone, root.zone_id)
 
     @strawberry.field
     async def operator(root: strawberry.Parent[models.Customer], info: Info) -> Operator:
-        found: Any = await info.context.loaders.one(models.Operator, root.operator_id)
-        return found
+        return await info.context.loaders.one(models.Operator, root.operator_id)
 
     @strawberry.field(description="Above zero: the customer has credit. Below zero: the customer owes.")
     async def balance(root: strawberry.Parent[models.Customer], info: Info) -> Money:
@@ -149,12 +140,12 @@ class Customer(Node):
 
     @strawberry.field(description="The primary service; most customers have exactly one.")
     async def service(root: strawberry.Parent[models.Customer], info: Info) -> Service | None:
-        rows: Any = await info.context.loaders.many(models.Service, "customer_id", root.id)
+        rows = await info.context.loaders.many(models.Service, "customer_id", root.id)
         return next((row for row in rows if row.is_primary), None)
 
     @strawberry.field
     async def services(root: strawberry.Parent[models.Customer], info: Info) -> list[Service]:
-        rows: Any = await info.context.loaders.many(models.Service, "customer_id", root.id)
+        rows = await info.context.loaders.many(models.Service, "customer_id", root.id)
         return list(rows)
 
     @strawberry.field
@@ -173,10 +164,11 @@ class Customer(Node):
         before: str | None = None,
         status: list[models.InvoiceStatus] | None = None,
     ) -> Connection[Invoice]:
-        rows = select(models.Invoice).where(models.Invoice.customer_id == root.id)
-        if status is not None:
-            rows = rows.where(models.Invoice.status.in_(status))
-        return await _page(info, rows, models.Invoice.id, "invoices", first, after, last, before)
+        async with info.context.read() as session:
+            page = await invoices.of_customer(
+                session, root.id, status=status, first=first, after=after, last=last, before=before
+            )
+        return connection(page)
 
     @strawberry.field
     async def payments(
@@ -188,10 +180,11 @@ class Customer(Node):
         before: str | None = None,
         status: list[models.PaymentStatus] | None = None,
     ) -> Connection[Payment]:
-        rows = select(models.Payment).where(models.Payment.customer_id == root.id)
-        if status is not None:
-            rows = rows.where(models.Payment.status.in_(status))
-        return await _page(info, rows, models.Payment.id, "payments", first, after, last, before)
+        async with info.context.read() as session:
+            page = await payments.of_customer(
+                session, root.id, status=status, first=first, after=after, last=last, before=before
+            )
+        return connection(page)
 
     @strawberry.field
     async def ledger(
@@ -203,8 +196,8 @@ class Customer(Node):
         before: str | None = None,
     ) -> Connection[LedgerEntry]:
         async with info.context.read() as session:
-            found: Any = await ledger.entries(session, root.id, first=first, after=after, last=last, before=before)
-        return found
+            page = await ledger.entries(session, root.id, first=first, after=after, last=last, before=before)
+        return connection(page)
 
     @strawberry.field
     async def jobs(
@@ -216,10 +209,11 @@ class Customer(Node):
         before: str | None = None,
         status: list[models.JobStatus] | None = None,
     ) -> Connection[Job]:
-        rows = select(models.Job).where(models.Job.customer_id == root.id)
-        if status is not None:
-            rows = rows.where(models.Job.status.in_(status))
-        return await _page(info, rows, models.Job.id, "jobs", first, after, last, before)
+        async with info.context.read() as session:
+            page = await jobs.of_customer(
+                session, root.id, status=status, first=first, after=after, last=last, before=before
+            )
+        return connection(page)
 
 
 def custom_value(field: CustomField, value: object) -> CustomFieldValue:
@@ -247,17 +241,3 @@ async def _last_payments(session: AsyncSession, keys: list[Any]) -> list[datetim
     )
     found = {row[0]: row[1] for row in rows}
     return [found.get(key) for key in keys]
-
-
-async def _page(
-    info: Info,
-    rows: Any,
-    key: Any,
-    name: str,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-) -> Any:
-    async with info.context.read() as session:
-        return await pages.page(session, rows, key, name=name, first=first, after=after, last=last, before=before)

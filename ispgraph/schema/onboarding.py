@@ -16,7 +16,7 @@ from ispgraph.schema.base import Money, Node, Payload, UserError, errors, money,
 from ispgraph.schema.billing import Invoice, Payment
 from ispgraph.schema.catalogue import CustomFieldInput, CustomFieldValue, Package, Zone
 from ispgraph.schema.context import Info
-from ispgraph.schema.customers import Address, Customer, RadiusAttribute, custom_value
+from ispgraph.schema.customers import Address, Customer, RadiusAttribute, custom_value, radius_attributes
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.operators import Operator
 from ispgraph.schema.routers import Router
@@ -115,8 +115,7 @@ class CustomerDraft(Node):
 
     @strawberry.field
     async def package(root: strawberry.Parent[models.Draft], info: Info) -> Package | None:
-        found: Any = await info.context.loaders.one(models.Package, root.package_id)
-        return found
+        return await info.context.loaders.one(models.Package, root.package_id)
 
     @strawberry.field
     def address(root: strawberry.Parent[models.Draft]) -> Address | None:
@@ -133,8 +132,7 @@ class CustomerDraft(Node):
 
     @strawberry.field
     async def zone(root: strawberry.Parent[models.Draft], info: Info) -> Zone | None:
-        found: Any = await info.context.loaders.one(models.Zone, root.zone_id)
-        return found
+        return await info.context.loaders.one(models.Zone, root.zone_id)
 
     @strawberry.field
     async def custom_fields(root: strawberry.Parent[models.Draft], info: Info) -> list[CustomFieldValue]:
@@ -162,13 +160,11 @@ class CustomerDraft(Node):
 
     @strawberry.field
     async def created_by(root: strawberry.Parent[models.Draft], info: Info) -> Operator:
-        found: Any = await info.context.loaders.one(models.Operator, root.created_by_id)
-        return found
+        return await info.context.loaders.one(models.Operator, root.created_by_id)
 
     @strawberry.field
     async def last_modified_by(root: strawberry.Parent[models.Draft], info: Info) -> Operator:
-        found: Any = await info.context.loaders.one(models.Operator, root.modified_by_id)
-        return found
+        return await info.context.loaders.one(models.Operator, root.modified_by_id)
 
     @strawberry.field(description="Every attempt at a step, the refused ones too, oldest first; the last 200.")
     async def log(root: strawberry.Parent[models.Draft], info: Info) -> list[DraftLogEntry]:
@@ -180,8 +176,7 @@ class CustomerDraft(Node):
 
     @strawberry.field
     async def customer(root: strawberry.Parent[models.Draft], info: Info) -> Customer | None:
-        found: Any = await info.context.loaders.one(models.Customer, root.customer_id)
-        return found
+        return await info.context.loaders.one(models.Customer, root.customer_id)
 
 
 def _review(info: Info, found: reviews.Review) -> DraftReview:
@@ -192,8 +187,8 @@ def _review(info: Info, found: reviews.Review) -> DraftReview:
         invoice_total=money(info, found.plan.total_minor),
         invoice_status_after=found.plan.invoice_status,
         wallet_after=money(info, found.plan.wallet_minor),
-        expires_at=found.expires_at,
-        radius=[RadiusAttribute(*row) for row in found.radius],
+        expires_at=found.plan.expires_at,
+        radius=radius_attributes(found.radius),
     )
 
 

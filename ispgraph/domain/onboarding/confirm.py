@@ -98,9 +98,9 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     tenant = await session.get_one(Tenant, by.tenant_id)
     planned = review.plan(draft, package, tenant, at)
     login_password = secrets.generate_password(12)
-    login_hash = await passwords.hash_password(login_password)
+    login_hash = await passwords.hashed(login_password)
     username = await usernames.reserve(session, tenant.id, review.wished_username(draft))
-    number = tenant.account_prefix + str(await numbers.take(session, tenant.id, "ACCOUNT"))
+    number = numbers.account_number(tenant.account_prefix, await numbers.take(session, tenant.id, numbers.ACCOUNT))
     customer = _customer(draft, number, planned, at, by)
     customer.password_hash = login_hash
     service, password = _service(draft, customer, package, username, planned, network_key)
@@ -111,7 +111,7 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
         await session.flush()
         session.add_all(_belongings(draft, customer, service))
         await session.flush()
-    invoice = await _invoice(session, tenant, customer, service, package, planned, at, by)
+    invoice = await _invoice(session, tenant, customer, service, planned, at, by)
     payment = await _payment(session, draft, tenant, customer, invoice, planned, at, by)
     job = await _job(session, service, by)
     _complete(session, draft, customer, invoice, payment, job, by)
@@ -166,8 +166,8 @@ def _service(
         ip_address=connection["ip_address"],
         subnet=connection["subnet"],
         configuration=connection["configuration"],
-        started_at=planned.period_start if planned.active else None,
-        expires_at=planned.period_end if planned.active else None,
+        started_at=planned.period.start if planned.active else None,
+        expires_at=planned.expires_at,
     )
     return service, password
 
@@ -189,25 +189,18 @@ async def _invoice(
     tenant: Tenant,
     customer: Customer,
     service: Service,
-    package: Package,
     planned: review.Plan,
     at: datetime,
     by: Viewer,
 ) -> Invoice:
-    line = invoices.Line(
-        description=f"{package.name}, {package.validity_days} days",
-        unit_price_minor=planned.subtotal_minor,
-        tax_rate=planned.tax_rate,
-        explanation=f"First period of {package.validity_days} days at the price of the package.",
-    )
     invoice = await invoices.draft(
         session,
         tenant=tenant,
         customer_id=customer.id,
         service_id=service.id,
-        lines=[line],
-        period_start=planned.period_start,
-        period_end=planned.period_end,
+        lines=[planned.line],
+        period_start=planned.period.start,
+        period_end=planned.period.end,
     )
     await invoices.open(session, invoice, tenant=tenant, at=at, by=by)
     return invoice

@@ -45,7 +45,7 @@ def resume_at(completed: Sequence[str]) -> WizardStep:
 
 def progress(draft: Draft) -> int:
     """Per cent of the steps that are done; only a confirmed draft has 100."""
-    return len(draft.completed_steps) * 100 // len(STEPS)
+    return 100 if draft.status is DraftStatus.COMPLETED else len(draft.completed_steps) * 100 // len(STEPS)
 
 
 async def start(session: AsyncSession, *, by: Viewer) -> Draft:

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import custom_fields, usernames
-from ispgraph.domain.billing import periods, tax
+from ispgraph.domain import custom_fields, radius_rows, usernames
+from ispgraph.domain.billing import invoices, periods
 from ispgraph.domain.errors import ErrorCode, Fault, Faults
 from ispgraph.domain.models import (
     ConnectionType,
@@ -25,6 +24,7 @@ from ispgraph.domain.models import (
     Zone,
 )
 from ispgraph.domain.onboarding import answers, drafts
+from ispgraph.domain.radius_rows import RadiusRow
 
 REQUIRED_STEPS = (
     WizardStep.BASICS,
@@ -39,27 +39,30 @@ REQUIRED_STEPS = (
 class Plan:
     """The first invoice and what becomes of the first payment, in minor units; instants of the first period."""
 
-    subtotal_minor: int
-    tax_rate: Decimal
-    tax_minor: int
+    line: invoices.Line
     paid_minor: int
-    period_start: datetime
-    period_end: datetime
+    period: periods.Period
     active: bool
 
     @property
     def total_minor(self) -> int:
-        return self.subtotal_minor + self.tax_minor
+        """Of the invoice, with tax."""
+        return invoices.amounts([self.line]).total_minor
 
     @property
     def wallet_minor(self) -> int:
+        """What is left of the payment."""
         return max(0, self.paid_minor - self.total_minor)
 
     @property
     def invoice_status(self) -> InvoiceStatus:
-        if self.paid_minor >= self.total_minor:
-            return InvoiceStatus.PAID
-        return InvoiceStatus.PARTIALLY_PAID if self.paid_minor else InvoiceStatus.OPEN
+        """Of the invoice, once the payment is on it."""
+        return invoices.settled_status(self.total_minor, self.paid_minor)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Of the service; a pending one has not begun."""
+        return self.period.end if self.active else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,7 @@ class Review:
     missing: Sequence[Fault]
     username: str | None
     plan: Plan
-    expires_at: datetime | None
-    radius: Sequence[tuple[str, str, str, str]]
-    """List, attribute, operator and value of each RADIUS row; the password is never among them."""
+    radius: Sequence[RadiusRow]
 
 
 def plan(draft: Draft, package: Package, tenant: Tenant, at: datetime) -> Plan:
@@ -79,14 +80,16 @@ def plan(draft: Draft, package: Package, tenant: Tenant, at: datetime) -> Plan:
     payment = draft.payment or {}
     paid = payment.get("amount_minor", 0)
     assert isinstance(paid, int)
-    end = periods.end_of(at, days=package.validity_days, time_zone=tenant.time_zone)
-    return Plan(
-        subtotal_minor=package.price_minor,
+    line = invoices.Line(
+        description=f"{package.name}, {package.validity_days} days",
+        unit_price_minor=package.price_minor,
         tax_rate=tenant.tax_rate,
-        tax_minor=tax.exclusive(package.price_minor, tenant.tax_rate),
+        explanation=f"First period of {package.validity_days} days at the price of the package.",
+    )
+    return Plan(
+        line=line,
         paid_minor=paid,
-        period_start=at,
-        period_end=end,
+        period=periods.service_period(at, package.validity_days, tenant.time_zone),
         active=not tenant.pending_until_paid or paid > 0 or package.price_minor == 0,
     )
 
@@ -124,13 +127,11 @@ async def review(session: AsyncSession, draft: Draft) -> Review | None:
     tenant = await session.get_one(Tenant, draft.tenant_id)
     planned = plan(draft, package, tenant, clock.now())
     username = await usernames.free(session, wished_username(draft)) if draft.basics and draft.connection else None
-    expires_at = planned.period_end if planned.active else None
     return Review(
         missing=await faults_of(session, draft, package),
         username=username,
         plan=planned,
-        expires_at=expires_at,
-        radius=await _radius(session, draft, package, username, expires_at) if username else (),
+        radius=await _radius(session, draft, package, planned.expires_at) if username else (),
     )
 
 
@@ -162,30 +163,13 @@ async def _connection_faults(session: AsyncSession, faults: Faults, draft: Draft
 
 
 async def _radius(
-    session: AsyncSession, draft: Draft, package: Package, username: str, expires_at: datetime | None
-) -> list[tuple[str, str, str, str]]:
-    connection = draft.connection or {}
-    rows = await session.execute(
-        text("""
-        SELECT list, attribute, op, value FROM radius_policy_rows(
-          p_connection_type => :kind, p_profile => :profile, p_ip_address => CAST(:ip AS inet),
-          p_subnet => CAST(:subnet AS cidr), p_upload_kbps => :up, p_download_kbps => :down,
-          p_data_quota_bytes => :quota, p_time_quota_seconds => :time_quota, p_expires_at => :expires,
-          p_at => :at)"""),
-        {
-            "kind": connection["type"],
-            "profile": connection["profile"],
-            "ip": connection["ip_address"],
-            "subnet": connection["subnet"],
-            "up": package.upload_kbps,
-            "down": package.download_kbps,
-            "quota": package.data_quota_bytes,
-            "time_quota": package.time_quota_seconds,
-            "expires": expires_at,
-            "at": clock.now(),
-        },
+    session: AsyncSession, draft: Draft, package: Package, expires_at: datetime | None
+) -> Sequence[RadiusRow]:
+    given = draft.connection or {}
+    profile, ip_address, subnet = (_text(given[name]) for name in ("profile", "ip_address", "subnet"))
+    return await radius_rows.of_plan(
+        session, package, profile=profile, ip_address=ip_address, subnet=subnet, expires_at=expires_at
     )
-    return [(row.list, row.attribute, row.op, row.value) for row in rows]
 
 
 def _field(step: WizardStep) -> str:
