@@ -4,8 +4,8 @@ import os
 import pwd
 import shutil
 import stat
+import tempfile
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 
@@ -55,13 +55,16 @@ def data_place(account: Account | None, directory: Path) -> Path:
     """Where PostgreSQL's data for ``directory`` goes: inside it, or where the account can get at it.
 
     A directory below ``/root`` (mode 0700) is closed to every other user, and opening root's home is not ours to
-    do. The data then lies below /var/lib under a name derived from the directory, so a second start finds it.
+    do. The data then lies below /var/lib, and the file ``postgres.place`` in the directory remembers where.
     """
+    remembered = directory / "postgres.place"
+    if remembered.exists():
+        return Path(remembered.read_text().strip())
     if account is None or reaches(account, directory / "postgres"):
         return directory
-    name = f"ispgraph-{sha256(os.fsencode(directory.resolve())).hexdigest()[:16]}"
-    place = Path("/var/lib") / name
-    place.mkdir(mode=0o711, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="ispgraph-", dir="/var/lib"))
+    place.chmod(0o711)
+    remembered.write_text(f"{place}\n")
     return place
 
 

@@ -1,5 +1,6 @@
-"""Free ports on this machine."""
+"""Ports on this machine."""
 
+import errno
 import socket
 
 
@@ -13,15 +14,20 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0
 
 def is_free(port: int, kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> bool:
     """Could a server of ours listen on this port?"""
+    return listen_problem(port, host, kind) is None
+
+
+def listen_problem(port: int, host: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> str | None:
+    """Why nobody can listen there now, in a few words for people; None when one can."""
     with socket.socket(_family(host), kind) as probe:
         if kind is socket.SOCK_STREAM:
             # As servers do: connections of the last run that linger in TIME_WAIT do not make a port busy.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return "another program uses it" if error.errno == errno.EADDRINUSE else str(error.strerror)
+    return None
 
 
 def _family(host: str) -> socket.AddressFamily:

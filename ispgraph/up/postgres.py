@@ -4,8 +4,8 @@ Started through ``pg_ctl`` the postmaster would be a child of init: killed, it s
 the next start refuses with "lock file already exists". As our child it is reaped at once.
 """
 
-import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -80,23 +80,26 @@ class Postgres:
         """Make the cluster unless it is there. True when it was made now. Raises UpError."""
         if (self.data / "PG_VERSION").exists():
             return False
-        with contextlib.suppress(FileExistsError):
-            self.data.mkdir(mode=0o700)
-        secret = self._place / ".initdb-password"
+        # Made under another name: an interrupted initdb must not look like a cluster.
+        partial, secret = self._place / ".postgres.partial", self._place / ".postgres.password"
+        shutil.rmtree(partial, ignore_errors=True)
+        secret.unlink(missing_ok=True)
+        partial.mkdir(mode=0o700)
         secret.touch(mode=0o600)
         secret.write_text(self._password)
         if self._account is not None:
-            for path in (self.data, secret):
+            for path in (partial, secret):
                 os.chown(path, self._account.uid, self._account.gid)
         try:
-            self._initdb(secret)
+            self._initdb(partial, secret)
         finally:
             secret.unlink()
+        partial.rename(self.data)
         return True
 
-    def _initdb(self, secret: Path) -> None:
+    def _initdb(self, cluster: Path, secret: Path) -> None:
         command = [
-            *(str(self._tree / "bin" / "initdb"), "--pgdata", str(self.data)),
+            *(str(self._tree / "bin" / "initdb"), "--pgdata", str(cluster)),
             *("--username", SUPERUSER, f"--pwfile={secret}", "--auth=scram-sha-256"),
             *("--encoding=UTF8", "--locale-provider=libc", "--locale=C.UTF-8", "--no-instructions"),
         ]
@@ -109,6 +112,7 @@ class Postgres:
             user=self._account.uid if self._account else None,
             group=self._account.gid if self._account else None,
             extra_groups=[] if self._account else None,
+            process_group=0,  # out of reach of Ctrl-C
             check=False,
         )
         if done.returncode != 0:

@@ -37,16 +37,19 @@ class Program:
     inherited: tuple[int, ...] = ()
 
 
-def spawn(program: Program) -> subprocess.Popen[bytes]:
-    """Start the program with its output appended to its log. Raises UpError when it cannot be executed."""
+def spawn(program: Program, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """Start the program with its output appended to its log, or standard output to the descriptor ``stdout``.
+
+    Raises UpError when it cannot be executed.
+    """
     uid, gid = program.user or (None, None)
     with program.log.open("ab") as log:
         try:
             return subprocess.Popen(
                 program.command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=log if stdout is None else stdout,
+                stderr=log,
                 env=dict(program.environment),
                 cwd=program.directory,
                 user=uid,

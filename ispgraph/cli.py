@@ -1,0 +1,176 @@
+"""The command ``ispgraph``: reads options and settings, and hands over to one program."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ispgraph.settings import Settings, SettingsError
+from ispgraph.up.process import UpError
+
+DEFAULT_DATA = Path(".ispgraph")
+
+app = typer.Typer(
+    help="The backend of an internet service provider behind one GraphQL schema.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Data directory of a running `ispgraph up`; used when no ISPGRAPH_*_URL is set.", show_default=False
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line. What a person can put right ends with one message and status 2."""
+    try:
+        app()
+    except (UpError, SettingsError) as error:
+        typer.echo(f"ispgraph: {error}", err=True)
+        sys.exit(2)
+
+
+def _load(module: str) -> Any:
+    """Import the module of one program, and only that.
+
+    The API must not pay for Alembic, nor the worker for Starlette, each time it starts: the imports of all programs
+    together take seconds. This is the one place where something is imported late.
+    """
+    return importlib.import_module(f"ispgraph.{module}")
+
+
+def _run(module: str) -> None:
+    status = _load(module).main(Settings.from_env())
+    raise typer.Exit(status or 0)
+
+
+def _settings(data: Path | None) -> Settings:
+    """Settings of the environment, or of the data directory when one is given or the environment names no server.
+
+    Never a mixture: one URL of production beside one of a laptop would be worse than an error.
+    """
+    named = any(name.startswith("ISPGRAPH_") and name.endswith("_URL") for name in os.environ)
+    if data is None and named:
+        return Settings.from_env()
+    found = _load("up.directory").DataDirectory(data or DEFAULT_DATA).environment()
+    return Settings.from_env({**os.environ, **found})
+
+
+@app.command()
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Fill a fictional ISP to look around in.")] = False,
+    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_DATA,
+    host: Annotated[str, typer.Option(help="Address of the API and the RADIUS responder.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the API.", min=1, max=65535)] = 8000,
+) -> None:
+    """Run everything on this machine, with its own PostgreSQL and Valkey. Ctrl-C stops it."""
+    launch = _load("up.launch")
+    launch.up(launch.Options(data=data, host=host, port=port, demo=demo), _say)
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+    sys.stdout.flush()
+
+
+@app.command()
+def api() -> None:
+    """Serve GraphQL over HTTP, WebSocket and server-sent events."""
+    _run("app")
+
+
+@app.command()
+def worker() -> None:
+    """Carry out jobs."""
+    _run("worker")
+
+
+@app.command()
+def scheduler() -> None:
+    """Start what is due, and send jobs again that were lost. Several may run; one works."""
+    _run("scheduler")
+
+
+@app.command()
+def radius() -> None:
+    """Answer RADIUS without FreeRADIUS (for one machine; production uses freeradius-config)."""
+    _run("radius.responder")
+
+
+@app.command()
+def demo() -> None:
+    """Fill a fictional ISP and print its operators as JSON. Again: nothing changes."""
+    _run("demo")
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to the newest revision (ISPGRAPH_OWNER_DATABASE_URL)."""
+    url = _settings(data).owner_database_url
+    if url is not None:
+        os.environ["ISPGRAPH_OWNER_DATABASE_URL"] = url  # where migrations/env.py reads it
+    _load("migrate").upgrade(url)
+
+
+@app.command()
+def export_schema() -> None:
+    """Print the schema in GraphQL's definition language."""
+    _load("resolvers.build").main()
+
+
+@app.command()
+def create_operator(
+    tenant: Annotated[str, typer.Option(help="Short name of the ISP; a new one is made.")],
+    email: Annotated[str, typer.Option()],
+    name: Annotated[str, typer.Option()],
+    role: Annotated[str, typer.Option(help="SUPER_ADMIN, ADMIN, OPERATOR, SUB_OPERATOR, MANAGER, …")] = "ADMIN",
+    tenant_name: Annotated[str | None, typer.Option(help="Full name of a new ISP.")] = None,
+    currency: Annotated[str, typer.Option(help="Currency of a new ISP (ISO 4217).")] = "USD",
+    country: Annotated[str, typer.Option(help="Country of a new ISP (ISO 3166, two letters).")] = "US",
+    time_zone: Annotated[str, typer.Option(help="Time zone of a new ISP (IANA).")] = "UTC",
+    data: Data = None,
+) -> None:
+    """Make an operator who can sign in; the password comes from a prompt or ISPGRAPH_OPERATOR_PASSWORD."""
+    settings = _settings(data)
+    password = os.environ.get("ISPGRAPH_OPERATOR_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    status = _load("create_operator").main(
+        settings,
+        tenant=tenant,
+        email=email,
+        name=name,
+        role=role,
+        password=password,
+        tenant_name=tenant_name,
+        currency=currency,
+        country=country,
+        time_zone=time_zone,
+    )
+    raise typer.Exit(status or 0)
+
+
+@app.command()
+def freeradius_config(
+    directory: Annotated[Path, typer.Argument(help="A new directory, or one this command made.")],
+    auth_port: Annotated[int, typer.Option(min=1, max=65535)] = 1812,
+    address: Annotated[str, typer.Option(help="Where FreeRADIUS listens.")] = "0.0.0.0",  # noqa: S104
+    data: Data = None,
+) -> None:
+    """Write a directory that FreeRADIUS runs as it is: freeradius -f -d DIRECTORY."""
+    _load("radius.configuration").write(directory, _settings(data), auth_port=auth_port, address=address)
+
+
+@app.command()
+def check_invariants(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False, data: Data = None
+) -> None:
+    """Check that the books balance and nothing is half-made. Status 1 when something is wrong."""
+    raise typer.Exit(_load("invariants").main(_settings(data), as_json))
