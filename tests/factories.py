@@ -88,13 +88,7 @@ class House:
     async def viewer(self, operator: Operator | None = None) -> Viewer:
         """What authentication makes of an operator, with a sign-in of its own."""
         who = operator or self.admin
-        sign_in = SignIn(
-            id=ids.uuid7(),
-            operator_id=who.id,
-            token_version=who.token_version,
-            expires_at=clock.now() + timedelta(hours=12),
-        )
-        await self.add(sign_in)
+        entry = await sign_in(self.database, who)
         async with self.database.read(self.tenant.id) as session:
             above = {key: (await session.get_one(Operator, key)).role for key in who.ancestors}
         return Viewer(
@@ -105,7 +99,7 @@ class House:
             level=who.level,
             permissions=frozenset(DEFAULTS[who.role]),
             scope_id=scope_of(who, above),
-            session_id=sign_in.id,
+            session_id=entry.id,
             expires_at=clock.now() + timedelta(minutes=15),
             currency=self.tenant.currency,
             country=self.tenant.country,
@@ -129,6 +123,20 @@ def operator(role: Role, **fields: Any) -> Operator:
         }
         | fields
     )
+
+
+async def sign_in(database: Database, who: Operator) -> SignIn:
+    """A sign-in of an operator that lasts a year, so that tests may move the clock."""
+    entry = SignIn(
+        id=ids.uuid7(),
+        tenant_id=who.tenant_id,
+        operator_id=who.id,
+        token_version=who.token_version,
+        expires_at=clock.now() + timedelta(days=365),
+    )
+    async with database.transaction(who.tenant_id) as session:
+        session.add(entry)
+    return entry
 
 
 async def house(owner: Database, app: Database, slug: str, **settings: Any) -> House:

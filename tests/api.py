@@ -1,0 +1,67 @@
+"""The API through its front door: the ASGI application, over HTTP, with tokens as operators have them."""
+
+from functools import cache
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+
+from ispgraph.api import create_api
+from ispgraph.db import Database
+from ispgraph.domain import tokens
+from ispgraph.domain.models import Operator
+from ispgraph.resolvers.build import build
+from ispgraph.resolvers.context import ContextFactory
+from ispgraph.schema.errors import ApiSchema
+from ispgraph.settings import Settings
+from tests import factories
+
+
+@cache
+def schema() -> ApiSchema:
+    """The built schema; a type can stand in one schema of a process only."""
+    return build(suggestions=True)
+
+
+class Api:
+    """A client of an API that runs in the test's own event loop."""
+
+    def __init__(self, database: Database, redis: Redis, settings: Settings) -> None:
+        self.app = create_api(schema(), settings, ContextFactory(database, redis, settings))
+        self._database = database
+        self._tokens: dict[Any, str] = {}
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test", timeout=60)
+
+    async def __call__(
+        self, document: str, who: Operator | None = None, /, *, token: str | None = None, **variables: Any
+    ) -> dict[str, Any]:
+        """The whole answer, errors included, as `who` or with a token as given."""
+        bearer = token if token is not None else await self.token(who) if who is not None else None
+        answer = await self._http.post(
+            "/graphql",
+            json={"query": document, "variables": variables},
+            headers={"Authorization": f"Bearer {bearer}"} if bearer is not None else {},
+        )
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def data(self, document: str, who: Operator | None = None, /, **variables: Any) -> dict[str, Any]:
+        """The data of an answer without errors."""
+        answer = await self(document, who, **variables)
+        assert "errors" not in answer, answer["errors"]
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    async def token(self, who: Operator) -> str:
+        """A token of a sign-in of this operator; the same one each time. It outlives a clock moved by weeks."""
+        if who.id not in self._tokens:
+            sign_in = await factories.sign_in(self._database, who)
+            self._tokens[who.id] = tokens.issue(
+                factories.TOKEN_KEY,
+                tokens.Claims(who.tenant_id, who.id, sign_in.id, who.token_version, sign_in.expires_at),
+            )
+        return self._tokens[who.id]
+
+    async def close(self) -> None:
+        """Close the client."""
+        await self._http.aclose()
