@@ -1,0 +1,178 @@
+"""Invoices: drafted with their lines, then opened, which numbers them, posts them, and makes them final."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain.billing import ledger, numbers, periods, tax
+from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.models import Account, Invoice, InvoiceLine, InvoiceStatus, Tenant
+from ispgraph.domain.pages import Page, page
+from ispgraph.domain.permissions import Viewer
+
+AWAITING = (InvoiceStatus.OPEN, InvoiceStatus.PARTIALLY_PAID)
+"""Where money is still expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one line of an invoice asks for. The price is without tax; the rate is in percent."""
+
+    description: str
+    unit_price_minor: int
+    tax_rate: Decimal
+    quantity: Decimal = Decimal(1)
+    explanation: str | None = None
+
+    @property
+    def amount_minor(self) -> int:
+        """Without tax."""
+        return tax.amount_minor(self.quantity, self.unit_price_minor)
+
+    @property
+    def tax_minor(self) -> int:
+        """On top of the amount."""
+        return tax.tax_minor(self.amount_minor, self.tax_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """The sums of an invoice in minor units."""
+
+    subtotal_minor: int
+    tax_minor: int
+
+    @property
+    def total_minor(self) -> int:
+        """What there is to pay."""
+        return self.subtotal_minor + self.tax_minor
+
+
+def amounts(lines: Sequence[Line]) -> Amounts:
+    """What an invoice with these lines would come to."""
+    return Amounts(sum(line.amount_minor for line in lines), sum(line.tax_minor for line in lines))
+
+
+def settled_status(total_minor: int, paid_minor: int) -> InvoiceStatus:
+    """The status of an open invoice of which so much is paid."""
+    if paid_minor >= total_minor:
+        return InvoiceStatus.PAID
+    return InvoiceStatus.PARTIALLY_PAID if paid_minor else InvoiceStatus.OPEN
+
+
+def overdue(invoice: Invoice, today: date) -> bool:
+    """Whether money is still expected after the due day. `today` in the tenant's zone."""
+    return invoice.status in AWAITING and invoice.due_on is not None and invoice.due_on < today
+
+
+async def draft(
+    session: AsyncSession,
+    *,
+    tenant: Tenant,
+    customer_id: UUID,
+    service_id: UUID | None,
+    lines: Sequence[Line],
+    period_start: datetime | None,
+    period_end: datetime | None,
+    notes: str | None = None,
+) -> Invoice:
+    """A new invoice in DRAFT with its lines. Raises ValueError for no lines or a total below zero."""
+    sums = amounts(lines)
+    if not lines or sums.total_minor < 0:
+        raise ValueError("an invoice has lines, and asks for nothing below zero")
+    invoice = Invoice(
+        tenant_id=tenant.id,
+        customer_id=customer_id,
+        service_id=service_id,
+        status=InvoiceStatus.DRAFT,
+        period_start=period_start,
+        period_end=period_end,
+        subtotal_minor=sums.subtotal_minor,
+        tax_minor=sums.tax_minor,
+        total_minor=sums.total_minor,
+        paid_minor=0,
+        notes=notes,
+    )
+    session.add(invoice)
+    await session.flush()
+    session.add_all(_row(invoice, position, line) for position, line in enumerate(lines, start=1))
+    await session.flush()
+    return invoice
+
+
+def _row(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
+    return InvoiceLine(
+        tenant_id=invoice.tenant_id,
+        invoice_id=invoice.id,
+        position=position,
+        description=line.description,
+        quantity=line.quantity,
+        unit_price_minor=line.unit_price_minor,
+        amount_minor=line.amount_minor,
+        tax_rate=line.tax_rate,
+        tax_minor=line.tax_minor,
+        explanation=line.explanation,
+    )
+
+
+async def open(session: AsyncSession, invoice: Invoice, *, tenant: Tenant, at: datetime, by: Viewer | None) -> Invoice:
+    """Number a draft, post it, and make it final; with nothing to pay it is PAID at once.
+
+    Holds the tenant's invoice counter from here to the end of the transaction: call it late. The day of issue is never
+    before that of the number before it, also when two programs open across midnight. Raises DomainError
+    INVALID_STATE.
+    """
+    await session.refresh(invoice, with_for_update=True)
+    if invoice.status is not InvoiceStatus.DRAFT:
+        raise fail(ErrorCode.INVALID_STATE, "Only a draft can be opened.")
+    today = periods.local_date(at, tenant.time_zone)
+    number = await numbers.take(session, tenant.id, numbers.invoice_series(today.year))
+    before = await session.scalar(
+        select(Invoice.issued_on).where(Invoice.number == numbers.invoice_number(today.year, number - 1))
+    )
+    invoice.number = numbers.invoice_number(today.year, number)
+    invoice.issued_on = max(today, before or today)
+    invoice.due_on = invoice.issued_on + timedelta(days=tenant.invoice_due_days)
+    invoice.status = settled_status(invoice.total_minor, 0)
+    await session.flush()
+    if invoice.total_minor:
+        await _post(session, invoice, at=at, by=by)
+    return invoice
+
+
+async def _post(session: AsyncSession, invoice: Invoice, *, at: datetime, by: Viewer | None) -> None:
+    await ledger.post(
+        session,
+        tenant_id=invoice.tenant_id,
+        description=f"Invoice {invoice.number}",
+        postings=[
+            ledger.Entry(Account.RECEIVABLE, invoice.total_minor, customer_id=invoice.customer_id),
+            ledger.Entry(Account.REVENUE, -invoice.subtotal_minor),
+            ledger.Entry(Account.TAX, -invoice.tax_minor),
+        ],
+        at=at,
+        invoice_id=invoice.id,
+        by=by,
+    )
+
+
+async def of_customer(
+    session: AsyncSession,
+    customer_id: UUID,
+    *,
+    status: Sequence[InvoiceStatus] | None = None,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Page:
+    """A customer's invoices, newest first, of these statuses when given. Raises DomainError INVALID."""
+    rows = select(Invoice).where(Invoice.customer_id == customer_id)
+    if status is not None:
+        rows = rows.where(Invoice.status.in_(status))
+    return await page(session, rows, Invoice.id, name="invoices", first=first, after=after, last=last, before=before)

@@ -1,0 +1,122 @@
+"""The double-entry ledger: journals whose postings sum to zero, only ever added, and the balances that follow."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Label, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain.models import Account, Journal, PaymentMethod, Posting
+from ispgraph.domain.pages import Page, page
+from ispgraph.domain.permissions import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One side of a journal to be posted: debits above zero, credits below."""
+
+    account: Account
+    amount_minor: int
+    customer_id: UUID | None = None
+    method: PaymentMethod | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a customer has with us and owes us, in minor units."""
+
+    wallet_minor: int = 0
+    receivable_minor: int = 0
+
+    @property
+    def balance_minor(self) -> int:
+        """Above zero is credit, below zero is debt."""
+        return self.wallet_minor - self.receivable_minor
+
+
+async def post(
+    session: AsyncSession,
+    *,
+    tenant_id: UUID,
+    description: str,
+    postings: Iterable[Entry],
+    at: datetime,
+    invoice_id: UUID | None = None,
+    payment_id: UUID | None = None,
+    by: Viewer | None,
+) -> Journal:
+    """Add a journal. Entries of zero are left out. Raises ValueError when the rest is empty or does not balance;
+    PostgreSQL checks the balance again at commit."""
+    entries = [entry for entry in postings if entry.amount_minor != 0]
+    if not entries or sum(entry.amount_minor for entry in entries) != 0:
+        raise ValueError(f"not a balanced journal: {entries}")
+    journal = Journal(tenant_id=tenant_id, at=at, description=description, invoice_id=invoice_id, payment_id=payment_id)
+    journal.by_id = by.operator_id if by else None
+    session.add(journal)
+    await session.flush()
+    session.add_all(
+        Posting(
+            tenant_id=tenant_id,
+            journal_id=journal.id,
+            account=entry.account,
+            amount_minor=entry.amount_minor,
+            customer_id=entry.customer_id,
+            method=entry.method,
+        )
+        for entry in entries
+    )
+    await session.flush()
+    return journal
+
+
+async def balances(session: AsyncSession, customer_ids: Sequence[UUID]) -> dict[UUID, Balance]:
+    """The balance of each customer, zero for one without postings."""
+
+    def net(account: Account) -> Label[int]:
+        total = func.sum(Posting.amount_minor).filter(Posting.account == account)
+        return func.coalesce(total, 0).label(account.value.lower())
+
+    statement = (
+        select(Posting.customer_id, net(Account.WALLET), net(Account.RECEIVABLE))
+        .where(Posting.customer_id.in_(customer_ids))
+        .group_by(Posting.customer_id)
+    )
+    # The sum of bigints is numeric in PostgreSQL.
+    found = {
+        row.customer_id: Balance(-int(row.wallet), int(row.receivable)) for row in await session.execute(statement)
+    }
+    return {customer_id: found.get(customer_id, Balance()) for customer_id in customer_ids}
+
+
+async def entries(
+    session: AsyncSession,
+    customer_id: UUID,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Page:
+    """The postings to a customer's receivable and wallet, newest first. Raises DomainError INVALID."""
+    rows = select(Posting).where(Posting.customer_id == customer_id)
+    return await page(session, rows, Posting.id, name="ledger", first=first, after=after, last=last, before=before)
+
+
+async def running_balances(session: AsyncSession, posting_ids: Sequence[UUID]) -> list[int]:
+    """The balance of the customer just after each of these postings, in the order asked; as `Balance.balance_minor`."""
+    customers = select(Posting.customer_id).where(Posting.id.in_(posting_ids))
+    running = (
+        select(
+            Posting.id,
+            (-func.sum(Posting.amount_minor).over(partition_by=Posting.customer_id, order_by=Posting.id)).label(
+                "minor"
+            ),
+        )
+        .where(Posting.customer_id.in_(customers))
+        .subquery()
+    )
+    rows = await session.execute(select(running).where(running.c.id.in_(posting_ids)))
+    found = {row.id: int(row.minor) for row in rows}
+    return [found[posting_id] for posting_id in posting_ids]

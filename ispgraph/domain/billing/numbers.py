@@ -1,0 +1,56 @@
+"""Human numbers without gaps: one counter row per tenant and series.
+
+The row stays locked until the transaction ends, which is what makes a rolled back number come back; so a number is
+taken as late as possible, and where one transaction takes several, in the order ACCOUNT, INV, PAY.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import literal
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain.models import NumberSeries
+
+ACCOUNT = "ACCOUNT"
+ACCOUNT_BASE = 100_000
+"""Account numbers begin after this one, so that all have six digits for a long time."""
+
+
+async def take(session: AsyncSession, tenant_id: UUID, series: str) -> int:
+    """The next number of a series; a series begins when it is first asked for."""
+    first = ACCOUNT_BASE + 1 if series == ACCOUNT else 1
+    statement = (
+        insert(NumberSeries)
+        .values(tenant_id=tenant_id, series=series, last=literal(first))
+        .on_conflict_do_update(
+            index_elements=[NumberSeries.tenant_id, NumberSeries.series], set_={"last": NumberSeries.last + 1}
+        )
+        .returning(NumberSeries.last)
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+def account_number(prefix: str, number: int) -> str:
+    """How account number `number` is written, after the tenant's prefix."""
+    return f"{prefix}{number}"
+
+
+def invoice_series(year: int) -> str:
+    """The series of the invoices issued in a year of the tenant's calendar."""
+    return f"INV-{year}"
+
+
+def invoice_number(year: int, number: int) -> str:
+    """How an invoice number is written: INV-2026-000123."""
+    return f"{invoice_series(year)}-{number:06d}"
+
+
+def payment_series(year: int) -> str:
+    """The series of the payments received in a year of the tenant's calendar."""
+    return f"PAY-{year}"
+
+
+def payment_number(year: int, number: int) -> str:
+    """How a payment number is written: PAY-2026-000001."""
+    return f"{payment_series(year)}-{number:06d}"

@@ -1,0 +1,150 @@
+"""Payments: money that came in, what it settles, and what is left over for the wallet."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain.billing import invoices as billing
+from ispgraph.domain.billing import ledger, numbers, periods
+from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.models import (
+    Account,
+    Allocation,
+    Invoice,
+    InvoiceStatus,
+    Payment,
+    PaymentCategory,
+    PaymentMethod,
+    PaymentStatus,
+    Tenant,
+)
+from ispgraph.domain.pages import Page, page
+from ispgraph.domain.permissions import Viewer
+
+NOT_RECEIVED = (PaymentMethod.WALLET, PaymentMethod.VOUCHER)
+"""Methods that bring no money in: they spend what was received before."""
+
+
+async def record(
+    session: AsyncSession,
+    *,
+    tenant: Tenant,
+    customer_id: UUID,
+    amount_minor: int,
+    method: PaymentMethod,
+    category: PaymentCategory,
+    reference: str | None,
+    notes: str | None,
+    at: datetime,
+    by: Viewer | None,
+    invoices: Sequence[Invoice],
+) -> Payment:
+    """Money received: it settles `invoices`, the oldest first, and what is left goes to the wallet.
+
+    The invoices are locked, so of two payments at once the second sees what the first has paid. Holds the tenant's
+    payment counter from here to the end of the transaction. Raises DomainError INVALID for a method that brings no
+    money in, INVALID_STATE for an invoice that is a draft or void, ValueError for an amount of zero or less or
+    another customer's invoice.
+    """
+    if method in NOT_RECEIVED:
+        raise fail(ErrorCode.INVALID, f"A payment by {method.value} cannot be recorded.", "input", "method")
+    if amount_minor <= 0:
+        raise ValueError("a payment is more than zero")
+    shares = _shares(amount_minor, await _locked(session, customer_id, invoices))
+    year = periods.local_date(at, tenant.time_zone).year
+    payment = Payment(
+        tenant_id=tenant.id,
+        customer_id=customer_id,
+        number=numbers.payment_number(year, await numbers.take(session, tenant.id, numbers.payment_series(year))),
+        amount_minor=amount_minor,
+        method=method,
+        status=PaymentStatus.COMPLETED,
+        category=category,
+        reference=reference,
+        notes=notes,
+        received_at=at,
+        collected_by_id=by.operator_id if by else None,
+    )
+    session.add(payment)
+    await session.flush()
+    _settle(session, payment, shares)
+    await _post(session, payment, allocated=sum(part for _, part in shares), at=at, by=by)
+    return payment
+
+
+async def _locked(session: AsyncSession, customer_id: UUID, invoices: Sequence[Invoice]) -> list[Invoice]:
+    statement = (
+        select(Invoice)
+        .where(Invoice.id.in_([invoice.id for invoice in invoices]))
+        .order_by(Invoice.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    rows = list(await session.scalars(statement)) if invoices else []
+    if any(row.customer_id != customer_id for row in rows):
+        raise ValueError("a payment settles the customer's own invoices")
+    if any(row.status in (InvoiceStatus.DRAFT, InvoiceStatus.VOID) for row in rows):
+        raise fail(ErrorCode.INVALID_STATE, "A draft or void invoice cannot be paid.")
+    return rows
+
+
+def _shares(amount_minor: int, invoices: Sequence[Invoice]) -> list[tuple[Invoice, int]]:
+    shares = []
+    for invoice in sorted(invoices, key=lambda row: (row.issued_on, row.number)):
+        part = min(amount_minor, invoice.total_minor - invoice.paid_minor)
+        if part > 0:
+            shares.append((invoice, part))
+            amount_minor -= part
+    return shares
+
+
+def _settle(session: AsyncSession, payment: Payment, shares: Sequence[tuple[Invoice, int]]) -> None:
+    for invoice, part in shares:
+        session.add(
+            Allocation(
+                tenant_id=payment.tenant_id,
+                payment_id=payment.id,
+                invoice_id=invoice.id,
+                amount_minor=part,
+                created_at=payment.received_at,
+            )
+        )
+        invoice.paid_minor += part
+        invoice.status = billing.settled_status(invoice.total_minor, invoice.paid_minor)
+
+
+async def _post(session: AsyncSession, payment: Payment, *, allocated: int, at: datetime, by: Viewer | None) -> None:
+    amount, customer_id = payment.amount_minor, payment.customer_id
+    await ledger.post(
+        session,
+        tenant_id=payment.tenant_id,
+        description=f"Payment {payment.number}",
+        postings=[
+            ledger.Entry(Account.CASH, amount, method=payment.method),
+            ledger.Entry(Account.RECEIVABLE, -allocated, customer_id=customer_id),
+            ledger.Entry(Account.WALLET, allocated - amount, customer_id=customer_id),
+        ],
+        at=at,
+        payment_id=payment.id,
+        by=by,
+    )
+
+
+async def of_customer(
+    session: AsyncSession,
+    customer_id: UUID,
+    *,
+    status: Sequence[PaymentStatus] | None = None,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Page:
+    """A customer's payments, newest first, of these statuses when given. Raises DomainError INVALID."""
+    rows = select(Payment).where(Payment.customer_id == customer_id)
+    if status is not None:
+        rows = rows.where(Payment.status.in_(status))
+    return await page(session, rows, Payment.id, name="payments", first=first, after=after, last=last, before=before)
