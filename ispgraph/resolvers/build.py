@@ -10,6 +10,7 @@ from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.routers import RouterQueries
+from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.errors import ApiSchema
 from ispgraph.schema.jobs import NetworkJob
@@ -19,13 +20,20 @@ from ispgraph.schema.scalars import SCALAR_MAP
 
 @strawberry.type
 class Query(
-    OperatorQueries, NodeQueries, CustomerQueries, OnboardingQueries, CatalogueQueries, RouterQueries, JobQueries
+    OperatorQueries,
+    NodeQueries,
+    CustomerQueries,
+    OnboardingQueries,
+    CatalogueQueries,
+    RouterQueries,
+    JobQueries,
+    TenantQueries,
 ):
     pass
 
 
 @strawberry.type
-class Mutation(OperatorMutations, OnboardingMutations, CatalogueMutations, JobMutations):
+class Mutation(OperatorMutations, OnboardingMutations, CatalogueMutations, JobMutations, TenantMutations):
     pass
 
 

@@ -38,6 +38,9 @@ TABLES = {
     "zones": "UPDATE",
 }
 
+# Of its own row the application changes these.
+SETTINGS = "email_required, pending_until_paid, tax_rate, invoice_due_days, account_prefix"
+
 # Read across tenants by the owner's functions below (and by the RADIUS functions), before a tenant is known.
 LOOKED_UP = ("tenants", "operators", "routers", "jobs")
 APPEND_ONLY = ("allocations", "audit_entries", "journals", "postings", "network_steps")
@@ -137,7 +140,7 @@ def upgrade() -> None:
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
     for signature in CALLABLE:
         op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO ispgraph_app")
-    protect("tenants", "", column="id", insert=False)
+    protect("tenants", f"UPDATE ({SETTINGS})", column="id", insert=False)
     for table, grants in TABLES.items():
         protect(table, grants)
     for table in LOOKED_UP:
