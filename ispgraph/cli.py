@@ -160,12 +160,16 @@ def create_operator(
 @app.command()
 def freeradius_config(
     directory: Annotated[Path, typer.Argument(help="A new directory, or one this command made.")],
-    auth_port: Annotated[int, typer.Option(min=1, max=65535)] = 1812,
-    address: Annotated[str, typer.Option(help="Where FreeRADIUS listens.")] = "0.0.0.0",  # noqa: S104
+    host: Annotated[str | None, typer.Option(help="Where FreeRADIUS listens.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
     data: Data = None,
 ) -> None:
     """Write a directory that FreeRADIUS runs as it is: freeradius -f -d DIRECTORY."""
-    _load("radius.configuration").write(directory, _settings(data), auth_port=auth_port, address=address)
+    configuration = _load("radius.configuration")
+    try:
+        configuration.write(directory, _settings(data), host=host, auth_port=port)
+    except configuration.ConfigurationError as error:
+        raise UpError(str(error)) from error
 
 
 @app.command()
