@@ -1,0 +1,111 @@
+"""The API of one process: GraphQL over HTTP, server-sent events and WebSocket, the playground, and a health check."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from ispgraph.api.connections import ContextFactory
+from ispgraph.api.over_http import GraphQLOverHTTP
+from ispgraph.api.over_websocket import GraphQLOverWebSocket
+from ispgraph.schema.errors import ApiSchema
+from ispgraph.settings import Settings
+
+__all__ = ["ContextFactory", "Probe", "create_api"]
+
+Probe = Callable[[], Awaitable[Any]]
+"""Asks something the API depends on for a sign of life; raises when there is none."""
+
+_PROBE_SECONDS = 2.0
+_PAGE = Path(__file__).with_name("playground.html")
+_PAGE_HEADERS = {"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+
+
+def create_api(
+    schema: ApiSchema,
+    settings: Settings,
+    context_factory: ContextFactory,
+    *,
+    probes: Mapping[str, Probe] | None = None,
+    lifespan: Any = None,
+) -> Starlette:
+    """The ASGI application.
+
+    `probes` are asked by `/healthz`, by name. Setting `app.state.stopping` ends event streams, so that a server can
+    stop without waiting for its listeners.
+    """
+    stopping = asyncio.Event()
+    over_http = GraphQLOverHTTP(schema, context_factory, settings.allowed_origins, stopping)
+    over_websocket = GraphQLOverWebSocket(schema, context_factory, settings.allowed_origins)
+
+    async def graphql(request: Request) -> Response:
+        return _playground() if _wants_playground(request) else await over_http(request)
+
+    async def health(_request: Request) -> Response:
+        return await _health(probes or {})
+
+    app = Starlette(
+        routes=[
+            # Every method comes here, so that a wrong one is answered as the specification wants.
+            Route("/graphql", graphql, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            WebSocketRoute("/graphql", over_websocket.__call__),
+            Route("/healthz", health),
+            Route("/", lambda _request: RedirectResponse("/graphql")),
+        ],
+        middleware=_cross_origin(settings),
+        lifespan=lifespan,
+    )
+    app.state.stopping = stopping
+    return app
+
+
+def _cross_origin(settings: Settings) -> list[Middleware]:
+    if not settings.allowed_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type"],
+            max_age=3600,
+        )
+    ]
+
+
+def _wants_playground(request: Request) -> bool:
+    accepted = request.headers.get("accept", "")
+    return request.method == "GET" and "text/html" in accepted and "query" not in request.query_params
+
+
+def _playground() -> Response:
+    nonce = secrets.token_urlsafe(16)
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    page = _PAGE.read_text(encoding="utf-8").replace("{{nonce}}", nonce)
+    return HTMLResponse(page, headers={**_PAGE_HEADERS, "Content-Security-Policy": policy})
+
+
+async def _health(probes: Mapping[str, Probe]) -> Response:
+    answers = await asyncio.gather(*(_answers(probe) for probe in probes.values()))
+    away = [name for name, answered in zip(probes, answers, strict=True) if not answered]
+    return JSONResponse({"ok": not away, **({"away": away} if away else {})}, 503 if away else 200)
+
+
+async def _answers(probe: Probe) -> bool:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await probe()
+    except Exception:  # whatever a driver raises, the answer is that it is away
+        return False
+    return True

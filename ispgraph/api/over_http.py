@@ -1,0 +1,227 @@
+"""GraphQL over HTTP (the GraphQL-over-HTTP specification), and subscriptions as server-sent events."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from graphql import GraphQLError
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
+
+from ispgraph.api import body
+from ispgraph.api.body import Parameters, Refused
+from ispgraph.api.connections import ApiContext, ContextFactory, authority_ended, masked, origin_allowed
+from ispgraph.schema.errors import ApiError, ApiSchema
+
+JSON = "application/json"
+RESPONSE_JSON = "application/graphql-response+json"
+EVENTS = "text/event-stream"
+DEADLINE_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 15.0
+
+_METHODS = {
+    "GET": {OperationType.QUERY},
+    "POST": {OperationType.QUERY, OperationType.MUTATION},
+}
+_STATUS = {
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "RATE_LIMITED": 429,
+    "UNAVAILABLE": 503,
+    "INTERNAL": 500,
+}
+# What each media range stands for. JSON is what a client gets that did not ask for anything (specification 6.1).
+_RANGES = {
+    RESPONSE_JSON: RESPONSE_JSON,
+    JSON: JSON,
+    EVENTS: EVENTS,
+    "application/*": JSON,
+    "*/*": JSON,
+}
+
+
+class GraphQLOverHTTP:
+    """The endpoint for GET and POST."""
+
+    def __init__(
+        self,
+        schema: ApiSchema,
+        context_factory: ContextFactory,
+        allowed_origins: Collection[str],
+        stopping: asyncio.Event,
+    ) -> None:
+        self._schema = schema
+        self._context_factory = context_factory
+        self._allowed_origins = allowed_origins
+        self._stopping = stopping
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request; whatever happens, in the media type that the client asked for."""
+        media = JSON
+        try:
+            media = _negotiate(request.headers.get("accept"))
+            return await self._answer(request, media)
+        except Refused as refusal:
+            return _reply(refusal.status, {"errors": [refusal.error.formatted]}, media, refusal.headers)
+        except Exception as error:  # the outermost place: nothing may leave unmasked
+            refusal_error = masked(error)
+            return _reply(_status([refusal_error]), {"errors": [refusal_error.formatted]}, media, {})
+
+    async def _answer(self, request: Request, media: str) -> Response:
+        if request.method not in _METHODS:
+            raise Refused(405, "GraphQL is served by GET and POST.", Allow="GET, POST")
+        if not origin_allowed(request, self._allowed_origins):
+            raise Refused(403, "Pages of this origin may not use the API.")
+        parameters = await _parameters(request)
+        context = await self._context_factory(request, None)
+        if media == EVENTS:
+            if context.viewer is None:
+                raise ApiError("UNAUTHENTICATED", "Subscriptions need a token.")
+            events = self._events(request, parameters, context)
+            headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+            return StreamingResponse(events, media_type=EVENTS, headers=headers)
+        result = await self._execute(parameters, context, _METHODS[request.method])
+        return _reply_to(result, media)
+
+    async def _execute(
+        self, parameters: Parameters, context: ApiContext, allowed: set[OperationType]
+    ) -> ExecutionResult:
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await self._schema.execute(
+                    parameters.query,
+                    parameters.variables,
+                    context_value=context,
+                    operation_name=parameters.operation_name,
+                    allowed_operation_types=allowed,
+                    operation_extensions=parameters.extensions,
+                )
+        except TimeoutError:
+            raise ApiError("UNAVAILABLE", "The operation took longer than 10 seconds and was given up.") from None
+        except InvalidOperationTypeError as error:
+            if error.operation_type is OperationType.SUBSCRIPTION:
+                raise Refused(400, "Subscriptions need `Accept: text/event-stream`, or a WebSocket.") from None
+            raise Refused(405, "GET is for queries only.", Allow="POST") from None
+        except (CannotGetOperationTypeError, MissingQueryError):
+            raise Refused(400, "The document holds no operation of this name.") from None
+
+    async def _events(self, request: Request, parameters: Parameters, context: ApiContext) -> AsyncIterator[str]:
+        """The graphql-sse protocol in distinct connections mode; ends with the token, or with the server."""
+        stream = await self._schema.stream(
+            parameters.query,
+            parameters.variables,
+            context_value=context,
+            operation_name=parameters.operation_name,
+            operation_extensions=parameters.extensions,
+            allowed_operation_types={*_METHODS[request.method], OperationType.SUBSCRIPTION},
+        )
+        endings = [
+            asyncio.ensure_future(authority_ended(self._context_factory, request, None, context.viewer)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        try:
+            async with aclosing(stream) as results, aclosing(_until(endings, results)) as events:
+                async for event in events:
+                    yield event
+            yield "event: complete\ndata: \n\n"
+        finally:
+            await _cancel(*endings)
+
+
+async def _until(
+    endings: Sequence[asyncio.Future[Any]], results: AsyncGenerator[Any, None]
+) -> AsyncGenerator[str, None]:
+    """Each result as an event, a comment every 15 seconds without one, until one of the endings comes."""
+    following: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            following = following or asyncio.ensure_future(anext(results, None))
+            done, _ = await asyncio.wait(
+                [following, *endings], timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                yield ":\n\n"
+            elif following not in done or following.result() is None:
+                return
+            else:
+                yield f"event: next\ndata: {_text(payload(following.result()))}\n\n"
+                following = None
+    finally:
+        # A generator that is still running cannot be closed.
+        if following is not None:
+            await _cancel(following)
+
+
+async def _cancel(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _parameters(request: Request) -> Parameters:
+    if request.method == "POST":
+        kind, _, options = request.headers.get("content-type", "").lower().partition(";")
+        if kind.strip() != JSON or ("charset" in options and "utf-8" not in options):
+            raise Refused(415, "The body must be application/json in UTF-8.", Accept=JSON)
+        return Parameters.of(body.decode(await body.read(request)))
+    given: dict[str, Any] = dict(request.query_params)
+    if len(request.url.query) > body.BODY_BYTES:
+        raise Refused(414, "The address is too long.")
+    for name in ("variables", "extensions"):
+        if given.get(name):
+            given[name] = body.decode(given[name])
+    return Parameters.of(given)
+
+
+def _negotiate(accept: str | None) -> str:
+    """The media type of the answer: the first range of `Accept` that we can serve."""
+    if not accept:
+        return JSON
+    for item in accept.lower().split(","):
+        kind, *options = (part.strip() for part in item.split(";"))
+        refused = any(option.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for option in options)
+        if kind in _RANGES and not refused:
+            return _RANGES[kind]
+    raise Refused(406, f"The answer comes as {RESPONSE_JSON}, {JSON} or {EVENTS}.")
+
+
+def payload(result: Any) -> dict[str, Any]:
+    """The response map of a result. A request that was refused has no `data` (GraphQL specification 7.1)."""
+    members: dict[str, Any] = {}
+    if result.errors:
+        members["errors"] = [error.formatted for error in result.errors]
+    if not _was_refused(result):
+        members["data"] = result.data
+    if result.extensions:
+        members["extensions"] = result.extensions
+    return members
+
+
+def _was_refused(result: Any) -> bool:
+    return result.data is None and bool(result.errors) and all(error.path is None for error in result.errors)
+
+
+def _status(errors: Sequence[GraphQLError]) -> int:
+    return _STATUS.get((errors[0].extensions or {}).get("code", ""), 400)
+
+
+def _reply_to(result: ExecutionResult, media: str) -> Response:
+    # A client that asked for plain JSON gets 200 for every well-formed request (specification 6.4.1).
+    refused = media == RESPONSE_JSON and _was_refused(result)
+    return _reply(_status(result.errors or ()) if refused else 200, payload(result), media, {})
+
+
+def _reply(status: int, members: dict[str, Any], media: str, headers: dict[str, str]) -> Response:
+    kind = JSON if media == EVENTS else media
+    headers = {"Content-Type": f"{kind}; charset=utf-8", "Cache-Control": "no-store", **headers}
+    return Response(_text(members).encode("utf-8", "replace"), status, headers=headers)
+
+
+def _text(members: dict[str, Any]) -> str:
+    return json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

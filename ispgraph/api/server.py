@@ -1,0 +1,47 @@
+"""The HTTP server of the API: uvicorn, set up for untrusted clients and a quick, clean end."""
+
+import socket
+
+import uvicorn
+from starlette.applications import Starlette
+
+from ispgraph.api.over_websocket import MESSAGE_BYTES
+
+# After SIGTERM: so long running requests may go on.
+DRAIN_SECONDS = 8
+
+
+class Server(uvicorn.Server):
+    """Ends event streams at once when told to stop, so that only requests are waited for."""
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                loop="uvloop",
+                http="httptools",
+                ws="websockets-sansio",
+                ws_max_size=MESSAGE_BYTES,
+                ws_per_message_deflate=False,
+                access_log=False,
+                server_header=False,
+                # What a header claims about the client's address is not believed.
+                proxy_headers=False,
+                log_level="warning",
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+        self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so in one word: whoever started this program waits for it."""
+        await super().startup(sockets)
+        if self.started:
+            print("ready", flush=True)  # noqa: T201
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let listeners go, finish requests, stop."""
+        self._app.state.stopping.set()
+        await super().shutdown(sockets)

@@ -1,0 +1,51 @@
+"""The program that serves the API."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import redis.asyncio
+from sqlalchemy import text
+from starlette.applications import Starlette
+
+from ispgraph import jobs, pubsub
+from ispgraph.api import create_api
+from ispgraph.api.server import Server
+from ispgraph.db import Database
+from ispgraph.resolvers.build import build
+from ispgraph.resolvers.context import ContextFactory
+from ispgraph.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The API with everything it stands on. Connections open when they are first needed and close with the program."""
+    database = Database(settings.database_url, pool_size=settings.database_pool)
+    client = redis.asyncio.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, object]]:
+        jobs.connect(settings.redis_url)
+        pubsub.connect(settings.redis_url)
+        try:
+            yield {}
+        finally:
+            pubsub.disconnect()
+            jobs.disconnect()
+            await client.aclose()
+            await database.dispose()
+
+    async def ask_database() -> None:
+        async with database.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    return create_api(
+        build(suggestions=settings.introspection == "open"),
+        settings,
+        ContextFactory(database, client, settings),
+        probes={"database": ask_database, "redis": client.ping},
+        lifespan=lifespan,
+    )
+
+
+def main(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Prints `ready` when listening; running requests get 8 seconds to finish."""
+    Server(create_app(settings), settings.host, settings.port).run()
