@@ -65,6 +65,11 @@ def settled_status(total_minor: int, paid_minor: int) -> InvoiceStatus:
     return InvoiceStatus.PARTIALLY_PAID if paid_minor else InvoiceStatus.OPEN
 
 
+def due_minor(invoice: Invoice) -> int:
+    """What is still to be paid: nothing for a draft or a void invoice."""
+    return invoice.total_minor - invoice.paid_minor if invoice.status in AWAITING else 0
+
+
 def overdue(invoice: Invoice, today: date) -> bool:
     """Whether money is still expected after the due day. `today` in the tenant's zone."""
     return invoice.status in AWAITING and invoice.due_on is not None and invoice.due_on < today

@@ -1,0 +1,180 @@
+"""check-invariants: quiet on sound books, and each rule finds the damage it is there for."""
+
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from ispgraph import clock, ids, invariants
+from ispgraph.db import Database
+from ispgraph.domain.models import (
+    ConnectionType,
+    Draft,
+    DraftStatus,
+    Job,
+    JobStatus,
+    Service,
+    ServiceStatus,
+)
+from ispgraph.settings import Settings
+from tests.billing.conftest import Till
+from tests.conftest import Dsns
+
+# What is done to the books, and every rule that must notice. $1 is the tenant.
+DAMAGE = {
+    "postings-changed": (
+        "UPDATE postings SET amount_minor = amount_minor + 1 WHERE account = 'REVENUE'",
+        {"journals-balance", "ledger-sums-to-zero"},
+    ),
+    "receivable-and-revenue-changed": (
+        "UPDATE postings SET amount_minor = amount_minor * 2 WHERE journal_id IN"
+        " (SELECT id FROM journals WHERE invoice_id IS NOT NULL)",
+        {"receivable"},
+    ),
+    "posting-lost": (
+        "DELETE FROM postings WHERE account = 'CASH'",
+        {"journals-balance", "ledger-sums-to-zero"},
+    ),
+    "journal-emptied": (
+        "DELETE FROM postings WHERE journal_id IN (SELECT id FROM journals WHERE payment_id IS NOT NULL)",
+        {"journals-have-postings", "receivable", "payment-split"},
+    ),
+    "wallet-overdrawn": (
+        "UPDATE postings SET amount_minor = CASE account WHEN 'WALLET' THEN 500 ELSE -500 END"
+        " WHERE journal_id IN (SELECT journal_id FROM postings WHERE account = 'WALLET') AND account <> 'RECEIVABLE'",
+        {"wallets", "payment-split"},
+    ),
+    "line-changed": ("UPDATE invoice_lines SET amount_minor = amount_minor + 1", {"invoice-sums"}),
+    "lines-lost": ("DELETE FROM invoice_lines", {"invoice-sums"}),
+    "paid-changed": (
+        "UPDATE invoices SET paid_minor = paid_minor - 1 WHERE status = 'PARTIALLY_PAID'",
+        {"invoice-paid", "receivable"},
+    ),
+    "status-changed": ("UPDATE invoices SET status = 'OPEN' WHERE status = 'PAID'", {"invoice-status"}),
+    "void-but-paid": (
+        "UPDATE invoices SET status = 'VOID' WHERE status = 'PARTIALLY_PAID'",
+        {"invoice-status", "receivable"},
+    ),
+    "payment-failed-later": ("UPDATE payments SET status = 'FAILED' WHERE amount_minor = 40", {"invoice-paid"}),
+    "payment-changed": ("UPDATE payments SET amount_minor = amount_minor + 1", {"payment-split"}),
+    "allocation-grown": (
+        "UPDATE allocations SET amount_minor = amount_minor + 1000",
+        {"allocations-within-payment", "payment-split", "invoice-paid"},
+    ),
+    "allocation-lost": ("DELETE FROM allocations", {"invoice-paid", "payment-split"}),
+    "allocation-astray": (
+        "UPDATE payments p SET customer_id = (SELECT id FROM customers c WHERE c.id <> p.customer_id LIMIT 1)",
+        {"allocations-of-own-customer"},
+    ),
+    "number-skipped": ("UPDATE number_series SET last = last + 1 WHERE series LIKE 'PAY-%'", {"numbers"}),
+    "number-lost": (
+        "UPDATE invoices SET number = regexp_replace(number, '000001$', '000009')",
+        {"numbers"},
+    ),
+    "series-lost": ("DELETE FROM number_series WHERE series LIKE 'INV-%'", {"numbers"}),
+    "account-skipped": ("UPDATE number_series SET last = last + 1 WHERE series = 'ACCOUNT'", {"account-numbers"}),
+    "issued-out-of-order": (
+        "UPDATE invoices SET issued_on = issued_on + 1 WHERE number LIKE '%-000001'",
+        {"issue-order"},
+    ),
+    "draft-without-customer": ("UPDATE drafts SET customer_id = NULL", {"drafts"}),
+    "password-lost": ("UPDATE services SET password = ''", {"services"}),
+    "service-lost": (
+        "UPDATE services SET customer_id = (SELECT max(id::text)::uuid FROM customers)",
+        {"active-customers"},
+    ),
+    "lease-over": ("UPDATE jobs SET next_attempt_at = next_attempt_at - interval '200 seconds'", {"jobs"}),
+}
+
+
+@pytest.fixture
+async def books(till: Till) -> Till:
+    """Two customers, one with a service from a draft; invoices paid in full, in part, and too much; a running job."""
+    customer, other = await till.customer(), await till.customer()
+    bills = [await till.bill(customer.id, 100, rate="10"), await till.bill(customer.id, 200)]
+    await till.pay(310, *bills)
+    await till.pay(40, await till.bill(other.id, 300))
+    await till.pay(50, customer_id=customer.id)
+    package = await till.house.package()
+    service = Service(
+        customer_id=customer.id,
+        package_id=package.id,
+        connection_type=ConnectionType.PPPOE,
+        status=ServiceStatus.ACTIVE,
+        username="someone",
+        password=b"sealed",
+    )
+    draft = Draft(
+        status=DraftStatus.COMPLETED,
+        customer_id=customer.id,
+        created_by_id=till.house.admin.id,
+        modified_by_id=till.house.admin.id,
+        expires_at=clock.now(),
+    )
+    lease = {"lease": ids.uuid7(), "next_attempt_at": clock.now() - timedelta(seconds=60)}
+    await till.house.add(service, draft, Job(kind="test", status=JobStatus.RUNNING, **lease))
+    return till
+
+
+@pytest.fixture
+async def superuser(dsns: Dsns) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection that no trigger and no policy stops."""
+    connection = await asyncpg.connect(dsns.superuser)
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute("UPDATE customers SET status = 'ACTIVE' WHERE id IN (SELECT customer_id FROM services)")
+    yield connection
+    await connection.close()
+
+
+async def _broken(owner: Database) -> set[str]:
+    return {finding.rule.name for finding in await invariants.check(owner) if finding.broken}
+
+
+@pytest.mark.usefixtures("books")
+@pytest.mark.parametrize("name", DAMAGE)
+async def test_damage_is_found(name: str, owner: Database, superuser: "asyncpg.Connection[asyncpg.Record]") -> None:
+    assert await _broken(owner) == set()
+    statement, rules = DAMAGE[name]
+    status = await superuser.execute(statement)
+    assert not status.endswith(" 0"), "the damage was done"
+    assert await _broken(owner) >= rules
+
+
+def test_every_rule_has_its_damage() -> None:
+    assert set().union(*(rules for _, rules in DAMAGE.values())) == {rule.name for rule in invariants.RULES}
+
+
+@pytest.mark.usefixtures("books")
+async def test_the_report_names_the_culprits(
+    owner: Database, superuser: "asyncpg.Connection[asyncpg.Record]", till: Till
+) -> None:
+    paid = await till.bill((await till.customer()).id, 0)
+    await superuser.execute("UPDATE invoices SET status = 'OPEN' WHERE id = $1", paid.id)
+    findings = await invariants.check(owner)
+    plain, machine = io.StringIO(), io.StringIO()
+    invariants.report(findings, False, plain)
+    invariants.report(findings, True, machine)
+    lines = plain.getvalue().splitlines()
+    assert len(lines) == len(invariants.RULES) + 1
+    assert f"    north: {paid.id}" in lines
+    told = json.loads(machine.getvalue())
+    assert told["ok"] is False
+    assert [(rule["name"], rule["broken"]) for rule in told["rules"] if rule["broken"]] == [("invoice-status", 1)]
+
+
+@pytest.mark.usefixtures("books")
+async def test_another_tenants_damage_is_found_as_well(
+    owner: Database, superuser: "asyncpg.Connection[asyncpg.Record]", other_house: object
+) -> None:
+    assert other_house
+    await superuser.execute("INSERT INTO number_series SELECT id, 'PAY-2020', 1 FROM tenants WHERE slug = 'south'")
+    [finding] = [finding for finding in await invariants.check(owner) if finding.broken]
+    assert finding.culprits == ["south: PAY-2020"]
+
+
+def test_the_program_needs_the_owner(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invariants.main(settings, True) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
