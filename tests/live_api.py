@@ -31,6 +31,11 @@ class LiveApi:
     def websocket(self) -> str:
         return f"ws://127.0.0.1:{self.port}/graphql"
 
+    async def stopping(self) -> None:
+        """Wait until the server has begun to stop."""
+        while not self.app.state.stopping.is_set():
+            await asyncio.sleep(0.01)
+
     def __enter__(self) -> "LiveApi":
         self._thread.start()
         assert self._started.wait(20), "the server did not start"

@@ -1,6 +1,7 @@
 """A small schema for tests of the ground that every operation stands on, and what stands in for authentication."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +18,9 @@ from ispgraph.schema.errors import ApiError, ApiSchema
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
 from ispgraph.settings import Settings
+
+late_began = threading.Event()
+late_may_end = threading.Event()
 
 
 @dataclass
@@ -42,9 +46,14 @@ class ToyTokens:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.viewers: dict[str, ToyViewer] = {"good": ToyViewer()}
+        self.away = False
+        self.refusals = 0
 
     async def context(self, request: Any, connection_params: Any = None) -> ToyContext:
         """What `create_api` calls as its context factory."""
+        if self.away:
+            self.refusals += 1
+            raise ConnectionRefusedError("the database is away")
         given = (connection_params or {}).get("Authorization") or request.headers.get("authorization")
         if given is None:
             return ToyContext(self.settings)
@@ -157,6 +166,12 @@ class Query:
     def away(self) -> str | None:
         statement = " ".join(("SELECT", "the secret", "word"))
         raise InterfaceError(statement, {"parameter": statement}, Exception(statement))
+
+    @strawberry.field
+    async def late(self) -> str:
+        late_began.set()
+        await asyncio.to_thread(late_may_end.wait, 10)
+        return "done"
 
     @strawberry.field
     async def slow(self) -> str:
