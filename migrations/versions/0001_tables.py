@@ -410,7 +410,7 @@ def upgrade() -> None:
         sa.Column("password", sa.LargeBinary(), nullable=True),
         sa.Column("router_id", sa.Uuid(), nullable=True),
         sa.Column("package_id", sa.Uuid(), nullable=True),
-        sa.Column("package_price_minor", sa.Integer(), nullable=True),
+        sa.Column("package_price_minor", sa.BigInteger(), nullable=True),
         sa.Column("address", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("zone_id", sa.Uuid(), nullable=True),
         sa.Column("custom_fields", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),

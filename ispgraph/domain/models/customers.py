@@ -4,7 +4,7 @@ import enum
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, String, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB, MACADDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -174,7 +174,7 @@ class Draft(TenantRow):
     password: Mapped[bytes | None]
     router_id: Mapped[UUID | None]
     package_id: Mapped[UUID | None]
-    package_price_minor: Mapped[int | None]
+    package_price_minor: Mapped[int | None] = mapped_column(BigInteger)
     address: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
     zone_id: Mapped[UUID | None]
     custom_fields: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))

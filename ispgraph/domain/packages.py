@@ -1,0 +1,205 @@
+"""What is sold: rates, price, period, quota and fair use. Changing one reaches the network at the next login."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock
+from ispgraph.domain import audit, money, values
+from ispgraph.domain.conflicts import taken
+from ispgraph.domain.errors import ErrorCode, Faults, not_found
+from ispgraph.domain.models import (
+    BillingCycle,
+    ConnectionType,
+    Customer,
+    Package,
+    ResetPeriod,
+    Service,
+    ServiceStatus,
+)
+from ispgraph.domain.permissions import Viewer, in_scope
+
+MAXIMUM_KBPS = 100_000_000
+MAXIMUM_DAYS = 3660
+
+_UNIQUE = {"uq_packages_tenant_id_name": ("input", "name")}
+
+
+@dataclass(frozen=True, slots=True)
+class FairUse:
+    """From one of the thresholds on, the rest of the period runs at the lower rates."""
+
+    threshold_bytes: int | None
+    threshold_seconds: int | None
+    download_kbps: int
+    upload_kbps: int
+    reset_period: ResetPeriod
+    notify_at_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Everything a package says, as given: amounts in the tenant's currency, rates in kbit/s, a quota per period."""
+
+    name: str
+    description: str | None
+    connection_types: Sequence[ConnectionType]
+    download_kbps: int
+    upload_kbps: int
+    price: Decimal
+    billing_cycle: BillingCycle
+    validity_days: int
+    daily_rate: Decimal | None
+    data_quota_bytes: int | None
+    time_quota_seconds: int | None
+    fup: FairUse | None
+    active: bool
+
+
+async def on_offer(
+    session: AsyncSession, *, active_only: bool, connection_type: ConnectionType | None
+) -> Sequence[Package]:
+    """The tenant's packages, cheapest first."""
+    rows = select(Package).order_by(Package.price_minor, Package.name, Package.id)
+    if active_only:
+        rows = rows.where(Package.active)
+    if connection_type is not None:
+        rows = rows.where(Package.connection_types.contains([connection_type.value]))
+    return (await session.scalars(rows)).all()
+
+
+async def customer_counts(session: AsyncSession, viewer: Viewer, packages: Sequence[UUID]) -> list[int]:
+    """How many customers in the viewer's scope have an active service of each package, in the order given."""
+    rows = await session.execute(
+        select(Service.package_id, func.count(Service.customer_id.distinct()))
+        .join(Customer, Customer.id == Service.customer_id)
+        .where(Service.package_id.in_(packages), Service.status == ServiceStatus.ACTIVE)
+        .where(in_scope(viewer, Customer.operator_id))
+        .group_by(Service.package_id)
+    )
+    found = dict(rows.tuples().all())
+    return [found.get(package, 0) for package in packages]
+
+
+async def create(session: AsyncSession, terms: Terms, *, by: Viewer) -> Package:
+    """A new package."""
+    package = Package(tenant_id=by.tenant_id, **await _columns(session, terms, None, by))
+    session.add(package)
+    async with taken(_UNIQUE):
+        await session.flush()
+    audit.record(session, by=by, action="package.create", subject_id=package.id, details={"name": package.name})
+    return package
+
+
+async def update(session: AsyncSession, package_id: UUID, terms: Terms, *, by: Viewer) -> Package:
+    """The package on new terms, all of them. Invoices already made keep theirs; the same terms again change nothing."""
+    package = await session.get(Package, package_id, with_for_update=True)
+    if package is None:
+        raise not_found("package", "packageId")
+    columns = await _columns(session, terms, package_id, by)
+    changes = {name: (getattr(package, name), new) for name, new in columns.items() if getattr(package, name) != new}
+    if not changes:
+        return package
+    for name, (_, new) in changes.items():
+        setattr(package, name, new)
+    package.updated_at = clock.now()
+    async with taken(_UNIQUE):
+        await session.flush()
+    details = {name: [_plain(old), _plain(new)] for name, (old, new) in changes.items()}
+    audit.record(session, by=by, action="package.update", subject_id=package.id, details=details)
+    return package
+
+
+async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by: Viewer) -> dict[str, object]:
+    faults = Faults("input")
+    name = values.checked(faults, values.text, terms.name, 100, at=("name",))
+    same = select(Package.id).where(Package.name == name, Package.id.is_distinct_from(own_id))
+    if name is not None and await session.scalar(same):
+        faults.add(ErrorCode.TAKEN, "There is a package of this name.", "name")
+    description = None
+    if terms.description is not None and terms.description.strip():
+        description = values.checked(faults, values.text, terms.description, 2000, at=("description",), lines=True)
+    _check_ranges(faults, terms)
+    price = _amount(faults, terms.price, by.currency, "price")
+    daily_rate = None if terms.daily_rate is None else _amount(faults, terms.daily_rate, by.currency, "dailyRate")
+    fair_use = _fair_use(faults, terms)
+    faults.raise_if_any()
+    return fair_use | {
+        "name": name,
+        "description": description,
+        "active": terms.active,
+        "connection_types": [kind.value for kind in terms.connection_types],
+        "download_kbps": terms.download_kbps,
+        "upload_kbps": terms.upload_kbps,
+        "price_minor": price,
+        "billing_cycle": terms.billing_cycle,
+        "validity_days": terms.validity_days,
+        "daily_rate_minor": daily_rate,
+        "data_quota_bytes": terms.data_quota_bytes,
+        "time_quota_seconds": terms.time_quota_seconds,
+    }
+
+
+def _check_ranges(faults: Faults, terms: Terms) -> None:
+    if not terms.connection_types:
+        faults.add(ErrorCode.REQUIRED, "Name at least one connection type.", "connectionTypes")
+    elif len(set(terms.connection_types)) < len(terms.connection_types):
+        faults.add(ErrorCode.INVALID, "A connection type stands here twice.", "connectionTypes")
+    _between(faults, terms.download_kbps, 1, MAXIMUM_KBPS, "downloadKbps")
+    _between(faults, terms.upload_kbps, 1, MAXIMUM_KBPS, "uploadKbps")
+    _between(faults, terms.validity_days, 1, MAXIMUM_DAYS, "validityDays")
+    _positive(faults, terms.data_quota_bytes, "dataQuotaBytes")
+    _positive(faults, terms.time_quota_seconds, "timeQuotaSeconds")
+
+
+def _fair_use(faults: Faults, terms: Terms) -> dict[str, object]:
+    names = ("threshold_bytes", "threshold_seconds", "download_kbps", "upload_kbps", "reset_period")
+    fup = terms.fup
+    if fup is None:
+        return {f"fup_{name}": None for name in (*names, "notify_at_percent")}
+    if fup.threshold_bytes is None and fup.threshold_seconds is None:
+        faults.add(ErrorCode.REQUIRED, "Fair use needs a threshold, of bytes or of seconds.", "fup", "thresholdBytes")
+    _positive(faults, fup.threshold_bytes, "fup", "thresholdBytes")
+    _positive(faults, fup.threshold_seconds, "fup", "thresholdSeconds")
+    for rate, full, field in (
+        (fup.download_kbps, terms.download_kbps, "downloadKbps"),
+        (fup.upload_kbps, terms.upload_kbps, "uploadKbps"),
+    ):
+        if _between(faults, rate, 1, MAXIMUM_KBPS, "fup", field) and rate > full:
+            faults.add(ErrorCode.INVALID, f"Fair use is not faster than the package ({full}).", "fup", field)
+    if (fup.download_kbps, fup.upload_kbps) == (terms.download_kbps, terms.upload_kbps):
+        faults.add(ErrorCode.INVALID, "Fair use must be slower than the package.", "fup", "downloadKbps")
+    _between(faults, fup.notify_at_percent, 1, 100, "fup", "notifyAtPercent")
+    return {f"fup_{name}": getattr(fup, name) for name in (*names, "notify_at_percent")}
+
+
+def _between(faults: Faults, number: int, least: int, most: int, *field: str) -> bool:
+    if least <= number <= most:
+        return True
+    faults.add(ErrorCode.INVALID, f"This must be from {least} to {most}.", *field)
+    return False
+
+
+def _positive(faults: Faults, number: int | None, *field: str) -> None:
+    if number is not None and number < 1:
+        faults.add(ErrorCode.INVALID, "This must be above zero; leave it out for no limit.", *field)
+
+
+def _amount(faults: Faults, amount: Decimal, currency: str, field: str) -> int | None:
+    try:
+        minor = money.to_minor(amount, currency)
+    except money.BadAmount as error:
+        faults.add(ErrorCode.INVALID, str(error), field)
+        return None
+    if minor < 0:
+        faults.add(ErrorCode.INVALID, "This must not be below zero.", field)
+    return minor
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, enum.Enum) else value

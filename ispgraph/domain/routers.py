@@ -1,0 +1,25 @@
+"""The routers of a tenant, read."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain.models import Job, JobStatus, Router
+
+
+async def every(session: AsyncSession) -> Sequence[Router]:
+    """All routers of the tenant, by name."""
+    return (await session.scalars(select(Router).order_by(Router.name, Router.id))).all()
+
+
+async def pending_jobs(session: AsyncSession, routers: Sequence[UUID]) -> list[int]:
+    """How many jobs wait for or run on each router, in the order given."""
+    rows = await session.execute(
+        select(Job.router_id, func.count())
+        .where(Job.router_id.in_(routers), Job.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)))
+        .group_by(Job.router_id)
+    )
+    found = dict(rows.tuples().all())
+    return [found.get(router, 0) for router in routers]

@@ -1,0 +1,54 @@
+"""Where it is sold: the parts of the area served."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain import audit, values
+from ispgraph.domain.conflicts import taken
+from ispgraph.domain.errors import ErrorCode, Faults
+from ispgraph.domain.models import Customer, CustomerStatus, Zone
+from ispgraph.domain.permissions import Viewer, in_scope
+
+_UNIQUE = {"uq_zones_tenant_id_name": ("input", "name"), "uq_zones_tenant_id_code": ("input", "code")}
+
+
+async def every(session: AsyncSession) -> Sequence[Zone]:
+    """All zones of the tenant, by name."""
+    return (await session.scalars(select(Zone).order_by(Zone.name, Zone.id))).all()
+
+
+async def customer_counts(session: AsyncSession, viewer: Viewer, zones: Sequence[UUID]) -> list[int]:
+    """How many customers in the viewer's scope live in each zone, in the order given; those who left do not count."""
+    rows = await session.execute(
+        select(Customer.zone_id, func.count())
+        .where(Customer.zone_id.in_(zones), Customer.status != CustomerStatus.TERMINATED)
+        .where(in_scope(viewer, Customer.operator_id))
+        .group_by(Customer.zone_id)
+    )
+    found = dict(rows.tuples().all())
+    return [found.get(zone, 0) for zone in zones]
+
+
+async def create(session: AsyncSession, *, name: str, code: str | None, parent_id: UUID | None, by: Viewer) -> Zone:
+    """A new zone, on its own or within another."""
+    faults = Faults("input")
+    called = values.checked(faults, values.text, name, 100, at=("name",))
+    short = None
+    if code is not None and code.strip():
+        short = values.checked(faults, values.text, code, 20, at=("code",))
+    if called is not None and await session.scalar(select(Zone.id).where(Zone.name == called)):
+        faults.add(ErrorCode.TAKEN, "There is a zone of this name.", "name")
+    if short is not None and await session.scalar(select(Zone.id).where(Zone.code == short)):
+        faults.add(ErrorCode.TAKEN, "There is a zone with this code.", "code")
+    if parent_id is not None and await session.get(Zone, parent_id) is None:
+        faults.add(ErrorCode.NOT_FOUND, "There is no such zone.", "parentId")
+    faults.raise_if_any()
+    zone = Zone(tenant_id=by.tenant_id, name=called, code=short, parent_id=parent_id)
+    session.add(zone)
+    async with taken(_UNIQUE):
+        await session.flush()
+    audit.record(session, by=by, action="zone.create", subject_id=zone.id, details={"name": zone.name})
+    return zone
