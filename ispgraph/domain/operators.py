@@ -1,0 +1,168 @@
+"""Operators: who sees whom, who may create whom, and with which permissions."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain import audit, passwords, values, viewers
+from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
+from ispgraph.domain.models import Account, Operator, Posting, Role
+from ispgraph.domain.permissions import DEFAULTS, LEVELS, Permission, Viewer, manageable
+from ispgraph.domain.references import typed_id
+
+_TAKEN = "An operator with this e-mail address exists already."
+# From this level up one commands the whole tenant, whoever created whom.
+_WHOLE_TENANT = LEVELS[Role.ADMIN]
+
+
+@dataclass(frozen=True, slots=True)
+class NewOperator:
+    """An operator to be, as typed. `parent_id` is a public id; None puts it right below its creator."""
+
+    name: str
+    email: str
+    password: str
+    role: Role
+    parent_id: str | None = None
+    permissions: Collection[Permission] | None = None
+
+
+def visible(viewer: Viewer) -> ColumnElement[bool]:
+    """The operators a viewer may see: those of its reseller's subtree; to a customer only itself."""
+    if viewer.role is Role.CUSTOMER:
+        return Operator.id == viewer.operator_id
+    return manageable(viewer)
+
+
+def is_visible(viewer: Viewer, operator: Operator) -> bool:
+    """`visible`, of a row at hand."""
+    if viewer.role is Role.CUSTOMER:
+        return operator.id == viewer.operator_id
+    return viewer.scope_id is None or viewer.scope_id in (operator.id, *operator.ancestors)
+
+
+async def listed(session: AsyncSession, roles: Collection[Role] | None, *, by: Viewer) -> Sequence[Operator]:
+    """The operators a viewer may see, highest first; of some roles only, or of all."""
+    wanted = true() if roles is None else Operator.role.in_(roles)
+    rows = select(Operator).where(visible(by), wanted).order_by(Operator.level, Operator.name, Operator.id)
+    return (await session.scalars(rows)).all()
+
+
+async def wallets(session: AsyncSession, operator_ids: Sequence[UUID]) -> list[int]:
+    """What each operator's wallet holds, in minor units: the credit balance of its ledger account."""
+    held = await session.execute(
+        select(Posting.operator_id, func.sum(-Posting.amount_minor))
+        .where(Posting.account == Account.OPERATOR_WALLET, Posting.operator_id.in_(operator_ids))
+        .group_by(Posting.operator_id)
+    )
+    sums = {operator_id: int(total) for operator_id, total in held}
+    return [sums.get(operator_id, 0) for operator_id in operator_ids]
+
+
+async def create(session: AsyncSession, new: NewOperator, *, by: Viewer) -> Operator:
+    """Create an operator of a lower rank than the viewer's, below the viewer. All faults are raised at once."""
+    faults = Faults("input")
+    name = values.checked(faults, values.text, new.name, 120, at=("name",))
+    email = values.checked(faults, values.email, new.email, at=("email",))
+    password = values.checked(faults, passwords.fit, new.password, email, at=("password",))
+    if email is not None and await session.scalar(select(Operator.id).where(Operator.email == email)):
+        faults.add(ErrorCode.TAKEN, _TAKEN, "email")
+    if LEVELS[new.role] <= by.level:
+        faults.add(ErrorCode.NOT_PERMITTED, "You may create operators of a lower rank than yours only.", "role")
+    permissions = _granted(faults, new, by)
+    parent = await _parent(session, faults, new, by)
+    faults.raise_if_any()
+    assert name is not None
+    assert email is not None
+    assert password is not None
+    assert parent is not None
+    row = Operator(
+        tenant_id=by.tenant_id,
+        name=name,
+        email=email,
+        password_hash=await passwords.hashed(password),
+        role=new.role,
+        level=LEVELS[new.role],
+        parent_id=parent.id,
+        ancestors=[*parent.ancestors, parent.id],
+        permissions=spelt(permissions),
+    )
+    session.add(row)
+    await flush_new(session)
+    details = {"role": row.role.value, "parent": str(parent.id), "permissions": row.permissions}
+    audit.record(session, by=by, action="operator.create", subject_id=row.id, details=details)
+    return row
+
+
+async def set_permissions(
+    session: AsyncSession, operator_id: str, permissions: Collection[Permission], *, by: Viewer
+) -> Operator:
+    """Replace the permissions of an operator below the viewer, in effect with the operator's next request."""
+    key = typed_id("opr", operator_id, "operatorId")
+    rows = select(Operator).where(Operator.id == key, visible(by)).with_for_update()
+    row = await session.scalar(rows)
+    if row is None:
+        raise not_found("operator", "operatorId")
+    if not _commands(by, row):
+        raise fail(ErrorCode.NOT_PERMITTED, "You may manage operators below you only.", "operatorId")
+    if not by.permissions.issuperset(permissions):
+        raise fail(ErrorCode.NOT_PERMITTED, _beyond(permissions, by), "permissions")
+    before, row.permissions = row.permissions, spelt(permissions)
+    details = {"before": before, "after": row.permissions}
+    audit.record(session, by=by, action="operator.set_permissions", subject_id=row.id, details=details)
+    viewers.forget_after_commit(session)
+    return row
+
+
+def spelt(permissions: Iterable[Permission]) -> list[str]:
+    """Permissions as they are stored: by name, each once, in alphabetical order."""
+    return sorted({permission.value for permission in permissions})
+
+
+async def flush_new(session: AsyncSession) -> None:
+    """Write a new operator. Raises DomainError TAKEN when another took the e-mail address meanwhile."""
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if "uq_operators_tenant_id_email" in str(error.orig):
+            raise fail(ErrorCode.TAKEN, _TAKEN, "input", "email") from error
+        raise
+
+
+def _granted(faults: Faults, new: NewOperator, by: Viewer) -> Collection[Permission]:
+    if new.permissions is None:
+        return DEFAULTS[new.role] & by.permissions
+    if not by.permissions.issuperset(new.permissions):
+        faults.add(ErrorCode.NOT_PERMITTED, _beyond(new.permissions, by), "permissions")
+    return new.permissions
+
+
+async def _parent(session: AsyncSession, faults: Faults, new: NewOperator, by: Viewer) -> Operator | None:
+    try:
+        key = by.operator_id if new.parent_id is None else typed_id("opr", new.parent_id, "input", "parentId")
+    except DomainError as error:
+        faults.found.extend(error.faults)
+        return None
+    parent = await session.scalar(select(Operator).where(Operator.id == key, visible(by)))
+    if parent is None:
+        faults.add(ErrorCode.NOT_FOUND, "There is no such operator.", "parentId")
+    elif parent.id != by.operator_id and not _commands(by, parent):
+        faults.add(ErrorCode.NOT_PERMITTED, "You may place operators below yourself only.", "parentId")
+    elif parent.level >= LEVELS[new.role] and LEVELS[new.role] > by.level:
+        faults.add(ErrorCode.INVALID, "The parent must rank above the new operator.", "parentId")
+    return parent
+
+
+def _commands(viewer: Viewer, operator: Operator) -> bool:
+    """Whether an operator stands below the viewer."""
+    whole = viewer.level <= _WHOLE_TENANT
+    return operator.level > viewer.level and (whole or viewer.operator_id in operator.ancestors)
+
+
+def _beyond(permissions: Collection[Permission], by: Viewer) -> str:
+    missing = ", ".join(spelt(set(permissions) - by.permissions))
+    return f"You cannot give what you do not have: {missing}."

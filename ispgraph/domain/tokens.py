@@ -1,0 +1,101 @@
+"""Access tokens: JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037), in the profile of RFC 9068.
+
+Algorithm, issuer, audience, type and key id are fixed and checked. A token names a sign-in, which is asked on every
+request, so that ending the sign-in ends its tokens.
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from jwt.types import Options
+
+from ispgraph import clock
+
+_ALGORITHM = "EdDSA"
+_ISSUER = "ispgraph"
+_AUDIENCE = "ispgraph-api"
+_TYPE = "at+jwt"
+_LONGEST = 2048
+
+
+class BadToken(Exception):
+    """Not a token of ours, altered, or past its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says. `version` is the operator's token_version at signing in."""
+
+    tenant_id: UUID
+    operator_id: UUID
+    session_id: UUID
+    version: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    private: Ed25519PrivateKey
+    public: Ed25519PublicKey
+    name: str
+
+
+def issue(seed: bytes, claims: Claims) -> str:
+    """Sign a token with the key of a 32-byte seed. `expires_at` counts in whole seconds."""
+    keys = _keys(seed)
+    body = {
+        "iss": _ISSUER,
+        "aud": _AUDIENCE,
+        "sub": claims.operator_id.hex,
+        "ten": claims.tenant_id.hex,
+        "sid": claims.session_id.hex,
+        "ver": claims.version,
+        "iat": int(clock.now().timestamp()),
+        "exp": int(claims.expires_at.timestamp()),
+    }
+    return jwt.encode(body, keys.private, algorithm=_ALGORITHM, headers={"typ": _TYPE, "kid": keys.name})
+
+
+def read(seed: bytes, token: str) -> Claims:
+    """Verify a token. Raises BadToken."""
+    keys = _keys(seed)
+    # Times are judged here and not by the library, which knows only the machine's clock.
+    options: Options = {
+        "require": ["iss", "aud", "sub", "ten", "sid", "ver", "iat", "exp"],
+        "verify_exp": False,
+        "verify_iat": False,
+        "verify_nbf": False,
+    }
+    try:
+        if len(token) > _LONGEST:
+            raise BadToken("too long")
+        found = jwt.decode_complete(
+            token, keys.public, algorithms=[_ALGORITHM], audience=_AUDIENCE, issuer=_ISSUER, options=options
+        )
+        head, body = found["header"], found["payload"]
+        claims = Claims(
+            tenant_id=UUID(hex=body["ten"]),
+            operator_id=UUID(hex=body["sub"]),
+            session_id=UUID(hex=body["sid"]),
+            version=int(body["ver"]),
+            expires_at=datetime.fromtimestamp(body["exp"], UTC),
+        )
+    except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise BadToken(str(error)) from error
+    if (head.get("typ"), head.get("kid")) != (_TYPE, keys.name) or claims.expires_at <= clock.now():
+        raise BadToken("of another kind, or expired")
+    return claims
+
+
+@functools.lru_cache(maxsize=4)
+def _keys(seed: bytes) -> _Keys:
+    private = Ed25519PrivateKey.from_private_bytes(seed)
+    public = private.public_key()
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return _Keys(private, public, hashlib.sha256(raw).hexdigest()[:16])
