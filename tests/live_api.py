@@ -1,6 +1,7 @@
 """The toy schema behind the real server, on a free port, in a thread of its own."""
 
 import asyncio
+import sys
 import threading
 from typing import Any
 
@@ -55,3 +56,14 @@ class LiveApi:
             await serving
 
         asyncio.run(serve())
+
+
+def main(port: int) -> None:
+    """The toy schema as a program of its own."""
+    settings = toy_schema.settings(port=port)
+    app = create_api(toy_schema.build(), settings, ToyTokens(settings).context)
+    Server(app, settings.host, settings.port).serve_program()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from ispgraph import clock
 from ispgraph.api import create_api, over_http
 from ispgraph.schema.errors import ApiError
+from ispgraph.up.ports import free_port
 from tests import toy_schema
 from tests.live_api import LiveApi
 from tests.toy_schema import ToyTokens, ToyViewer
@@ -369,6 +371,23 @@ async def test_requests_are_finished_when_the_server_stops() -> None:
             await api.stopping()
             toy_schema.late_may_end.set()
             assert (await running).json() == {"data": {"late": "done"}}
+
+
+async def test_sigterm_ends_the_program_cleanly_with_listeners_and_a_request() -> None:
+    port = free_port()
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.live_api", str(port), stdout=asyncio.subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert await asyncio.wait_for(program.stdout.readline(), 20) == b"ready\n"
+    url = f"http://127.0.0.1:{port}/graphql"
+    request = httpx.AsyncClient(headers={"Accept": "text/event-stream", **TOKEN}, timeout=10)
+    document = {"query": "subscription { forever }"}
+    async with request as client, client.stream("POST", url, json=document) as answer:
+        async for part in answer.aiter_text():
+            if "next" in part:
+                program.terminate()
+    assert await asyncio.wait_for(program.wait(), 10) == 0
 
 
 def test_an_api_error_keeps_its_details() -> None:

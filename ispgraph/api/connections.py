@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
-from uuid import UUID
 
 from starlette.requests import HTTPConnection
 from strawberry.http.websocket_origin import is_same_origin, normalize_origin
@@ -17,10 +16,6 @@ RECHECK_SECONDS = 1.0
 
 class ApiViewer(Protocol):
     """What the API needs of a viewer."""
-
-    @property
-    def session_id(self) -> UUID:
-        """The session that the token belongs to."""
 
     @property
     def expires_at(self) -> datetime:

@@ -1,6 +1,8 @@
 """The HTTP server of the API: uvicorn, set up for untrusted clients and a quick, clean end."""
 
+import signal
 import socket
+import sys
 
 import uvicorn
 from starlette.applications import Starlette
@@ -34,6 +36,13 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+
+    def serve_program(self) -> None:
+        """Serve until SIGTERM or SIGINT, and end the program with status 0."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn takes the signals over while it runs, and sends itself the one it got when it has shut down.
+            signal.signal(number, lambda *_: sys.exit(0))
+        self.run()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so in one word: whoever started this program waits for it."""

@@ -47,6 +47,7 @@ DEPTH = 12
 INTROSPECTION_DEPTH = 24
 VALUE_DEPTH = 16
 ALIASES = 30
+OPERATIONS = 10
 ROOT_FIELDS = 10
 SIGN_INS = 1
 DIRECTIVES = 20
@@ -107,7 +108,7 @@ class Survey:
         _check("fragments", FRAGMENTS, len(fragments))
         self._fragments = {node.name.value: self._outline(node) for node in fragments}
         operations = [node for node in definitions if isinstance(node, OperationDefinitionNode)]
-        _check("operations", ROOT_FIELDS, len(operations))
+        _check("operations", OPERATIONS, len(operations))
         self._totals: dict[str, _Outline] = {}
         self.introspective = False
         for operation in operations:
