@@ -30,8 +30,17 @@ Refused = Callable[[strawberry.Info[Context, None], DomainError, dict[str, Any]]
 """Called with the error and the arguments after a mutation was refused and rolled back."""
 
 
-def action(function: Callable[..., Awaitable[Any]], access: Access, *, refused: Refused | None = None) -> Any:
-    """A mutation field: `function` in one transaction, its DomainErrors in the payload's `errors`."""
+def action(
+    function: Callable[..., Awaitable[Any]],
+    access: Access,
+    *,
+    refused: Refused | None = None,
+    transaction: bool = True,
+) -> Any:
+    """A mutation field: `function` in one transaction, its DomainErrors in the payload's `errors`.
+
+    Without `transaction` the domain verb opens its own, because the tenant is not known before.
+    """
     payload = get_type_hints(function, include_extras=False)["return"]
 
     @functools.wraps(function)
@@ -46,7 +55,7 @@ def action(function: Callable[..., Awaitable[Any]], access: Access, *, refused: 
             return await function(info, **arguments)
 
         try:
-            return await context.database.run(tenant_id, work)
+            return await (context.database.run(tenant_id, work) if transaction else function(info, **arguments))
         except DomainError as error:
             if refused is not None:
                 await refused(info, error, arguments)
