@@ -24,7 +24,7 @@ NETWORK_KEY = bytes(range(32))
 TOKEN_KEY = bytes(range(32, 64))
 PASSWORD = "correct horse battery"
 # argon2id of PASSWORD with the product's parameters: computing it for every test would be most of the run.
-PASSWORD_HASH = ""
+PASSWORD_HASH = "$argon2id$v=19$m=19456,t=2,p=1$7UTCVK4nyO2d/axxREkGBQ$j/nuBmhRzbtO0Z5QPL+CypmY8odgwU1ZrrDCumg26vY"
 
 
 @dataclass
