@@ -1,0 +1,131 @@
+"""Writes the directory that FreeRADIUS 3.2 runs as it is: ``freeradius -f -d DIR``."""
+
+import grp
+import ipaddress
+import os
+import pwd
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from ispgraph.settings import Settings, SettingsError
+
+_TEMPLATES = Path(__file__).with_name("freeradius")
+_NAMES = ("radiusd.conf", "modules.conf", "sql.conf", "secrets.conf", "clients.conf", "site.conf", "access_reject")
+_MARK = ".written-by-ispgraph"
+_LIBRARIES = "/usr/lib/freeradius"
+# Seconds. A database that hangs must not hold the few threads of the server.
+_CONNECT_SECONDS = 3
+_STATEMENT_MILLISECONDS = 3000
+
+
+class ConfigurationError(Exception):
+    """The directory cannot be written; the message says why."""
+
+
+def write(
+    directory: Path,
+    settings: Settings,
+    *,
+    host: str | None = None,
+    auth_port: int | None = None,
+    user: str | None = None,
+) -> None:
+    """Write, or write anew, a complete configuration that listens on ``host`` and ``auth_port`` (default: settings).
+
+    ``user`` is whom the server turns into when root starts it: by default ``freerad`` when we are root and it exists.
+    The files hold the database password and the network key; only that user can read them. Raises ConfigurationError
+    for a directory with other things in it, SettingsError without ISPGRAPH_RADIUS_DATABASE_URL.
+    """
+    account = _account(user)
+    address = ipaddress.ip_address(host or settings.radius_host)
+    words = {
+        "DIRECTORY": _quoted(str(directory.resolve())),
+        "LIBDIR": _LIBRARIES,
+        "USER": _user_lines(account),
+        **{word: _quoted(value) for word, value in _connection(settings).items()},
+        "FAMILY": f"ipv{address.version}addr",
+        "HOST": str(address),
+        "PORT": str(auth_port or settings.radius_auth_port),
+    }
+    _claim(directory)
+    for place in (directory, directory / "run", directory / "log"):
+        place.mkdir(exist_ok=True)
+        place.chmod(0o750)
+        _own(place, account)
+    for name in _NAMES:
+        text = (_TEMPLATES / name).read_text()
+        for word, value in words.items():
+            text = text.replace(f"@{word}@", value)
+        _put(directory / name, text, account)
+
+
+def _connection(settings: Settings) -> dict[str, str]:
+    """How libpq reaches the database as the RADIUS role; the secrets apart from what FreeRADIUS prints to its log."""
+    if settings.radius_database_url is None:
+        raise SettingsError("ISPGRAPH_RADIUS_DATABASE_URL is not set")
+    url = make_url(settings.radius_database_url)
+    open_parts: dict[str, object] = {"host": url.host, "port": url.port, "dbname": url.database, "user": url.username}
+    open_parts |= {key: value for key, value in url.query.items() if isinstance(value, str)}
+    open_parts["connect_timeout"] = _CONNECT_SECONDS
+    return {
+        "CONNECTION": " ".join(f"{key}='{_libpq(str(value))}'" for key, value in open_parts.items() if value),
+        "PASSWORD": url.password or "",
+        "OPTIONS": f"-c ispgraph.network_key={settings.network_key.hex()} -c timezone=UTC "
+        f"-c statement_timeout={_STATEMENT_MILLISECONDS}",
+    }
+
+
+def _claim(directory: Path) -> None:
+    if directory.exists():
+        if not directory.is_dir():
+            raise ConfigurationError(f"{directory} is not a directory")
+        if any(directory.iterdir()) and not (directory / _MARK).exists():
+            raise ConfigurationError(f"{directory} holds files that ispgraph did not write; name an empty directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / _MARK).touch(0o600)
+
+
+def _put(path: Path, text: str, account: pwd.struct_passwd | None) -> None:
+    # Made unreadable first, filled and handed over afterwards: the secrets are never open to others.
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    _own(partial, account)
+    partial.replace(path)
+
+
+def _own(path: Path, account: pwd.struct_passwd | None) -> None:
+    if account is not None and os.geteuid() == 0:
+        os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def _account(user: str | None) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(user or "freerad") if user or os.geteuid() == 0 else None
+    except KeyError:
+        if user:
+            raise ConfigurationError(f"there is no user {user}") from None
+        return None
+
+
+def _user_lines(account: pwd.struct_passwd | None) -> str:
+    if account is None:
+        return ""
+    return f"\tuser = {account.pw_name}\n\tgroup = {grp.getgrgid(account.pw_gid).gr_name}\n"
+
+
+def _libpq(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _quoted(value: str) -> str:
+    return _safe(value).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _safe(value: str) -> str:
+    # FreeRADIUS would put the value of a variable in place of ${…}, and has no way to write it otherwise.
+    if "${" in value or any(ord(character) < 32 for character in value):
+        raise ConfigurationError("a value for the FreeRADIUS configuration has '${' or a control character in it")
+    return value

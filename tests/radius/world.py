@@ -1,0 +1,160 @@
+"""The network that the cases log in to: two tenants, their routers, and services in every state."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import update
+
+from ispgraph import clock, ids
+from ispgraph.db import Database
+from ispgraph.domain import secrets
+from ispgraph.domain.models import (
+    ConnectionType,
+    Customer,
+    CustomerStatus,
+    Operator,
+    Router,
+    Service,
+    ServiceMac,
+    ServiceStatus,
+    Tenant,
+)
+from tests import factories
+
+NORTH, SOUTH, STRANGER, LATER = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
+# A shared secret is free text: this one has everything that a configuration file could trip over.
+SECRETS = {NORTH: "tr1cky \\n\"'%{User-Name}` ${name} é", SOUTH: "south-of-the-river", LATER: "added while it runs"}
+PASSWORD = "correct horse"
+QUOTA = 10 * 2**30
+# What a program that runs or unquotes values would get wrong.
+ODD_PASSWORDS = {
+    "odd-double": '"%{User-Name}"',
+    "odd-single": "'quoted'",
+    "odd-back": "`/bin/echo pw`",
+    "odd-escape": "a\\n\\\\b\\101\\",
+    "odd-quote": "'",
+    "odd-expansion": "%{User-Name} ${name}",
+    "odd-script": "পাসওয়ার্ড é ñ",
+    "odd-long": "x1" * 48,
+    "odd-space": " led and trailed ",
+    "odd-hexadecimal": "0x41424344",
+    "odd-number": "00123",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """What tests need to know of it."""
+
+    north: UUID
+    south: UUID
+    static: UUID
+    suspended: UUID
+
+
+class _Network:
+    def __init__(self, house: factories.House) -> None:
+        self.house = house
+
+    async def service(self, username: str, password: str = PASSWORD, **fields: Any) -> Service:
+        macs = fields.pop("macs", ())
+        package = fields.pop("package", None) or await self.house.package(f"Package of {username}")
+        customer = Customer(
+            id=ids.uuid7(),
+            account_number=f"T{ids.uuid7().hex[-12:]}",
+            name="Customer Example",
+            mobile="+8801700000000",
+            operator_id=self.house.admin.id,
+            status=fields.pop("customer_status", CustomerStatus.ACTIVE),
+        )
+        key, tenant = ids.uuid7(), self.house.tenant.id
+        sealed = secrets.seal(factories.NETWORK_KEY, password, secrets.service_password(tenant, key))
+        service = Service(
+            **{
+                "id": key,
+                "customer_id": customer.id,
+                "package_id": package.id,
+                "connection_type": ConnectionType.PPPOE,
+                "status": ServiceStatus.ACTIVE,
+                "username": username,
+                "password": sealed,
+            }
+            | fields
+        )
+        await self.house.add(customer, service, *(ServiceMac(service_id=key, mac=mac) for mac in macs))
+        return service
+
+
+async def build(owner_dsn: str, app_dsn: str) -> World:
+    """Fill an empty database."""
+    owner, app = Database(owner_dsn, pool_size=1), Database(app_dsn, pool_size=1)
+    north = _Network(await factories.house(owner, app, "north"))
+    south = _Network(await factories.house(owner, app, "south"))
+    await north.house.router(NORTH, SECRETS[NORTH])
+    await south.house.router(SOUTH, SECRETS[SOUTH])
+    await south.service("alice", "another password")
+    await south.service("southerner")
+    await _plain(north)
+    await _states(north)
+    await _hotspots(north)
+    static = await north.service(
+        "static",
+        connection_type=ConnectionType.STATIC_IP,
+        ip_address="10.20.30.40",
+        subnet="10.20.30.0/24",
+        profile="gold \\ 'fibre'",
+    )
+    suspended = await north.service("both", status=ServiceStatus.SUSPENDED, customer_status=CustomerStatus.SUSPENDED)
+    await owner.dispose()
+    await app.dispose()
+    return World(north.house.tenant.id, south.house.tenant.id, static.id, suspended.id)
+
+
+async def add_router(app_dsn: str, tenant: UUID, address: str) -> None:
+    """A router more, as the product adds one."""
+    app = Database(app_dsn, pool_size=1)
+    house = factories.House(app, Tenant(id=tenant), Operator())
+    await house.router(address, SECRETS[address])
+    await app.dispose()
+
+
+async def remove_router(app_dsn: str, tenant: UUID, address: str) -> None:
+    """Take a router's address away, so that it is a stranger again."""
+    app = Database(app_dsn, pool_size=1)
+    async with app.transaction(tenant) as session:
+        await session.execute(update(Router).where(Router.radius_address == address).values(radius_address=None))
+    await app.dispose()
+
+
+async def _plain(north: _Network) -> None:
+    await north.service("alice", expires_at=clock.now() + timedelta(days=10))
+    for name in ("o'brien", "bob+1", "ann@isp.example", "josé", "a#b", "a=b", "a%b", 'quo"te', "back\\slash"):
+        await north.service(name)
+    for name, password in ODD_PASSWORDS.items():
+        await north.service(name, password)
+    await north.service("for-ever", expires_at=clock.now() + timedelta(days=40_000))
+    await north.service("nearly-over", expires_at=clock.now() + timedelta(seconds=30))
+    await north.service(
+        "capped", package=await north.house.package("Capped", data_quota_bytes=QUOTA, time_quota_seconds=3600)
+    )
+    await north.service("small", package=await north.house.package("Small", data_quota_bytes=5000))
+    await north.service("six", ip_address="2001:db8::7", subnet="2001:db8::/64")
+
+
+async def _states(north: _Network) -> None:
+    await north.service("over", expires_at=clock.now() - timedelta(seconds=1))
+    for status in (ServiceStatus.EXPIRED, ServiceStatus.SUSPENDED, ServiceStatus.PENDING, ServiceStatus.TERMINATED):
+        await north.service(status.value.lower(), status=status)
+    await north.service("of-suspended", customer_status=CustomerStatus.SUSPENDED)
+    await north.service("of-terminated", customer_status=CustomerStatus.TERMINATED)
+
+
+async def _hotspots(north: _Network) -> None:
+    hotspot = {"connection_type": ConnectionType.HOTSPOT}
+    await north.service("cafe", macs=("00:1a:2b:3c:4d:5e", "00:1a:2b:3c:4d:5f"), **hotspot)
+    await north.service("dialler", macs=("00:1a:2b:00:00:01",))
+    await north.service("closed-cafe", macs=("00:1a:2b:00:00:02",), status=ServiceStatus.SUSPENDED, **hotspot)
+    await north.service("named-cafe", macs=("00:1a:2b:00:00:03",), **hotspot)
+    await north.service("00:1a:2b:00:00:03", "by name")
