@@ -1,0 +1,108 @@
+"""Packages, zones and custom fields."""
+
+from typing import Any
+
+import strawberry
+
+from ispgraph.domain import custom_fields, models, packages, zones
+from ispgraph.domain.permissions import Permission
+from ispgraph.domain.references import optional_id, typed_id
+from ispgraph.resolvers.base import SIGNED_IN, action, query
+from ispgraph.schema.catalogue import (
+    CustomField,
+    CustomFieldDefinitionInput,
+    CustomFieldPayload,
+    Package,
+    PackageInput,
+    PackagePayload,
+    Zone,
+    ZoneInput,
+    ZonePayload,
+)
+from ispgraph.schema.context import Info
+
+
+async def list_packages(
+    info: Info, active_only: bool | None = True, connection_type: models.ConnectionType | None = None
+) -> list[Package]:
+    """Packages, cheapest first."""
+    async with info.context.read() as session:
+        rows: Any = await packages.on_offer(session, active_only=bool(active_only), connection_type=connection_type)
+    return rows
+
+
+async def create_package(info: Info, input: PackageInput) -> PackagePayload:
+    """Put a package on offer."""
+    row: Any = await packages.create(info.context.session, _terms(input), by=info.context.viewer_or_refuse())
+    return PackagePayload(package=row)
+
+
+async def update_package(info: Info, package_id: strawberry.ID, input: PackageInput) -> PackagePayload:
+    """Replace the terms of a package."""
+    row: Any = await packages.update(
+        info.context.session,
+        typed_id("pkg", package_id, "packageId"),
+        _terms(input),
+        by=info.context.viewer_or_refuse(),
+    )
+    return PackagePayload(package=row)
+
+
+async def list_zones(info: Info) -> list[Zone]:
+    """Zones by name."""
+    async with info.context.read() as session:
+        rows: Any = await zones.every(session)
+    return rows
+
+
+async def create_zone(info: Info, input: ZoneInput) -> ZonePayload:
+    """Add a zone, on its own or within another."""
+    row: Any = await zones.create(
+        info.context.session,
+        name=input.name,
+        code=input.code,
+        parent_id=optional_id("zon", input.parent_id, "input", "parentId"),
+        by=info.context.viewer_or_refuse(),
+    )
+    return ZonePayload(zone=row)
+
+
+async def list_custom_fields(info: Info) -> list[CustomField]:
+    """The tenant's own questions, oldest first."""
+    async with info.context.read() as session:
+        rows: Any = await custom_fields.every(session)
+    return rows
+
+
+async def define_custom_field(info: Info, input: CustomFieldDefinitionInput) -> CustomFieldPayload:
+    """Ask one more question of every customer."""
+    row: Any = await custom_fields.define(
+        info.context.session,
+        key=input.key,
+        label=input.label,
+        kind=input.type,
+        required=input.required,
+        options=input.options,
+        by=info.context.viewer_or_refuse(),
+    )
+    return CustomFieldPayload(field=row)
+
+
+def _terms(given: PackageInput) -> packages.Terms:
+    fup = None if given.fup is None else packages.FairUse(**vars(given.fup))
+    return packages.Terms(**{**vars(given), "fup": fup})
+
+
+@strawberry.type
+class CatalogueQueries:
+    packages: list[Package] = query(list_packages, SIGNED_IN)
+    zones: list[Zone] = query(list_zones, SIGNED_IN)
+    custom_fields: list[CustomField] = query(list_custom_fields, SIGNED_IN)
+
+
+@strawberry.type
+class CatalogueMutations:
+    package_create: PackagePayload = action(create_package, Permission.MANAGE_PACKAGES)
+    package_update: PackagePayload = action(update_package, Permission.MANAGE_PACKAGES)
+    zone_create: ZonePayload = action(create_zone, Permission.MANAGE_ZONES)
+    custom_field_define: CustomFieldPayload = action(define_custom_field, Permission.MANAGE_SETTINGS)
