@@ -90,7 +90,7 @@ class Client:
         viewer: dict[str, Any] = data["signIn"]["viewer"]
         return viewer
 
-    async def step(self, name: str, **given: Any) -> dict[str, Any]:
+    async def step(self, name: str, /, **given: Any) -> dict[str, Any]:
         """One step of the wizard; its payload."""
         document = f"mutation Step($input: {STEPS[name]}!) {{ {name}(input: $input) {{ {DRAFT} }} }}"
         payload: dict[str, Any] = (await self.get(document, input=given))[name]
@@ -270,7 +270,7 @@ async def misuse(admin: Client, up: dict[str, Any], mark: str) -> None:
     def codes(payload: dict[str, Any]) -> list[tuple[str, Any]]:
         return [(error["code"], error["field"]) for error in payload["errors"]]
 
-    async def refused(what: str, name: str, code: str, **given: Any) -> None:
+    async def refused(what: str, name: str, code: str, /, **given: Any) -> None:
         found = codes(await admin.step(name, **given))
         expect([each for each, _ in found] == [code], f"{what}: {found}")
 

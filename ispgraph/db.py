@@ -51,6 +51,7 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"),
             pool_size=pool_size,
+            hide_parameters=True,
             max_overflow=0,
             pool_timeout=30,
             pool_pre_ping=True,

@@ -14,6 +14,7 @@ from ispgraph import clock
 from ispgraph.db import Database
 from ispgraph.settings import Settings
 from tests import factories
+from tests.api import Api
 from tests.servers import TEMPLATE, Servers
 
 _servers: Servers | None = None
@@ -131,3 +132,11 @@ def moved_clock() -> Iterator[None]:
     """Lets a test move the clock with `clock.set_clock`; puts it right afterwards."""
     yield
     clock.set_clock("")
+
+
+@pytest.fixture
+async def api(database: Database, valkey: "redis.asyncio.Redis", settings: Settings) -> AsyncIterator[Api]:
+    """The API over HTTP: `await api(document, operator, **variables)`."""
+    made = Api(database, valkey, settings)
+    yield made
+    await made.close()

@@ -44,7 +44,7 @@ class Wizard:
         data = await api.data(f"mutation {{ customerDraftStart {{ {DRAFT} }} }}", operator)
         return cls(api, operator, data["customerDraftStart"]["draft"]["id"])
 
-    async def step(self, name: str, **given: Any) -> dict[str, Any]:
+    async def step(self, name: str, /, **given: Any) -> dict[str, Any]:
         """Save a step; its payload."""
         field = f"customerDraftSet{name}"
         document = f"mutation ($input: {INPUTS[name]}!) {{ {field}(input: $input) {{ {DRAFT} }} }}"

@@ -98,7 +98,7 @@ def stream(function: Callable[..., AsyncIterator[Any]], access: Access) -> Any:
 
 def _field(kind: Callable[..., Any], resolve: Any, function: Callable[..., Any], access: Access) -> Any:
     resolve.__signature__ = inspect.signature(function)
-    made = kind(resolver=resolve)
+    made = kind(resolver=resolve, description=inspect.getdoc(function))
     made.access = access
     return made
 

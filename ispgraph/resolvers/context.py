@@ -42,5 +42,5 @@ def _token(connection: HTTPConnection, parameters: Mapping[str, Any] | None) -> 
     if isinstance(claimed, str):
         scheme, _, token = claimed.partition(" ")
         return token.strip() if scheme.lower() == "bearer" else claimed
-    token = given.get("token")
-    return token if isinstance(token, str) else None
+    other = given.get("token")
+    return other if isinstance(other, str) else None

@@ -175,7 +175,7 @@ async def customer_draft(info: Info, id: strawberry.ID) -> CustomerDraft | None:
 async def customer_drafts(
     info: Info,
     status: list[models.DraftStatus] | None = None,
-    mine: bool = False,
+    mine: bool | None = False,
     first: int | None = None,
     after: str | None = None,
 ) -> Connection[CustomerDraft]:

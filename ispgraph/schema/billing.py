@@ -38,7 +38,7 @@ class InvoiceLine:
         return money(info, root.amount_minor)
 
     @strawberry.field
-    def tax_rate(root: strawberry.Parent[models.InvoiceLine]) -> Decimal | None:
+    def tax_rate(root: strawberry.Parent[models.InvoiceLine]) -> Decimal:
         return root.tax_rate.normalize()
 
 

@@ -80,6 +80,11 @@ DAMAGE = {
         "UPDATE invoices SET issued_on = issued_on + 1 WHERE number LIKE '%-000001'",
         {"issue-order"},
     ),
+    "draft-made-two": (
+        "INSERT INTO drafts SELECT (jsonb_populate_record(d, jsonb_build_object('id', gen_random_uuid()))).*"
+        " FROM drafts d",
+        {"drafts"},
+    ),
     "draft-without-customer": ("UPDATE drafts SET customer_id = NULL", {"drafts"}),
     "password-lost": ("UPDATE services SET password = ''", {"services"}),
     "service-lost": (
