@@ -89,14 +89,14 @@ RULES = (
     Rule(
         "payment-split",
         "a completed payment is what its allocations settle and what it put into the wallet",
-        """SELECT p.id::text FROM payments p WHERE p.tenant_id = :tenant AND p.status = 'COMPLETED'
-              AND p.amount_minor <> COALESCE((
-                    SELECT sum(a.amount_minor) FROM allocations a
-                     WHERE a.tenant_id = p.tenant_id AND a.payment_id = p.id), 0)
-                - COALESCE((
-                    SELECT sum(q.amount_minor) FROM journals j
-                      JOIN postings q ON q.tenant_id = j.tenant_id AND q.journal_id = j.id
-                     WHERE j.tenant_id = p.tenant_id AND j.payment_id = p.id AND q.account = 'WALLET'), 0)""",
+        """SELECT p.id::text FROM payments p
+             LEFT JOIN (SELECT payment_id, sum(amount_minor) AS minor FROM allocations
+                         WHERE tenant_id = :tenant GROUP BY 1) settled ON settled.payment_id = p.id
+             LEFT JOIN (SELECT j.payment_id, -sum(q.amount_minor) AS minor FROM journals j
+                          JOIN postings q ON q.tenant_id = j.tenant_id AND q.journal_id = j.id
+                         WHERE j.tenant_id = :tenant AND q.account = 'WALLET' GROUP BY 1) kept ON kept.payment_id = p.id
+            WHERE p.tenant_id = :tenant AND p.status = 'COMPLETED'
+              AND p.amount_minor <> COALESCE(settled.minor, 0) + COALESCE(kept.minor, 0)""",
     ),
     Rule(
         "allocations-within-payment",
@@ -162,10 +162,11 @@ RULES = (
     Rule(
         "drafts",
         "every completed draft made exactly one customer, and no two the same",
-        """SELECT d.id::text FROM drafts d WHERE d.tenant_id = :tenant
-              AND ((d.status = 'COMPLETED') <> (d.customer_id IS NOT NULL)
-                   OR EXISTS (SELECT FROM drafts e WHERE e.tenant_id = d.tenant_id AND e.id <> d.id
-                                AND e.customer_id = d.customer_id))""",
+        """SELECT id::text FROM drafts WHERE tenant_id = :tenant
+              AND (status = 'COMPLETED') <> (customer_id IS NOT NULL)
+            UNION ALL
+           SELECT customer_id::text FROM drafts WHERE tenant_id = :tenant AND customer_id IS NOT NULL
+            GROUP BY customer_id HAVING count(*) > 1""",
     ),
     Rule(
         "services",

@@ -20,7 +20,7 @@ async def test_settings_hold_for_what_is_made_afterwards(api: Api, house: House,
     assert made["customer"]["accountNumber"].startswith("NO-")
     assert made["invoice"]["total"]["amount"] == "537.50"
     read = "{ tenantSettings { emailRequired taxRate } }"
-    assert (await api.data(read, other_house.admin))["tenantSettings"] == {"emailRequired": True, "taxRate": "0"}
+    assert (await api.data(read, other_house.admin))["tenantSettings"] == {"emailRequired": True, "taxRate": "0.000"}
 
 
 async def test_settings_out_of_bounds(api: Api, house: House) -> None:

@@ -96,29 +96,29 @@ class Run:
 
     def left(self) -> list[str]:
         """Processes of this run: of its session, or working inside its data directory (PostgreSQL's own sessions)."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                place = os.readlink(entry / "cwd")
-                if fields[0] != "Z" and (int(fields[3]) == self.process.pid or place.startswith(str(self.data))):
-                    found.append((entry / "cmdline").read_text().replace("\0", " "))
-        return found
+        return [
+            str(arguments)
+            for entry, session, arguments in processes()
+            if session == self.process.pid or os.readlink(entry / "cwd").startswith(str(self.data))
+        ]
 
     def pid(self, word: str) -> int:
-        """The process of this session whose last argument is ``word``, or whose program is called so."""
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
+        """The process of this session whose last argument is ``word``, or whose program is called so; 0 for none."""
+        for entry, session, arguments in processes():
+            if session == self.process.pid and word in (arguments[-1], Path(os.readlink(entry / "exe")).name):
+                return int(entry.name)
+        return 0
+
+
+def processes() -> Iterator[tuple[Path, int, list[str]]]:
+    """Everything that runs: its directory in /proc, session and arguments."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
                 arguments = (entry / "cmdline").read_text().rstrip("\0").split("\0")
-                ours = int(fields[3]) == self.process.pid and fields[0] != "Z"
-                if ours and word in (arguments[-1], Path(os.readlink(entry / "exe")).name):
-                    return int(entry.name)
-        return 0
+                if fields[0] != "Z" and arguments != [""]:
+                    yield entry, int(fields[3]), arguments
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:

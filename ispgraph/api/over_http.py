@@ -22,7 +22,7 @@ from ispgraph.schema.errors import ApiError, ApiSchema
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
 EVENTS = "text/event-stream"
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 15.0
 
 _METHODS = {
@@ -103,7 +103,7 @@ class GraphQLOverHTTP:
                     operation_extensions=parameters.extensions,
                 )
         except TimeoutError:
-            raise ApiError("UNAVAILABLE", "The operation took longer than 10 seconds and was given up.") from None
+            raise ApiError("UNAVAILABLE", f"The operation took longer than {DEADLINE_SECONDS:.0f} seconds and was given up.") from None
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.SUBSCRIPTION:
                 raise Refused(400, "Subscriptions need `Accept: text/event-stream`, or a WebSocket.") from None

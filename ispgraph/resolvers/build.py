@@ -1,5 +1,7 @@
 """The whole schema: every resolver file's table of contents, put together."""
 
+import sys
+
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
@@ -53,3 +55,8 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         extensions=EXTENSIONS,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
     )
+
+
+def main() -> None:
+    """Print the schema as it stands in schema.graphql."""
+    sys.stdout.write(build().as_str() + "\n")

@@ -20,13 +20,13 @@ class Account:
 def for_servers(directory: Path) -> Account | None:
     """Who runs PostgreSQL for this data directory: None means ourselves, as we are not root.
 
-    As root: the owner of the directory, else the user ``postgres``, else ``nobody``.
+    As root: the owner of the data that is there, or of the directory, else the user ``postgres``, else ``nobody``.
     """
     if os.geteuid() != 0:
         return None
-    owner = directory.stat()
-    if owner.st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
+    for path in ((remembered_place(directory) or directory) / "postgres", directory):
+        if path.exists() and (owner := path.stat()).st_uid != 0:
+            return Account(owner.st_uid, owner.st_gid)
     for name in ("postgres", "nobody"):
         try:
             entry = pwd.getpwnam(name)
@@ -57,15 +57,21 @@ def data_place(account: Account | None, directory: Path) -> Path:
     A directory below ``/root`` (mode 0700) is closed to every other user, and opening root's home is not ours to
     do. The data then lies below /var/lib, and the file ``postgres.place`` in the directory remembers where.
     """
-    remembered = directory / "postgres.place"
-    if remembered.exists():
-        return Path(remembered.read_text().strip())
+    remembered = remembered_place(directory)
+    if remembered is not None:
+        return remembered
     if account is None or reaches(account, directory / "postgres"):
         return directory
     place = Path(tempfile.mkdtemp(prefix="ispgraph-", dir="/var/lib"))
     place.chmod(0o711)
-    remembered.write_text(f"{place}\n")
+    (directory / "postgres.place").write_text(f"{place}\n")
     return place
+
+
+def remembered_place(directory: Path) -> Path | None:
+    """Where an earlier start put the data, when not inside the directory."""
+    note = directory / "postgres.place"
+    return Path(note.read_text().strip()) if note.exists() else None
 
 
 def installation(account: Account | None, installed: Path, place: Path, version: str) -> Path:

@@ -49,7 +49,11 @@ def up(options: Options, say: Callable[[str], None]) -> None:
         if problem is not None:
             raise UpError(f"cannot listen on {options.host} port {options.port}: {problem}.\nName another with --port.")
         directory.withdraw()
-        _Launch(options, directory, inherited, say).run()
+        try:
+            launch = _Launch(options, directory, inherited, say)
+        except OSError as error:
+            raise UpError(f"cannot use {error.filename}: {error.strerror}") from error
+        launch.run()
     finally:
         directory.release()
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.radius import world
 from tests.radius.cases import CASES, METHODS, Case
-from tests.radius.client import ACCEPT, REJECT, Login, build, send, send_twice
+from tests.radius.client import ACCEPT, REJECT, Login, build, send, send_again
 from tests.radius.conftest import Server
 
 
@@ -52,7 +52,7 @@ def test_a_name_that_is_not_text_is_not_let_in(server: Server) -> None:
 
 def test_a_repeated_request_gets_the_same_answer(server: Server) -> None:
     with_secret = build(Login("alice", world.PASSWORD), world.SECRETS[world.NORTH].encode())
-    first, second = send_twice(server.running.address, with_secret.packet, world.NORTH)
+    first, second = send_again(server.running.address, with_secret.packet, world.NORTH)
     assert first == second
 
 
@@ -61,14 +61,13 @@ def test_a_router_added_while_it_runs(server: Server) -> None:
     asyncio.run(world.remove_router(server.network.settings().database_url, server.network.world.north, world.LATER))
     assert server.log_in(login, wait=0.4) is None
     asyncio.run(world.add_router(server.network.settings().database_url, server.network.world.north, world.LATER))
-    # A stranger is remembered for 5 seconds at most; 60 would still keep the promise.
+    # A stranger is remembered for 2 seconds at most; 60 would still keep the promise.
     answers = (server.log_in(login, wait=1.0) for _ in range(60))
     assert next(filter(None, answers)).code == ACCEPT
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_forged_signature_is_not_answered(server: Server, method: str) -> None:
-    request = build(Login("alice", world.PASSWORD, method), world.SECRETS[world.NORTH].encode())
+def test_a_forged_signature_is_not_answered(server: Server) -> None:
+    request = build(Login("alice", world.PASSWORD), world.SECRETS[world.NORTH].encode())
     forged = request.packet[:-1] + bytes([request.packet[-1] ^ 1])
     assert send(server.running.address, forged, world.NORTH, wait=0.4) is None
 

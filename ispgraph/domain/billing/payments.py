@@ -93,7 +93,7 @@ async def _locked(session: AsyncSession, customer_id: UUID, invoices: Sequence[I
 
 def _shares(amount_minor: int, invoices: Sequence[Invoice]) -> list[tuple[Invoice, int]]:
     shares = []
-    for invoice in sorted(invoices, key=lambda row: (row.issued_on, row.number)):
+    for invoice in sorted(invoices, key=lambda row: (row.issued_on, row.id)):
         part = min(amount_minor, invoice.total_minor - invoice.paid_minor)
         if part > 0:
             shares.append((invoice, part))
