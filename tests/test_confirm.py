@@ -10,6 +10,7 @@ from sqlalchemy import text
 from ispgraph import ids
 from ispgraph.db import Database
 from ispgraph.domain.billing import payments
+from ispgraph.domain.models import Role
 from tests import factories
 from tests.api import Api
 from tests.factories import House
@@ -225,3 +226,21 @@ async def test_another_tenants_things_are_not_there(api: Api, house: House, othe
     assert data == {"node": None, "customer": None}
     data = await api.data(document, other_house.admin, id=made["customer"]["id"], by={"username": "jane"})
     assert data["node"] == data["customer"] == {"id": made["customer"]["id"]}
+
+
+async def test_a_resellers_customer_stays_the_resellers(api: Api, house: House) -> None:
+    seller = await house.operator(Role.OPERATOR)
+    begun = await (await Wizard.begin(api, seller)).fill(await house.package())
+    made = await Wizard(api, house.admin, begun.draft).confirm()
+    assert made["errors"] == []
+    document = "query ($by: CustomerBy!) { customer(by: $by) { operator { email } } }"
+    data = await api.data(document, seller, by={"accountNumber": made["customer"]["accountNumber"]})
+    assert data["customer"]["operator"]["email"] == seller.email
+    rival = await house.operator(Role.OPERATOR)
+    data = await api.data(document, rival, by={"accountNumber": made["customer"]["accountNumber"]})
+    assert data["customer"] is None
+    for kind in ("customer", "invoice", "payment"):
+        found = await api.data("query ($id: ID!) { node(id: $id) { id } }", rival, id=made[kind]["id"])
+        assert found["node"] is None
+        found = await api.data("query ($id: ID!) { node(id: $id) { id } }", seller, id=made[kind]["id"])
+        assert found["node"]["id"] == made[kind]["id"]

@@ -103,7 +103,8 @@ class GraphQLOverHTTP:
                     operation_extensions=parameters.extensions,
                 )
         except TimeoutError:
-            raise ApiError("UNAVAILABLE", f"The operation took longer than {DEADLINE_SECONDS:.0f} seconds and was given up.") from None
+            message = f"The operation took longer than {DEADLINE_SECONDS:.0f} seconds and was given up."
+            raise ApiError("UNAVAILABLE", message) from None
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.SUBSCRIPTION:
                 raise Refused(400, "Subscriptions need `Accept: text/event-stream`, or a WebSocket.") from None

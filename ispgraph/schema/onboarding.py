@@ -9,7 +9,7 @@ import strawberry
 from sqlalchemy import select
 
 from ispgraph import clock
-from ispgraph.domain import models
+from ispgraph.domain import models, visibility
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.onboarding import review as reviews
 from ispgraph.schema.base import Money, Node, Payload, UserError, errors, money, node
@@ -176,7 +176,10 @@ class CustomerDraft(Node):
 
     @strawberry.field
     async def customer(root: strawberry.Parent[models.Draft], info: Info) -> Customer | None:
-        return await info.context.loaders.one(models.Customer, root.customer_id)
+        if root.customer_id is None:
+            return None
+        async with info.context.read() as session:
+            return await visibility.find(session, models.Customer, root.customer_id, by=info.context.viewer_or_refuse())
 
 
 def _review(info: Info, found: reviews.Review) -> DraftReview:

@@ -101,7 +101,7 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     login_hash = await passwords.hashed(login_password)
     username = await usernames.reserve(session, tenant.id, review.wished_username(draft))
     number = numbers.account_number(tenant.account_prefix, await numbers.take(session, tenant.id, numbers.ACCOUNT))
-    customer = _customer(draft, number, planned, at, by)
+    customer = _customer(draft, number, planned, at)
     customer.password_hash = login_hash
     service, password = _service(draft, customer, package, username, planned, network_key)
     async with taken(_RACES):
@@ -119,7 +119,7 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     return Confirmed(draft, customer, invoice, payment, job, Credentials(username, password, number, login_password))
 
 
-def _customer(draft: Draft, number: str, planned: review.Plan, at: datetime, by: Viewer) -> Customer:
+def _customer(draft: Draft, number: str, planned: review.Plan, at: datetime) -> Customer:
     basics, address = draft.basics or {}, draft.address or {}
     return Customer(
         id=ids.uuid7(),
@@ -134,7 +134,8 @@ def _customer(draft: Draft, number: str, planned: review.Plan, at: datetime, by:
         postal_code=address["postalCode"],
         country=address["country"],
         zone_id=draft.zone_id,
-        operator_id=by.operator_id,
+        # Whoever began it: a reseller's customer stays the reseller's when the office finishes the draft.
+        operator_id=draft.created_by_id,
         status=CustomerStatus.ACTIVE if planned.active else CustomerStatus.PENDING,
         joined_at=at,
         updated_at=at,
