@@ -82,7 +82,7 @@ async def customer_counts(session: AsyncSession, viewer: Viewer, packages: Seque
         .where(in_scope(viewer, Customer.operator_id))
         .group_by(Service.package_id)
     )
-    found = dict(rows.tuples().all())
+    found = {row[0]: row[1] for row in rows}
     return [found.get(package, 0) for package in packages]
 
 

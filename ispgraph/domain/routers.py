@@ -21,5 +21,5 @@ async def pending_jobs(session: AsyncSession, routers: Sequence[UUID]) -> list[i
         .where(Job.router_id.in_(routers), Job.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)))
         .group_by(Job.router_id)
     )
-    found = dict(rows.tuples().all())
+    found = {row[0]: row[1] for row in rows}
     return [found.get(router, 0) for router in routers]

@@ -28,7 +28,7 @@ async def customer_counts(session: AsyncSession, viewer: Viewer, zones: Sequence
         .where(in_scope(viewer, Customer.operator_id))
         .group_by(Customer.zone_id)
     )
-    found = dict(rows.tuples().all())
+    found = {row[0]: row[1] for row in rows}
     return [found.get(zone, 0) for zone in zones]
 
 
