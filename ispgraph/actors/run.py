@@ -1,0 +1,142 @@
+"""One run of one job: the claim, the lease that is kept while it works, and the result."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import jobs as queue
+from ispgraph.db import Database
+from ispgraph.domain import jobs
+from ispgraph.domain.errors import DomainError
+from ispgraph.domain.jobs import LeaseLost, Permanent
+from ispgraph.domain.models import Job, JobStatus
+from ispgraph.settings import Settings
+
+HEARTBEAT_SECONDS = 10.0
+LONGEST_RUN_SECONDS = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+class Run:
+    """What the function of a job's kind is given. `job` is the row as it was claimed."""
+
+    def __init__(self, database: Database, settings: Settings, job: Job, lease: UUID) -> None:
+        self.database = database
+        self.settings = settings
+        self.job = job
+        self.lease = lease
+        self.ended = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits only while the lease is ours, so that an effect in it happens once.
+
+        Raises LeaseLost before anything is done in it.
+        """
+        async with self.database.transaction(self.job.tenant_id) as session:
+            await jobs.hold(session, self.job.id, self.lease)
+            yield session
+
+    async def succeed(self, session: AsyncSession, message: str | None = None) -> None:
+        """End the job well, in the same transaction as its last effect."""
+        await self._end(session, JobStatus.SUCCEEDED, message)
+
+    async def fail(self, session: AsyncSession, reason: str) -> None:
+        """End the job badly, in a transaction that keeps what it learnt; nothing will try again by itself."""
+        await self._end(session, JobStatus.FAILED, reason)
+
+    async def _end(self, session: AsyncSession, status: JobStatus, message: str | None) -> None:
+        jobs.finish(session, await jobs.hold(session, self.job.id, self.lease), status, message)
+        self.ended = True
+
+
+class Runner:
+    """Carries out jobs in one event loop. Any number may run at once, here and elsewhere."""
+
+    def __init__(
+        self, database: Database, settings: Settings, actions: Mapping[str, Callable[[Run], Awaitable[None]]]
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._actions = actions
+        self._working: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def run_job(self, tenant: str, job: str) -> None:
+        """Claim the job and carry it out. Nothing happens when it is not due or somebody else has it."""
+        tenant_id, job_id = UUID(hex=tenant), UUID(hex=job)
+        await queue.claimed(job_id)
+        if self._stopping:
+            return
+        claimed = await self._database.run(tenant_id, lambda session: jobs.claim(session, job_id))
+        if claimed is None or claimed.lease is None:
+            return
+        run = Run(self._database, self._settings, claimed, claimed.lease)
+        work = asyncio.create_task(self._carry_out(run))
+        self._working.add(work)
+        beat = asyncio.create_task(self._keep(run, work))
+        try:
+            await asyncio.wait([work])
+        finally:
+            self._working.discard(work)
+            beat.cancel()
+            await asyncio.wait([beat])
+        with suppress(LeaseLost):
+            await self._record(run, work)
+
+    def stop(self) -> None:
+        """Cancel what runs: each job is given back, due at once. Call it in the loop."""
+        self._stopping = True
+        for work in self._working:
+            work.cancel()
+
+    async def _carry_out(self, run: Run) -> None:
+        action = self._actions.get(run.job.kind)
+        if action is None:
+            raise Permanent(f"This version does not know jobs of the kind {run.job.kind}.")
+        async with asyncio.timeout(LONGEST_RUN_SECONDS):
+            await action(run)
+
+    async def _keep(self, run: Run, work: "asyncio.Task[None]") -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                async with self._database.transaction(run.job.tenant_id) as session:
+                    await jobs.renew(session, run.job.id, run.lease)
+            except LeaseLost:
+                work.cancel()
+                return
+            except (SQLAlchemyError, OSError) as error:
+                # The lease outlives two beats: the next one may find the database back.
+                _log.warning("job %s: the lease could not be renewed: %s", run.job.id, type(error).__name__)
+
+    async def _record(self, run: Run, work: "asyncio.Task[None]") -> None:
+        """Write how the run ended. Raises LeaseLost when that is no longer ours to say."""
+        error = None if work.cancelled() else work.exception()
+        if run.ended and error is None:
+            return
+        if error is not None and not isinstance(error, Permanent | DomainError | LeaseLost):
+            _log.error("job %s (%s) failed", run.job.id, run.job.kind, exc_info=error)
+        async with run.transaction() as session:
+            row = await jobs.hold(session, run.job.id, run.lease)
+            if work.cancelled():
+                jobs.release(session, row)
+            elif error is None:
+                jobs.finish(session, row, JobStatus.SUCCEEDED)
+            elif isinstance(error, Permanent | DomainError):
+                jobs.finish(session, row, JobStatus.FAILED, str(error))
+            else:
+                jobs.postpone(session, row, _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "It took too long."
+    # The text of an unforeseen error may hold what nobody should read, and says little to those who may.
+    return f"Unexpected error ({type(error).__name__}); the worker's log has the details."

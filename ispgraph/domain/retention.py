@@ -1,0 +1,27 @@
+"""How long the house keeps what only had a passing use."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock
+from ispgraph.domain.models import IdempotencyKey, ScheduledRun, SignIn
+
+KEPT = timedelta(days=7)
+# Longer than any outage that should still be noticed; a run that is forgotten would be made up for again.
+_RUNS_KEPT = timedelta(days=400)
+
+
+async def prune(session: AsyncSession, tenant_id: UUID) -> None:
+    """Delete sign-ins that ended, and answers that were given, more than seven days ago."""
+    before = clock.now() - KEPT
+    await session.execute(delete(SignIn).where(SignIn.tenant_id == tenant_id, SignIn.expires_at < before))
+    await session.execute(
+        delete(IdempotencyKey).where(IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < before)
+    )
+    forgotten = (clock.now() - _RUNS_KEPT).date()
+    await session.execute(
+        delete(ScheduledRun).where(ScheduledRun.tenant_id == tenant_id, ScheduledRun.run_on < forgotten)
+    )

@@ -1,0 +1,51 @@
+"""The program that carries out jobs."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Mapping
+
+import dramatiq
+import redis
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.middleware.asyncio import AsyncIO
+
+from ispgraph import jobs as queue
+from ispgraph import pubsub
+from ispgraph.actors.registry import ACTIONS, Action
+from ispgraph.actors.run import Runner
+from ispgraph.db import Database
+from ispgraph.settings import Settings
+
+_THREADS = 8
+# How long an idle worker sleeps between two looks at the queue.
+_IDLE_MILLISECONDS = 200
+# After SIGTERM: so long jobs may go on, then they are given back, and then the process ends whatever happens.
+_FINISH_SECONDS = 4.0
+_END_MILLISECONDS = 8_000
+
+
+def main(settings: Settings, actions: Mapping[str, Action] = ACTIONS) -> None:
+    """Work until SIGTERM or SIGINT. Prints `ready`. Jobs that have not ended 4 s after the signal are given back."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    queue.connect(settings.redis_url)
+    pubsub.connect(settings.redis_url)
+    # Every job may need one connection for its work and one for its lease.
+    runner = Runner(Database(settings.database_url, pool_size=2 * _THREADS), settings, actions)
+    broker = queue.broker(redis.Redis.from_url(settings.redis_url), [AsyncIO()])
+    dramatiq.actor(actor_name=queue.RUN_JOB, queue_name=queue.QUEUE, broker=broker)(runner.run_job)
+    worker = dramatiq.Worker(broker, worker_threads=_THREADS, worker_timeout=_IDLE_MILLISECONDS)
+    worker.start()
+    print("ready", flush=True)  # noqa: T201  the word that whoever started us waits for
+    stop.wait()
+    _end(worker, runner)
+
+
+def _end(worker: dramatiq.Worker, runner: Runner) -> None:
+    thread = get_event_loop_thread()
+    if thread is not None:
+        loop: asyncio.AbstractEventLoop = thread.loop
+        loop.call_soon_threadsafe(loop.call_later, _FINISH_SECONDS, runner.stop)
+    worker.stop(timeout=_END_MILLISECONDS)
