@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, or_, select, true
+from sqlalchemy import Select, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from ispgraph.domain import customers
+from ispgraph.domain import customers, operators
 from ispgraph.domain.models import (
     Customer,
     CustomField,
@@ -25,7 +25,7 @@ from ispgraph.domain.models import (
     Zone,
 )
 from ispgraph.domain.onboarding import drafts
-from ispgraph.domain.permissions import Permission, Viewer, manageable
+from ispgraph.domain.permissions import Permission, Viewer
 
 Rule = tuple[Permission | None, Callable[[Viewer], Select[Any]]]
 
@@ -57,7 +57,7 @@ RULES: Mapping[type[Any], Rule] = {
     ),
     Job: (Permission.VIEW_CUSTOMERS, _belongs(Job)),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
-    Operator: (None, lambda by: select(Operator).where(or_(manageable(by), Operator.id == by.operator_id))),
+    Operator: (None, lambda by: select(Operator).where(operators.visible(by))),
     Tenant: (None, lambda by: select(Tenant).where(Tenant.id == by.tenant_id)),
     Package: (None, _anyone(Package)),
     Zone: (None, _anyone(Zone)),
