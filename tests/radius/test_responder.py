@@ -49,6 +49,12 @@ def test_noise_is_not_well_formed(data: bytes) -> None:
         assert 20 <= int.from_bytes(data[2:4], "big") <= len(data)
 
 
+@pytest.mark.parametrize("tail", [b"\x01", b"\x01\x00", b"\x01\x01", b"\x01\x04a", b"\x01\x03a\x50\x12", b"\x01\xff"])
+def test_attributes_end_where_the_packet_ends(tail: bytes) -> None:
+    """RFC 2865 section 5: a packet with an attribute of impossible length is silently discarded."""
+    assert not well_formed(struct.pack("!BBH", 1, 7, 20 + len(tail)) + bytes(16) + tail)
+
+
 @pytest.fixture(scope="module")
 def server(network: Network) -> object:
     """The embedded one only."""
