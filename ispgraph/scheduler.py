@@ -19,6 +19,7 @@ from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
 from ispgraph.domain import retention
 from ispgraph.domain.models import ScheduledRun
+from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
 
 # "ispgraph" in ASCII: no other program of this database should take this number.
@@ -40,7 +41,10 @@ class Daily:
     verb: Callable[[AsyncSession, UUID], Awaitable[object]]
 
 
-DAILY = (Daily("retention.prune", time(3, 30), retention.prune),)
+DAILY = (
+    Daily("drafts.expire", time(2, 30), drafts.clean),
+    Daily("retention.prune", time(3, 30), retention.prune),
+)
 
 Done = dict[tuple[UUID, str], date]
 
