@@ -199,11 +199,12 @@ async def check(database: Database) -> list[Finding]:
         async with database.read(tenant_id) as session:
             await session.execute(text("SET LOCAL statement_timeout = '10min'"))
             for finding in findings:
-                _note(finding, slug, await _breaches(session, finding.rule, tenant_id, now))
+                _note(finding, slug, await breaches(session, finding.rule, tenant_id, now))
     return findings
 
 
-async def _breaches(session: AsyncSession, rule: Rule, tenant_id: UUID, now: datetime) -> Sequence[str]:
+async def breaches(session: AsyncSession, rule: Rule, tenant_id: UUID, now: datetime) -> Sequence[str]:
+    """The culprits of one rule in one tenant."""
     values = {"tenant": tenant_id} | ({"now": now} if ":now" in rule.query else {})
     return (await session.scalars(text(rule.query), values)).all()
 
