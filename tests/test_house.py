@@ -1,0 +1,136 @@
+"""The rules of the house, each of them a test: what is written nowhere else is held here."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from graphql import GraphQLList, GraphQLObjectType, get_named_type, get_nullable_type, is_leaf_type
+from graphql import build_schema as parse_schema
+
+from ispgraph.domain.permissions import Permission
+from ispgraph.resolvers.base import Public, SignedIn
+from ispgraph.resolvers.build import Mutation, Query, Subscription
+from tests.api import schema
+from tests.servers import ROOT
+
+BIN = Path(sys.executable).parent
+SOURCES = sorted((ROOT / "ispgraph").rglob("*.py"))
+
+# Fields that list objects without pages, each with what bounds it.
+SHORT_LISTS = {
+    "Customer.customFields": "one per custom field",
+    "Customer.services": "a household has few",
+    "CustomerDraft.customFields": "one per custom field",
+    "CustomerDraft.log": "the saves of one form within a day",
+    "CustomerDraftConfirmPayload.jobs": "what one confirmation promised",
+    "DraftReview.missing": "one per input of the wizard",
+    "DraftReview.radius": "the attributes of one service",
+    "Invoice.lines": "what one invoice bills",
+    "Invoice.payments": "who paid one invoice",
+    "NetworkJob.steps": "a job has eight attempts",
+    "NetworkState.radius": "the attributes of one service",
+    "PackagePayload.jobs": "what one change promised",
+    "Payment.allocations": "the invoices one payment reached",
+    "Query.customFields": "what one house asks",
+    "Query.nodes": "as many as were asked for, at most 100",
+    "Query.operators": "the staff of one house",
+    "Query.packages": "what one house sells",
+    "Query.routers": "the routers of one house",
+    "Query.zones": "the zones of one house",
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",)],
+    ids=" ".join,
+)
+def test_the_tools_find_nothing(command: tuple[str, ...]) -> None:
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_printed_schema_is_the_built_one() -> None:
+    printed = (ROOT / "schema.graphql").read_text()
+    assert printed.strip() == schema().as_str().strip(), "run: ispgraph export-schema > schema.graphql"
+
+
+def test_every_root_field_says_who_may_use_it() -> None:
+    open_to_all = set()
+    for kind in (Query, Mutation, Subscription):
+        fields = kind.__strawberry_definition__.fields  # type: ignore[attr-defined]
+        assert fields, kind
+        for field in fields:
+            access = getattr(field, "access", None)
+            assert isinstance(access, Permission | SignedIn | Public), f"{kind.__name__}.{field.python_name}"
+            if isinstance(access, Public):
+                open_to_all.add(field.python_name)
+    assert open_to_all == {"sign_in"}
+
+
+def test_every_list_of_objects_is_a_page_or_short_for_a_reason() -> None:
+    found = set()
+    for name, kind in parse_schema(schema().as_str()).type_map.items():
+        if name.startswith("__") or name.endswith("Connection") or not isinstance(kind, GraphQLObjectType):
+            continue
+        for field, definition in kind.fields.items():
+            listed = isinstance(get_nullable_type(definition.type), GraphQLList)
+            if listed and not is_leaf_type(get_named_type(definition.type)) and field != "errors":
+                found.add(f"{name}.{field}")
+    assert found - set(SHORT_LISTS) == set(), "a page, or a reason"
+    assert set(SHORT_LISTS) - found == set(), "no longer there"
+
+
+def test_only_the_database_module_begins_and_commits() -> None:
+    assert _files_with(r"\.commit\(|\b(session|engine|connection)\.begin\(") == {"db.py"}
+
+
+def test_only_the_clock_asks_for_the_time() -> None:
+    assert _files_with(r"datetime\.(now|today)\(|utcnow|\btime\.time(_ns)?\(|date\.today\(") == {"clock.py"}
+
+
+def test_resolvers_hold_no_queries() -> None:
+    places = _files_with(r"(?<![.\w])(select|text)\(|\bsession\.(add|delete|execute)\(")
+    assert {place for place in places if place.startswith("resolvers/")} == set()
+
+
+def test_there_is_no_float_near_money() -> None:
+    for path in [ROOT / "ispgraph/domain/money.py", *(ROOT / "ispgraph/domain/billing").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.Name) and node.id == "float"), f"{path}:{node.lineno}"
+            assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), f"{path}:{node.lineno}"
+            # Whole numbers divided by / make a float; exact numbers do not.
+            divides = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+            assert not divides or re.search("Fraction|Decimal", ast.unparse(node)), f"{path}:{node.lineno}"
+
+
+def test_files_are_short_and_named_after_things() -> None:
+    long = {_name(path) for path in SOURCES if len(path.read_text().splitlines()) > 400}
+    assert long == set()
+    roles = re.compile(r"(^|_)(utils?|helpers?|managers?|services?|handlers?)$")
+    named_after_roles = {_name(path) for path in SOURCES if roles.search(path.stem)}
+    # A service is a noun of the trade here: what a customer buys.
+    assert named_after_roles <= {f"{layer}/services.py" for layer in ("domain", "domain/models", "schema", "resolvers")}
+
+
+def test_nothing_is_left_for_later() -> None:
+    assert _files_with(r"\b(TODO|FIXME|XXX)\b") == set()
+
+
+def test_the_readme_names_every_direct_dependency() -> None:
+    readme = (ROOT / "README.md").read_text().lower()
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = [re.split(r"[\[<>=~! ]", requirement)[0].lower() for requirement in listed]
+    assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", readme)] == []
+
+
+def _files_with(pattern: str) -> set[str]:
+    return {_name(path) for path in SOURCES if re.search(pattern, path.read_text())}
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT / "ispgraph").as_posix()
