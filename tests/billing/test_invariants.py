@@ -147,7 +147,7 @@ async def test_damage_is_found(dsns: Dsns, books: Till) -> None:
     # Each damage is done and looked at in a transaction that no trigger stops, and that is rolled back
     surgeon = Database(dsns.superuser, pool_size=1)
     tenant_id = books.house.tenant.id
-    missed = {}
+    missed: dict[str, set[str]] = {}
     for name, (statement, rules) in DAMAGE.items():
         async with surgeon.read(tenant_id) as session:
             await session.execute(text("SET LOCAL session_replication_role = replica"))
