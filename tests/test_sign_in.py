@@ -86,20 +86,20 @@ async def test_every_reason_to_refuse_gets_the_same_answer(api: Api, house: Hous
 async def test_an_unknown_account_costs_the_same_hashing(
     api: Api, house: House, other_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
-    verify = passwords._verify
+    asked: list[str | bytes] = []
+    verify = passwords.PasswordHasher.verify
 
-    def counted(password_hash: str | None, password: bytes) -> bool:
-        asked.append(password_hash is None)
-        return verify(password_hash, password)
+    def counted(hasher: passwords.PasswordHasher, password_hash: str | bytes, password: str | bytes) -> bool:
+        asked.append(password_hash)
+        return verify(hasher, password_hash, password)
 
-    monkeypatch.setattr(passwords, "_verify", counted)
+    monkeypatch.setattr(passwords.PasswordHasher, "verify", counted)
     for tenant, times in ((None, 2), ("north", 1), ("elsewhere", 1)):
         for email in ("admin@north.example", "nobody@north.example"):
             asked.clear()
             await attempt(api, email, "wrong password", tenant)
             assert len(asked) == times
-    assert asked == [True]
+            assert all("m=19456,t=2,p=1" in str(password_hash) for password_hash in asked)
 
 
 async def test_blanks_are_named(api: Api, house: House) -> None:
@@ -316,6 +316,8 @@ async def test_success_begins_anew_and_is_not_held_against_the_address(valkey: R
         await valkey.delete(throttle._key("address", "192.0.2.9"))
     for _ in range(3 * throttle.ADDRESS_FREE):
         await throttle.give_back(valkey, await throttle.begin(valkey, "a@example.net", "192.0.2.1"))
+    for number in range(throttle.ADDRESS_FREE):
+        await _fails(valkey, f"{number}@example.net", "192.0.2.1")
 
 
 async def test_strangers_cannot_lock_an_operator_out(valkey: Redis) -> None:
@@ -323,7 +325,8 @@ async def test_strangers_cannot_lock_an_operator_out(valkey: Redis) -> None:
     for number in range(throttle.ACCOUNT_FREE):
         await _fails(valkey, "a@example.net", f"198.51.100.{number}")
     assert await _wait(valkey, "a@example.net", "203.0.113.5") == 1
-    await throttle.begin(valkey, "a@example.net", "192.0.2.1")
+    known = await throttle.begin(valkey, "a@example.net", "192.0.2.1")
+    assert await valkey.ttl(known.keys[2]) > 86400
 
 
 async def test_without_redis_nobody_signs_in(database: Database, house: House, settings: Settings) -> None:
