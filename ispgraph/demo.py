@@ -21,6 +21,8 @@ from ispgraph.domain.models import (
     ConnectionType,
     CustomField,
     CustomFieldType,
+    Draft,
+    DraftStatus,
     Operator,
     Package,
     ResetPeriod,
@@ -29,6 +31,7 @@ from ispgraph.domain.models import (
     Tenant,
     Zone,
 )
+from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import DEFAULTS, LEVELS, Viewer
 from ispgraph.settings import Settings, SettingsError
 
@@ -175,7 +178,9 @@ async def run(settings: Settings, password: str | None = None) -> Filled:
             async with database.transaction(tenant.id) as session:
                 people = await _people(session, tenant, house, word_hash)
                 await _check_password(people, word)
-                await _catalogue(session, house, _acting(tenant, people["admin"]))
+                admin = _acting(tenant, people["admin"])
+                await _catalogue(session, house, admin)
+                await _left_behind(session, admin)
                 if house.router is not None:
                     radius_secret = await _router(session, tenant, house.router, settings.network_key)
             operators += _sign_ins(house, people, word)
@@ -260,6 +265,14 @@ async def _catalogue(session: AsyncSession, house: _House, admin: Viewer) -> Non
             await custom_fields.define(
                 session, key=key, label=label, kind=kind, required=False, options=options, by=admin
             )
+
+
+async def _left_behind(session: AsyncSession, admin: Viewer) -> None:
+    """A creation that nobody went on with: it shows what an expired draft looks like."""
+    if await session.scalar(select(Draft.id).where(Draft.status == DraftStatus.EXPIRED).limit(1)) is None:
+        draft = await drafts.start(session, by=admin)
+        draft.status = DraftStatus.EXPIRED
+        draft.expires_at = draft.created_at
 
 
 async def _router(session: AsyncSession, tenant: Tenant, name: str, network_key: bytes) -> str:

@@ -25,20 +25,18 @@ class Product:
     def start(self, seconds: float = 90) -> "Product":
         """Start and wait for up.json."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISPGRAPH_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ispgraph", "up", "--demo", "--data", str(self.directory), "--port", str(self.port)],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        command = [sys.executable, "-m", "ispgraph", "up", "--demo", "--data", str(self.directory)]
+        words = self.directory.with_suffix(".words")
+        with words.open("ab") as said:
+            self._process = subprocess.Popen(
+                [*command, "--port", str(self.port)], cwd=ROOT, env=environment, stdout=said, stderr=said
+            )
         deadline = time.monotonic() + seconds
         place = self.directory / "up.json"
         while not place.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.kill()
-                assert self._process.stderr is not None
-                raise AssertionError(self._process.stderr.read().decode() or "not ready in time")
+                raise AssertionError(words.read_text() or "not ready in time")
             time.sleep(0.1)
         self.up = json.loads(place.read_text())
         return self

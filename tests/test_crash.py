@@ -62,7 +62,7 @@ class Clerk:
                 answer = await self.http.post(
                     self.product.up["graphql"],
                     json={"query": document, "variables": variables},
-                    headers={"Authorization": f"Bearer {token}"},
+                    headers={"Authorization": f"Bearer {token}"} if token else {},
                 )
                 found = answer.json()
                 if found.get("data"):
