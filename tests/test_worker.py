@@ -1,7 +1,10 @@
 """Workers: what a run records, and that no death of a worker or of Redis loses or doubles an effect."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,8 @@ from ispgraph.domain.models import (
     StepProtocol,
 )
 from ispgraph.settings import Settings
+from ispgraph.up.ports import free_port
+from ispgraph.up.valkey import Valkey
 from tests import probe, subscribers
 from tests.factories import House
 from tests.programs import Program
@@ -162,7 +167,8 @@ async def test_a_run_that_lost_its_lease_stops_and_writes_nothing(house: House, 
         await probe.gated(run)
 
     probe_lease = job.id
-    left = await run(job, robbed)
+    async with asyncio.timeout(10):
+        left = await run(job, robbed)
 
     assert (left.status, left.lease) == (JobStatus.RUNNING, probe_lease)
     assert await effects(house) == 0
@@ -323,6 +329,34 @@ async def test_a_redis_that_forgets_under_a_working_worker_loses_nothing(house: 
 
     await until(swept)
     assert await effects(house) == len(blocked)
+
+
+@pytest.mark.slow
+async def test_a_redis_that_dies_with_all_its_data_loses_nothing(house: House, settings, tmp_path: Path, database):
+    server = Valkey(tmp_path, free_port(), "password", persistent=False)
+    server.initialise()
+    server.start()
+    program = Program("tests.probe", replace(settings, redis_url=server.url()))
+    try:
+        queue.connect(server.url())
+        await program.ready()
+        before = [await enqueued(house, probe.GATED) for _ in range(3)] + [await enqueued(house) for _ in range(20)]
+        os.kill(server.pid, signal.SIGKILL)
+        server.stop()
+        while_away = [await enqueued(house) for _ in range(3)]
+        server.start()
+        async with redis.asyncio.from_url(server.url()) as client:
+            await client.set(probe.GATE, 1)
+
+        async def swept() -> bool:
+            await scheduler.sweep(database)
+            return await effects(house) == len(before) + len(while_away)
+
+        await until(swept, seconds=40)
+        await until_ended(house, *before, *while_away)
+    finally:
+        program.kill()
+        server.stop()
 
 
 @pytest.mark.slow
