@@ -356,3 +356,18 @@ async def test_mistakes_are_all_named_and_nothing_is_made(
     assert named == ["tenant", "currency", "country", "time_zone", "email", "name", "password", "role"]
     async with owner.read(None) as session:
         assert (await session.scalars(select(Tenant.slug))).all() == []
+
+
+async def test_what_an_operator_may_and_owns_is_told_within_the_tree_only(api: Api, house: House) -> None:
+    seller = await house.operator(Role.OPERATOR)
+    started = await api.data("mutation { customerDraftStart { draft { id } } }", seller)
+    draft = started["customerDraftStart"]["draft"]["id"]
+    step = """mutation ($i: DraftAddressInput!) { customerDraftSetAddress(input: $i) { errors { code } } }"""
+    await api.data(step, house.admin, i={"draftId": draft, "address": {"street": "X"}})
+    document = "query ($id: ID!) { customerDraft(id: $id) { lastModifiedBy { name %s } } }"
+    seen = await api.data(document.replace("%s", ""), seller, id=draft)
+    assert seen["customerDraft"]["lastModifiedBy"]["name"] == house.admin.name
+    for field in ("permissions", "smsCredits", "walletBalance { amount }"):
+        answer = await api(document.replace("%s", field), seller, id=draft)
+        assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        assert "errors" not in await api(document.replace("%s", field), house.admin, id=draft)

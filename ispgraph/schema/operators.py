@@ -10,6 +10,7 @@ from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Money, Node, Payload, money, node
 from ispgraph.schema.context import Info
+from ispgraph.schema.errors import ApiError
 from ispgraph.schema.scalars import CurrencyCode, EmailAddress
 
 
@@ -27,33 +28,46 @@ class Operator(Node):
     role: Role
     level: int = strawberry.field(description="The rank of the role; lower numbers manage higher ones.")
     active: bool
-    sms_credits: int
+
+    @strawberry.field
+    def sms_credits(root: strawberry.Parent[models.Operator], info: Info) -> int:
+        _require_visible(info, root)
+        return root.sms_credits
 
     @strawberry.field(description="Who stands right above; null at the top, and when the viewer may not see it.")
     async def parent(root: strawberry.Parent[models.Operator], info: Info) -> "Operator | None":
         found = await info.context.loaders.one(models.Operator, root.parent_id)
         visible = found is not None and operators.is_visible(info.context.viewer_or_refuse(), found)
-        return found if visible else None  # type: ignore[return-value]
+        return found if visible else None
 
     @strawberry.field
-    def permissions(root: strawberry.Parent[models.Operator]) -> list[Permission]:
+    def permissions(root: strawberry.Parent[models.Operator], info: Info) -> list[Permission]:
+        _require_visible(info, root)
         return [Permission(name) for name in root.permissions]
 
     @strawberry.field(description="What the operator has paid in and not used yet.")
     async def wallet_balance(root: strawberry.Parent[models.Operator], info: Info) -> Money:
+        _require_visible(info, root)
         held = info.context.loaders.batched(("operators.wallets",), operators.wallets)
         return money(info, await held.load(root.id))
+
+
+def _require_visible(info: Info, operator: models.Operator) -> None:
+    """Who took a payment or saved a draft has a name for everyone who sees it; what they may and own is not told
+    outside their subtree."""
+    if not operators.is_visible(info.context.viewer_or_refuse(), operator):
+        raise ApiError("FORBIDDEN", "This operator is outside your part of the tree.")
 
 
 @strawberry.type(description="Who is signed in.")
 class Viewer:
     @strawberry.field
     async def tenant(root: strawberry.Parent[domain.Viewer], info: Info) -> Tenant:
-        return await info.context.loaders.one(models.Tenant, root.tenant_id)  # type: ignore[return-value]
+        return await info.context.loaders.one(models.Tenant, root.tenant_id)
 
     @strawberry.field
     async def operator(root: strawberry.Parent[domain.Viewer], info: Info) -> Operator | None:
-        return await info.context.loaders.one(models.Operator, root.operator_id)  # type: ignore[return-value]
+        return await info.context.loaders.one(models.Operator, root.operator_id)
 
     @strawberry.field
     def permissions(root: strawberry.Parent[domain.Viewer]) -> list[Permission]:
