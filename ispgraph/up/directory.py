@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ispgraph.up.ports import free_port, is_free
+from ispgraph.up.ports import is_free, server_port
 from ispgraph.up.postgres import APP_ROLE, DATABASE, OWNER_ROLE, RADIUS_ROLE
 from ispgraph.up.process import UpError
 
@@ -67,18 +67,18 @@ class Ports:
         """The same ports, but another in place of each that someone else took meanwhile."""
         tcp = {name: getattr(self, name) for name in ("postgres", "valkey")}
         udp = {name: getattr(self, name) for name in ("radius_auth", "radius_acct")}
-        changed = {name: free_port() for name, port in tcp.items() if not is_free(port)}
+        changed = {name: server_port() for name, port in tcp.items() if not is_free(port)}
         for name, port in udp.items():
             if not is_free(port, socket.SOCK_DGRAM, radius_host):
-                changed[name] = free_port(socket.SOCK_DGRAM, radius_host)
+                changed[name] = server_port(socket.SOCK_DGRAM, radius_host)
         return replace(self, **changed)
 
 
 def _two(kind: socket.SocketKind, host: str) -> tuple[int, int]:
-    first = free_port(kind, host)
-    second = free_port(kind, host)
+    first = server_port(kind, host)
+    second = server_port(kind, host)
     while second == first:
-        second = free_port(kind, host)
+        second = server_port(kind, host)
     return first, second
 
 

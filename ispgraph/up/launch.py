@@ -88,10 +88,11 @@ class _Launch:
             {OWNER_ROLE: self._secrets.owner, APP_ROLE: self._secrets.app, RADIUS_ROLE: self._secrets.radius}
         )
         self._supervisor.run_once(self._program("migrate"))
-        demo = self._fill() if self._options.demo else _Demo([], None)
         charges = [Charge(self._program(name), self._serves if name == "api" else None) for name in PROGRAMS]
         for charge in charges:
             self._supervisor.start(charge)
+        # While the programs import what they need: this takes as long, and a laptop has more than one core.
+        demo = self._fill() if self._options.demo else _Demo([], None)
         self._supervisor.wait_ready(charges, _START_SECONDS)
         path = self._directory.publish(self._description(demo))
         self._announce(demo, path)

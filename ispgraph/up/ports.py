@@ -1,15 +1,27 @@
 """Ports on this machine."""
 
 import errno
+import secrets
 import socket
+
+# Below what Linux and macOS hand out to outgoing connections (from 32768 and 49152): there any client may take the
+# port of a server while the server is being started again.
+_SERVER_PORTS = range(20000, 32768)
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
-    """A port nobody listens on now."""
+    """A port nobody listens on now, good for a test that uses it at once."""
     with socket.socket(_family(host), kind) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def server_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
+    """A free port to keep for years: no client gets it by chance."""
+    while not is_free(port := secrets.choice(_SERVER_PORTS), kind, host):
+        continue
+    return port
 
 
 def is_free(port: int, kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> bool:
