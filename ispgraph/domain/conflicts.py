@@ -9,7 +9,9 @@ from ispgraph.domain.errors import ErrorCode, fail
 
 
 @asynccontextmanager
-async def taken(constraints: Mapping[str, tuple[str, ...]]) -> AsyncIterator[None]:
+async def taken(
+    constraints: Mapping[str, tuple[str, ...]], message: str = "This is already taken."
+) -> AsyncIterator[None]:
     """Around a flush: the violation of a unique constraint named here is the fault TAKEN at the path given for it.
 
     The transaction is lost all the same. Any other violation passes: it is a bug.
@@ -20,7 +22,7 @@ async def taken(constraints: Mapping[str, tuple[str, ...]]) -> AsyncIterator[Non
         path = constraints.get(_constraint(error))
         if path is None:
             raise
-        raise fail(ErrorCode.TAKEN, "This is already taken.", *path) from error
+        raise fail(ErrorCode.TAKEN, message, *path) from error
 
 
 def _constraint(error: IntegrityError) -> str:

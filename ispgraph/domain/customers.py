@@ -1,9 +1,11 @@
 """Customers: who of them a viewer may see, and finding one."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ispgraph.domain.models import Customer, Service
 from ispgraph.domain.permissions import Viewer, in_scope
@@ -12,6 +14,13 @@ from ispgraph.domain.permissions import Viewer, in_scope
 def visible(by: Viewer) -> Select[Customer]:
     """Customers of the viewer's tenant whose responsible operator stands in the viewer's subtree."""
     return select(Customer).where(in_scope(by, Customer.operator_id))
+
+
+def belonging(by: Viewer, customer_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    """Rows that belong to a customer the viewer may see; rows of no customer are for those who see the whole tenant."""
+    if by.scope_id is None:
+        return true()
+    return customer_id.in_(visible(by).with_only_columns(Customer.id))
 
 
 async def find(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select, true
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import audit, passwords, values, viewers
+from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import Account, Operator, Posting, Role
 from ispgraph.domain.permissions import DEFAULTS, LEVELS, Permission, Viewer, manageable
@@ -125,12 +125,8 @@ def spelt(permissions: Iterable[Permission]) -> list[str]:
 
 async def flush_new(session: AsyncSession) -> None:
     """Write a new operator. Raises DomainError TAKEN when another took the e-mail address meanwhile."""
-    try:
+    async with taken({"uq_operators_tenant_id_email": ("input", "email")}, _TAKEN):
         await session.flush()
-    except IntegrityError as error:
-        if "uq_operators_tenant_id_email" in str(error.orig):
-            raise fail(ErrorCode.TAKEN, _TAKEN, "input", "email") from error
-        raise
 
 
 def _granted(faults: Faults, new: NewOperator, by: Viewer) -> Collection[Permission]:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, true
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
-from ispgraph.domain import customers, operators
+from ispgraph.domain import customers, jobs, operators
 from ispgraph.domain.models import (
     Customer,
     CustomField,
@@ -30,15 +29,8 @@ from ispgraph.domain.permissions import Permission, Viewer
 Rule = tuple[Permission | None, Callable[[Viewer], Select[Any]]]
 
 
-def of_customer(by: Viewer, customer_id: InstrumentedAttribute[Any]) -> Any:
-    """Rows that belong to a customer the viewer may see; rows of no customer are for those who see the whole tenant."""
-    if by.scope_id is None:
-        return true()
-    return customer_id.in_(customers.visible(by).with_only_columns(Customer.id))
-
-
 def _belongs(model: Any) -> Callable[[Viewer], Select[Any]]:
-    return lambda by: select(model).where(of_customer(by, model.customer_id))
+    return lambda by: select(model).where(customers.belonging(by, model.customer_id))
 
 
 def _anyone(model: Any) -> Callable[[Viewer], Select[Any]]:
@@ -53,9 +45,11 @@ RULES: Mapping[type[Any], Rule] = {
     Payment: (Permission.VIEW_CUSTOMERS, _belongs(Payment)),
     Posting: (
         Permission.VIEW_CUSTOMERS,
-        lambda by: select(Posting).where(Posting.customer_id.is_not(None), of_customer(by, Posting.customer_id)),
+        lambda by: select(Posting).where(
+            Posting.customer_id.is_not(None), customers.belonging(by, Posting.customer_id)
+        ),
     ),
-    Job: (Permission.VIEW_CUSTOMERS, _belongs(Job)),
+    Job: (Permission.VIEW_CUSTOMERS, lambda by: select(Job).where(jobs.visible(by))),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, lambda by: select(Operator).where(operators.visible(by))),
     Tenant: (None, lambda by: select(Tenant).where(Tenant.id == by.tenant_id)),
