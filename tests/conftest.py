@@ -2,8 +2,11 @@
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -140,3 +143,12 @@ async def api(database: Database, valkey: "redis.asyncio.Redis", settings: Setti
     made = Api(database, valkey, settings)
     yield made
     await made.close()
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data directory that does not exist yet. Not below pytest's own, which is closed to other accounts."""
+    parent = Path(tempfile.mkdtemp(prefix="up-"))
+    parent.chmod(0o755)
+    yield parent / "data"
+    shutil.rmtree(parent)

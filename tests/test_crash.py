@@ -19,8 +19,8 @@ WORKERS = 6
 
 
 @pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "data").start()
+def product(data: Path) -> Iterator[Product]:
+    running = Product(data).start()
     yield running
     running.stop()
 

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    running = Product(tmp_path / "data").start()
+def product(data: Path) -> Iterator[Product]:
+    running = Product(data).start()
     yield running
     assert running.stop() == 0
 

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -119,15 +118,6 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
-
-
-@pytest.fixture
-def data() -> Iterator[Path]:
-    """A data directory that does not exist yet. Not below pytest's own, which is closed to other accounts."""
-    parent = Path(tempfile.mkdtemp(prefix="up-"))
-    parent.chmod(0o755)
-    yield parent / "data"
-    shutil.rmtree(parent)
 
 
 @pytest.fixture
