@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
+from ispgraph.domain import radius_rows
 from ispgraph.domain.jobs import Permanent
 from ispgraph.domain.models import (
     Customer,
@@ -17,8 +17,6 @@ from ispgraph.domain.models import (
     StepOutcome,
     StepProtocol,
 )
-
-_ROWS = text("SELECT list, attribute, value FROM radius_rows(:service, :at)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ async def provision(session: AsyncSession, job: Job) -> Verdict:
 
 
 async def _ask_radius(session: AsyncSession, service: Service, customer: Customer) -> Verdict:
-    found = (await session.execute(_ROWS, {"service": service.id, "at": clock.now()})).all()
+    found = await radius_rows.of_service(session, service.id)
     if not found:
         return Verdict(False, "RADIUS has no rows for this service.")
     rows = {(row.list, row.attribute): row.value for row in found}

@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +137,25 @@ class TestRunning:
         assert "user =" not in text(directory, "radiusd.conf")
         with running.run_freeradius(directory, settings, user=user) as started:
             assert Server("freeradius", network, started).log_in(ALICE).code == ACCEPT
+
+    def test_as_the_readme_says(self, place: Path, network: Network) -> None:
+        """`freeradius -f -d DIR` and nothing else: what it says goes into the directory's own log."""
+        settings, directory = network.settings(), place / "raddb"
+        configuration.write(directory, settings)
+        process = subprocess.Popen([str(running.FREERADIUS), "-f", "-d", str(directory)], env={})
+        try:
+            log = directory / "log" / "radius.log"
+            deadline = time.monotonic() + 20
+            while not (log.exists() and "Ready to process requests" in log.read_text()):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            started = running.Running((settings.radius_host, settings.radius_auth_port), process)
+            assert Server("freeradius", network, started).log_in(ALICE).code == ACCEPT
+            assert "Login OK" in log.read_text()
+        finally:
+            process.terminate()
+            process.wait(10)
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can turn into another user")
     def test_root_turns_into_its_user(self, network: Network) -> None:
