@@ -1,12 +1,12 @@
 """The wizard: drafts, their steps, and what confirming gives."""
 
+import asyncio
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import select
 
 from ispgraph import clock
 from ispgraph.domain import models, visibility
@@ -168,11 +168,12 @@ class CustomerDraft(Node):
 
     @strawberry.field(description="Every attempt at a step, the refused ones too, oldest first; the last 200.")
     async def log(root: strawberry.Parent[models.Draft], info: Info) -> list[DraftLogEntry]:
-        entry, who = models.DraftLogEntry, models.Operator
-        newest = select(entry, who.name).join(who, who.id == entry.by_id).where(entry.draft_id == root.id)
-        async with info.context.read() as session:
-            rows = (await session.execute(newest.order_by(entry.id.desc()).limit(200))).all()
-        return [DraftLogEntry(step=e.step, succeeded=e.succeeded, error=e.error, at=e.at, by=n) for e, n in rows[::-1]]
+        entries = (await info.context.loaders.many(models.DraftLogEntry, "draft_id", root.id))[-200:]
+        people = await asyncio.gather(*(info.context.loaders.one(models.Operator, entry.by_id) for entry in entries))
+        return [
+            DraftLogEntry(step=entry.step, succeeded=entry.succeeded, error=entry.error, at=entry.at, by=who.name)
+            for entry, who in zip(entries, people, strict=True)
+        ]
 
     @strawberry.field
     async def customer(root: strawberry.Parent[models.Draft], info: Info) -> Customer | None:
