@@ -48,4 +48,4 @@ def create_app(settings: Settings) -> Starlette:
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Prints `ready` when listening; running requests get 8 seconds to finish."""
-    Server(create_app(settings), settings.host, settings.port).serve_program()
+    Server(create_app(settings), settings.host, settings.port, settings.trusted_proxies).serve_program()

@@ -36,6 +36,7 @@ class Settings:
     session_seconds: int = 43200
     database_pool: int = 10
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -60,8 +61,13 @@ class Settings:
             token_seconds=_number(source, "ISPGRAPH_TOKEN_SECONDS", 900, 86400),
             session_seconds=_number(source, "ISPGRAPH_SESSION_SECONDS", 43200, 30 * 86400),
             database_pool=_number(source, "ISPGRAPH_DATABASE_POOL", 10, 1000),
-            allowed_origins=tuple(filter(None, source.get("ISPGRAPH_ALLOWED_ORIGINS", "").split(","))),
+            allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
+            trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
         )
+
+
+def _list(source: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(filter(None, (item.strip() for item in source.get(name, "").split(","))))
 
 
 def _required(source: Mapping[str, str], name: str) -> str:

@@ -244,3 +244,40 @@ async def test_a_resellers_customer_stays_the_resellers(api: Api, house: House) 
         assert found["node"] is None
         found = await api.data("query ($id: ID!) { node(id: $id) { id } }", seller, id=made[kind]["id"])
         assert found["node"]["id"] == made[kind]["id"]
+
+
+async def test_long_names_make_room_for_their_number(api: Api, house: House) -> None:
+    package = await house.package()
+    made = []
+    for number in range(4):
+        wish = {"pppoe": {"username": "a" * 60, "password": "a-Password-1"}}
+        wizard = await (await Wizard.begin(api, house.admin)).fill(package, number=number, Connection=wish)
+        made.append((await wizard.confirm())["credentials"]["username"])
+    assert made == ["a" * 60, "a" * 56 + "1", "a" * 56 + "2", "a" * 56 + "3"]
+    realm = "b@" + "r" * 50 + ".example"
+    answers = []
+    for number in range(4, 6):
+        wish = {"pppoe": {"username": realm, "password": "a-Password-1"}}
+        wizard = await (await Wizard.begin(api, house.admin)).fill(package, number=number, Connection=wish)
+        answers.append(await wizard.confirm())
+    assert answers[0]["credentials"]["username"] == realm
+    assert faults(answers[1]) == [("TAKEN", "draft.connection.username")]
+
+
+async def test_who_may_not_take_payments_confirms_without(api: Api, house: House) -> None:
+    clerk = await house.operator(Role.STAFF, permissions=["CREATE_CUSTOMERS", "VIEW_CUSTOMERS"])
+    package = await house.package()
+    wizard = await (await Wizard.begin(api, clerk)).fill(package, pays="0")
+    assert faults(await wizard.step("Payment", amount="5", method="CASH")) == [("NOT_PERMITTED", "input.amount")]
+    assert (await Wizard(api, house.admin, wizard.draft).step("Payment", amount="5", method="CASH"))["errors"] == []
+    assert faults(await wizard.confirm()) == [("NOT_PERMITTED", "draft.payment")]
+    assert (await Wizard(api, house.admin, wizard.draft).confirm())["errors"] == []
+
+
+async def test_bad_pages_below_a_customer_are_bad_requests(api: Api, house: House) -> None:
+    made = await (await (await Wizard.begin(api, house.admin)).fill(await house.package())).confirm()
+    for field in ("invoices", "payments", "ledger", "jobs"):
+        for arguments in ("first: -1", "first: 101", 'after: "zz"', "first: 1, last: 1"):
+            document = f"query ($by: CustomerBy!) {{ customer(by: $by) {{ {field}({arguments}) {{ totalCount }} }} }}"
+            answer = await api(document, house.admin, by={"id": made["customer"]["id"]})
+            assert answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST"

@@ -119,9 +119,15 @@ async def test_nothing_acknowledged_is_lost(product: Product) -> None:
                 await clerk.create(token, number)
 
         async def destroy() -> None:
-            for words in (("ispgraph", "api"), ("ispgraph", "worker"), ("valkey",), ("postgres", "-D")) * 2:
-                await asyncio.sleep(1.5)
-                for pid in children(product, *words):
+            victims = (("ispgraph", "api"), ("ispgraph", "worker"), ("valkey",), ("postgres", "-D")) * 2
+            for number, words in enumerate(victims, start=1):
+                # In the midst of the work, however fast the machine is.
+                while len(clerk.acknowledged) < number * CUSTOMERS // (len(victims) + 2):
+                    await asyncio.sleep(0.01)
+                while not (found := children(product, *words)):
+                    await asyncio.sleep(0.05)
+                assert len(clerk.acknowledged) < CUSTOMERS
+                for pid in found:
                     os.kill(pid, signal.SIGKILL)
 
         destroying = asyncio.create_task(destroy())

@@ -9,6 +9,7 @@ from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain.models import CustomField, CustomFieldType, Role
 from ispgraph.domain.onboarding import drafts
+from tests import factories
 from tests.api import Api
 from tests.factories import House
 from tests.wizard import PPPOE, Wizard, faults
@@ -63,6 +64,10 @@ async def test_all_faults_of_a_step_at_once(api: Api, house: House) -> None:
         ({"staticIp": {"ipAddress": "300.1.1.1"}}, ["INVALID:staticIp.ipAddress"]),
         ({"staticIp": {"ipAddress": "10.0.0.5", "subnet": "10.1.0.0/24"}}, ["INVALID:staticIp.ipAddress"]),
         ({"staticIp": {"ipAddress": "10.0.0.5", "subnet": "10.0.0.5/24"}}, ["INVALID:staticIp.subnet"]),
+        ({"staticIp": {"ipAddress": "10.0.0.255", "subnet": "10.0.0.0/24"}}, ["INVALID:staticIp.ipAddress"]),
+        ({"staticIp": {"ipAddress": "10.0.0.5", "subnet": "0.0.0.0/0"}}, ["INVALID:staticIp.subnet"]),
+        ({"staticIp": {"ipAddress": "127.0.0.1"}}, ["INVALID:staticIp.ipAddress"]),
+        ({"staticIp": {"ipAddress": "2001:db8::9"}}, ["INVALID:staticIp.ipAddress"]),
         ({"other": {"configuration": " "}}, ["REQUIRED:other.configuration"]),
         ({**PPPOE, "routerId": "rtr_" + "0" * 32}, ["NOT_FOUND:routerId"]),
         ({**PPPOE, "routerId": "cus_" + "0" * 32}, ["NOT_FOUND:routerId"]),
@@ -90,9 +95,7 @@ async def test_values_are_normalised(api: Api, house: House) -> None:
 
 
 async def test_email_may_be_made_optional(api: Api, owner: Database, database: Database) -> None:
-    from tests.factories import house as make  # noqa: PLC0415  the fixture of that name is another thing
-
-    relaxed = await make(owner, database, "relaxed", email_required=False)
+    relaxed = await factories.house(owner, database, "relaxed", email_required=False)
     wizard = await Wizard.begin(api, relaxed.admin)
     assert (await wizard.step("Basics", name="Jane", mobile="01712345678"))["errors"] == []
 
@@ -171,7 +174,11 @@ async def test_cancel_erases_and_ends(api: Api, house: House) -> None:
     for _ in range(2):
         data = await api.data(document, house.admin, i={"draftId": wizard.draft})
         assert data["customerDraftCancel"] == {"draft": {"status": "CANCELLED"}, "errors": []}
-    assert await wizard.read("basics { name } payment { method }") == {"basics": None, "payment": None}
+    assert await wizard.read("basics { name } payment { method } package { id }") == {
+        "basics": None,
+        "payment": None,
+        "package": None,
+    }
     assert faults(await wizard.step("Address", address={"street": "X"})) == [("INVALID_STATE", "input.draftId")]
     assert faults(await wizard.confirm()) == [("INVALID_STATE", "input.draftId")]
 

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph import clock, ids, scheduler
 from ispgraph.db import Database
 from ispgraph.domain import retention
-from ispgraph.domain.models import AuditEntry, IdempotencyKey, ScheduledRun, SignIn
+from ispgraph.domain.models import AuditEntry, Draft, DraftStatus, IdempotencyKey, ScheduledRun, SignIn
+from ispgraph.domain.onboarding import drafts
 from ispgraph.scheduler import Daily, latest
 from tests.factories import House
 from tests.programs import Program
@@ -152,3 +153,15 @@ async def test_sigterm_ends_it_at_once(settings):
         assert await program.terminate(seconds=5) == 0
     finally:
         program.kill()
+
+
+async def test_drafts_are_cleaned_at_half_past_two(house: House, database: Database, moved_clock: None):
+    task = next(daily for daily in scheduler.DAILY if daily.task == "drafts.expire")
+    assert task.at == time(2, 30)
+    by = await house.viewer()
+    async with database.transaction(house.tenant.id) as session:
+        draft = await drafts.start(session, by=by)
+    clock.set_clock(f"+{3 * 86400}")
+    await scheduler.run_due(database, scheduler.DAILY, {})
+    async with database.read(house.tenant.id) as session:
+        assert (await session.get_one(Draft, draft.id)).status is DraftStatus.EXPIRED

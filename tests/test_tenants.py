@@ -23,6 +23,11 @@ async def test_settings_hold_for_what_is_made_afterwards(api: Api, house: House,
     assert (await api.data(read, other_house.admin))["tenantSettings"] == {"emailRequired": True, "taxRate": "0.000"}
 
 
+async def test_a_prefix_of_blanks_is_none(api: Api, house: House) -> None:
+    changed = (await api.data(UPDATE, house.admin, input={"accountPrefix": "\n\t  "}))["tenantSettingsUpdate"]
+    assert changed["settings"]["accountPrefix"] == ""
+
+
 async def test_settings_out_of_bounds(api: Api, house: House) -> None:
     given = {"taxRate": "100.5", "invoiceDueDays": -1, "accountPrefix": "far too long"}
     payload = (await api.data(UPDATE, house.admin, input=given))["tenantSettingsUpdate"]

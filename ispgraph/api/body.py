@@ -1,6 +1,7 @@
 """Reading what a client sent: bounded in size and depth, text that a database can hold, or a refusal."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -80,13 +81,20 @@ def decode(data: bytes | str) -> Any:
     """
     try:
         text = data.decode() if isinstance(data, bytes) else data
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         # ValueError also stands for bad UTF-8 and for integers of thousands of digits.
         raise Refused(400, "The request is not JSON (UTF-8, at most 32 levels deep).") from None
     # Both counts are upper bounds, and nearly every request is cleared by them without looking at its parts.
     if "\\u" in text or text.count("[") + text.count("{") > JSON_DEPTH:
         _look_at(value)
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(text)
     return value
 
 

@@ -16,7 +16,7 @@ DRAIN_SECONDS = 8
 class Server(uvicorn.Server):
     """Ends event streams at once when told to stop, so that only requests are waited for."""
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(self, app: Starlette, host: str, port: int, trusted_proxies: tuple[str, ...] = ()) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -29,8 +29,9 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,
                 access_log=False,
                 server_header=False,
-                # What a header claims about the client's address is not believed.
-                proxy_headers=False,
+                # What a header claims about the client's address is believed of named proxies only.
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=list(trusted_proxies),
                 log_level="warning",
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )

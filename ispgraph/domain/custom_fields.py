@@ -16,6 +16,7 @@ from ispgraph.domain.models import CustomField, CustomFieldType
 from ispgraph.domain.permissions import Viewer
 from ispgraph.domain.values import Unfit
 
+MAXIMUM_ANSWERS = 200
 MAXIMUM_OPTIONS = 100
 
 _KEY = re.compile(r"[a-z][a-zA-Z0-9_]{0,39}")
@@ -85,6 +86,9 @@ def validate(faults: Faults, fields: Sequence[CustomField], given: Sequence[tupl
     of blanks only, is no answer and left out. TEXT becomes a string, NUMBER a JSON number of at most 15 digits, DATE
     ``YYYY-MM-DD``, BOOLEAN a boolean, SELECT one of the options. Pure.
     """
+    if len(given) > MAXIMUM_ANSWERS:
+        faults.add(ErrorCode.LIMIT_EXCEEDED, f"At most {MAXIMUM_ANSWERS} answers are taken at once.", "values")
+        return {}
     named: Mapping[str, CustomField] = {field.key: field for field in fields} | {str(f.id): f for f in fields}
     answered: dict[UUID, object] = {}
     seen: set[UUID] = set()

@@ -73,6 +73,8 @@ async def create(session: AsyncSession, new: NewOperator, *, by: Viewer) -> Oper
         faults.add(ErrorCode.TAKEN, _TAKEN, "email")
     if LEVELS[new.role] <= by.level:
         faults.add(ErrorCode.NOT_PERMITTED, "You may create operators of a lower rank than yours only.", "role")
+    if new.role is Role.CUSTOMER:
+        faults.add(ErrorCode.INVALID, "A customer is not an operator.", "role")
     permissions = _granted(faults, new, by)
     parent = await _parent(session, faults, new, by)
     faults.raise_if_any()

@@ -38,8 +38,9 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         faults.add(ErrorCode.INVALID, "A tax rate is from 0 to 100 per cent with at most three decimals.", "taxRate")
     if changes.invoice_due_days is not None and not 0 <= changes.invoice_due_days <= 365:
         faults.add(ErrorCode.INVALID, "Invoices are due within 0 to 365 days.", "invoiceDueDays")
-    if prefix is not None and prefix.strip():
-        prefix = values.checked(faults, values.text, prefix, 8, at=("accountPrefix",))
+    if prefix is not None:
+        blank = not prefix.strip()
+        prefix = "" if blank else values.checked(faults, values.text, prefix, 8, at=("accountPrefix",))
     faults.raise_if_any()
     tenant = (await session.scalars(select(Tenant).where(Tenant.id == by.tenant_id).with_for_update())).one()
     wanted = {

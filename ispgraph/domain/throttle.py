@@ -21,17 +21,18 @@ _FORGET_SECONDS = 3600
 _KNOWN_SECONDS = 30 * 86400
 
 # KEYS: account, address, and the account as used from here before. ARGV: now in ms, two allowances, the longest wait
-# in ms, seconds until all is forgotten. Answers the wait in ms (0: go on), and what was set for each of the two.
+# in ms, seconds until all is forgotten. Answers the wait in ms (0: go on), what was set for each of the two, and
+# whether the attempt counts for the address: strangers there must not shut out who is known there.
 _BEGIN = """
-local keys = {KEYS[1], KEYS[2]}
-if redis.call('EXISTS', KEYS[3]) == 1 then keys[1] = KEYS[3] end
+local known = redis.call('EXISTS', KEYS[3]) == 1
+local keys = known and {KEYS[3]} or {KEYS[1], KEYS[2]}
 local now, wait = tonumber(ARGV[1]), 0
 for _, key in ipairs(keys) do
   local held = tonumber(redis.call('HGET', key, 'until') or '0')
   if held > now then wait = math.max(wait, held - now) end
 end
-if wait > 0 then return {wait, 0, 0} end
-local set = {0, 0, 0}
+if wait > 0 then return {wait, 0, 0, 0} end
+local set = {0, 0, 0, known and 0 or 1}
 for place, key in ipairs(keys) do
   local over = redis.call('HINCRBY', key, 'failures', 1) - tonumber(ARGV[1 + place])
   if over >= 0 then
@@ -43,13 +44,13 @@ end
 return set
 """
 
-# KEYS as above. ARGV: what was set for the address, seconds for which a used address stays known.
+# KEYS as above. ARGV: what was set for the address, seconds for which a used address stays known, whether it counted.
 _GIVE_BACK = """
 redis.call('DEL', KEYS[1])
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[3], 'failures', 0)
 redis.call('EXPIRE', KEYS[3], ARGV[2])
-if redis.call('EXISTS', KEYS[2]) == 1 then
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('HINCRBY', KEYS[2], 'failures', -1)
   if redis.call('HGET', KEYS[2], 'until') == ARGV[1] then redis.call('HDEL', KEYS[2], 'until') end
 end
@@ -71,6 +72,7 @@ class Attempt:
 
     keys: tuple[str, str, str]
     address_until: int
+    counted: int
 
 
 async def begin(redis: Redis, account: str, address: str | None) -> Attempt:
@@ -79,15 +81,15 @@ async def begin(redis: Redis, account: str, address: str | None) -> Attempt:
     keys = (_key("account", account), _key("address", place), _key("known", f"{account} {place}"))
     now = int(clock.now().timestamp() * 1000)
     arguments = (now, ACCOUNT_FREE, ADDRESS_FREE, LONGEST_SECONDS * 1000, _FORGET_SECONDS)
-    wait, _, until = await redis.eval(_BEGIN, len(keys), *keys, *map(str, arguments))
+    wait, _, until, counted = await redis.eval(_BEGIN, len(keys), *keys, *map(str, arguments))
     if wait > 0:
         raise Throttled(-(-wait // 1000))
-    return Attempt(keys, until)
+    return Attempt(keys, until, counted)
 
 
 async def give_back(redis: Redis, attempt: Attempt) -> None:
     """The attempt succeeded: it no longer counts for the address, and the account begins anew."""
-    arguments = (str(attempt.address_until), str(_KNOWN_SECONDS))
+    arguments = (str(attempt.address_until), str(_KNOWN_SECONDS), str(attempt.counted))
     await redis.eval(_GIVE_BACK, len(attempt.keys), *attempt.keys, *arguments)
 
 

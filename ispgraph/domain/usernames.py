@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import Service
 
 _LONGEST = 64
@@ -20,19 +21,22 @@ def proposed(name: str) -> str:
 
 
 async def free(session: AsyncSession, wished: str) -> str:
-    """`wished`, or the same with the lowest number that is free; a realm stays behind: ann2@isp.example."""
-    local, at, realm = wished.partition("@")
-    taken = set(
-        await session.scalars(
-            select(Service.username).where(
-                Service.username.startswith(local, autoescape=True),
-                Service.username.endswith(at + realm, autoescape=True),
-            )
-        )
-    )
-    if wished not in taken:
+    """`wished`, or the same with the lowest number that is free; a realm stays behind: ann2@isp.example.
+
+    A long name is cut to make room for the number. Raises DomainError TAKEN when the realm leaves no room.
+    """
+    if await session.scalar(select(Service.id).where(Service.username == wished)) is None:
         return wished
-    local = local[: _LONGEST - _ROOM_FOR_NUMBER - len(at + realm)]
+    local, at, realm = wished.partition("@")
+    room = _LONGEST - _ROOM_FOR_NUMBER - len(at + realm)
+    if room < 1:
+        message = f"The username {wished} is taken, and too long for a number to be added."
+        raise fail(ErrorCode.TAKEN, message, "draft", "connection", "username")
+    local = local[:room]
+    names = select(Service.username).where(
+        Service.username.startswith(local, autoescape=True), Service.username.endswith(at + realm, autoescape=True)
+    )
+    taken = set(await session.scalars(names))
     return next(name for number in range(1, len(taken) + 2) if (name := f"{local}{number}{at}{realm}") not in taken)
 
 

@@ -18,7 +18,7 @@ _MAC = re.compile(
 )
 _USERNAME = re.compile(r"[a-z0-9._@+'-]{1,64}")
 # Control, surrogate and unassigned characters; U+202A… and U+2066… turn the direction of what follows on the screen.
-_UNFIT_CATEGORIES = {"Cc", "Cs", "Cn"}
+_UNFIT_CATEGORIES = {"Cc", "Cs", "Cn", "Zl", "Zp"}
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -48,7 +48,9 @@ def checked(
 def email(raw: str) -> str:
     """An e-mail address in lower case, at most 254 characters. DNS is not asked."""
     try:
-        found = validate_email(raw.strip(), check_deliverability=False, test_environment=True).normalized.lower()
+        found = validate_email(
+            raw.strip().lower(), check_deliverability=False, test_environment=True
+        ).normalized.lower()
     except EmailNotValidError as error:
         raise Unfit("This is not an e-mail address.") from error
     if len(found) > 254 or len(found.encode()) > 320:
@@ -86,9 +88,14 @@ def ip_address(raw: str, version: int | None = None) -> str:
         raise Unfit("This is not an IP address.") from error
     if version not in (None, found.version):
         raise Unfit(f"This must be an IPv{version} address.")
-    if found.is_multicast or found.is_unspecified or "%" in str(found) or str(found) == "255.255.255.255":
+    unfit = found.is_multicast or found.is_unspecified or found.is_loopback or found.is_link_local
+    if unfit or "%" in str(found) or getattr(found, "ipv4_mapped", None) or int(found) >> 24 == 0 or _reserved(found):
         raise Unfit("This address belongs to no single host.")
     return str(found)
+
+
+def _reserved(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.version == 4 and address in ipaddress.ip_network("240.0.0.0/4")
 
 
 def ip_network(raw: str, version: int | None = None) -> str:
@@ -99,6 +106,8 @@ def ip_network(raw: str, version: int | None = None) -> str:
         raise Unfit("Write a network as 192.0.2.0/24, with nothing set after the network part.") from error
     if version not in (None, found.version):
         raise Unfit(f"This must be an IPv{version} network.")
+    if found.prefixlen == 0:
+        raise Unfit("This is every address there is.")
     if "%" in str(found):
         raise Unfit("A network has no zone index.")
     return str(found)
@@ -113,6 +122,8 @@ def text(raw: str, maximum: int, *, lines: bool = False) -> str:
         raise Unfit(f"This must have at most {maximum} characters.")
     if any(_unfit(character) for character in found if not (lines and character in "\n\t")):
         raise Unfit("This contains characters that cannot be shown.")
+    if not any(unicodedata.category(character)[0] in "LNPS" and character != "\u3164" for character in found):
+        raise Unfit("This shows nothing.")
     return found
 
 

@@ -181,7 +181,7 @@ async def customer_drafts(
 ) -> Connection[CustomerDraft]:
     """Unfinished creations, newest first; with `status`, drafts of these statuses."""
     who = _who(info)
-    rows = drafts.in_status(drafts.visible(who), status or drafts.UNFINISHED, clock.now())
+    rows = drafts.in_status(drafts.visible(who), drafts.UNFINISHED if status is None else status, clock.now())
     if mine:
         rows = rows.where(models.Draft.created_by_id == who.operator_id)
     async with info.context.read() as session:

@@ -34,6 +34,8 @@ UNPAGED_LIST = 5
 _KEPT_PRICES = 32
 _PAGE_ARGUMENTS = ("first", "last")
 _ID_LIST = "ids"
+# A review asks the database a dozen questions of its own for each draft.
+WEIGHTS = {"CustomerDraft.review": 60}
 
 
 class Pricing:
@@ -126,12 +128,13 @@ class _Price:
         shape = _shape(definition)
         if is_introspection_type(shape.named):
             return 1 + self.of(node.selection_set, shape.named, page)
+        weight = WEIGHTS.get(f"{parent.name}.{node.name.value}", 1)
         own = self._page(node, shape)
         if parent.name.endswith("Connection") and shape.is_list:
             return 1 + page * self.of(node.selection_set, shape.named, PAGE)
         if shape.is_list:
             return 1 + own * self.of(node.selection_set, shape.named, PAGE)
-        return 1 + self.of(node.selection_set, shape.named, own)
+        return weight + self.of(node.selection_set, shape.named, own)
 
     def _page(self, node: FieldNode, shape: _Shape) -> int:
         arguments = {argument.name.value: argument.value for argument in node.arguments or ()}

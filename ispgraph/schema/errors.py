@@ -20,6 +20,8 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 
+from ispgraph.domain.errors import DomainError
+
 _log = structlog.get_logger("ispgraph.api")
 
 # SQLSTATE classes and states after which the same request may well succeed: connection (08), resources (53), operator
@@ -95,6 +97,11 @@ def present(error: GraphQLError, *, suggest: bool = True) -> GraphQLError:
     cause = _cause(error)
     if isinstance(cause, ApiError):
         return _copy(error, cause.message, cause.extensions)
+    if isinstance(cause, DomainError):
+        # From a field below the root, where there is no payload to carry it.
+        field = cause.faults[0].field
+        details = {"field": list(field)} if field else {}
+        return _copy(error, cause.faults[0].message, {"code": "BAD_REQUEST", **details})
     if _is_request_error(error, cause):
         message = error.message if suggest else error.message.split(" Did you mean ")[0]
         return _copy(error, message, {"code": "BAD_REQUEST"})

@@ -20,10 +20,12 @@ from graphql import (
     DirectiveNode,
     DocumentNode,
     FieldNode,
+    FloatValueNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
     InlineFragmentNode,
+    IntValueNode,
     ListValueNode,
     Node,
     ObjectValueNode,
@@ -46,6 +48,7 @@ SOURCE_LENGTH = 256 * 1024
 DEPTH = 12
 INTROSPECTION_DEPTH = 24
 VALUE_DEPTH = 16
+NUMBER_LENGTH = 40
 ALIASES = 30
 OPERATIONS = 10
 ROOT_FIELDS = 10
@@ -215,6 +218,8 @@ class Survey:
             _check("nesting of values", VALUE_DEPTH, depth)
             if isinstance(node, StringValueNode) and has_bad_text(node.value):
                 raise ApiError("BAD_REQUEST", "Text may not hold NUL or unpaired surrogates.")
+            if isinstance(node, IntValueNode | FloatValueNode) and len(node.value) > NUMBER_LENGTH:
+                raise ApiError("BAD_REQUEST", f"A number may have at most {NUMBER_LENGTH} characters.")
             if isinstance(node, ListValueNode):
                 pending.extend((item, depth + 1) for item in node.values)
             elif isinstance(node, ObjectValueNode):

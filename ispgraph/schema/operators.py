@@ -10,7 +10,6 @@ from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Money, Node, Payload, money, node
 from ispgraph.schema.context import Info
-from ispgraph.schema.errors import ApiError
 from ispgraph.schema.scalars import CurrencyCode, EmailAddress
 
 
@@ -24,15 +23,17 @@ class Tenant(Node):
 @node("opr", models.Operator, description="A person of the provider, or of one of its resellers.")
 class Operator(Node):
     name: str
-    email: EmailAddress
     role: Role
     level: int = strawberry.field(description="The rank of the role; lower numbers manage higher ones.")
     active: bool
 
+    @strawberry.field(description="Of the sign-in; hidden@invalid for operators outside the viewer's tree.")
+    def email(root: strawberry.Parent[models.Operator], info: Info) -> EmailAddress:
+        return EmailAddress(root.email if _open(info, root) else "hidden@invalid")
+
     @strawberry.field
     def sms_credits(root: strawberry.Parent[models.Operator], info: Info) -> int:
-        _require_visible(info, root)
-        return root.sms_credits
+        return root.sms_credits if _open(info, root) else 0
 
     @strawberry.field(description="Who stands right above; null at the top, and when the viewer may not see it.")
     async def parent(root: strawberry.Parent[models.Operator], info: Info) -> "Operator | None":
@@ -42,21 +43,20 @@ class Operator(Node):
 
     @strawberry.field
     def permissions(root: strawberry.Parent[models.Operator], info: Info) -> list[Permission]:
-        _require_visible(info, root)
-        return [Permission(name) for name in root.permissions]
+        return [Permission(name) for name in root.permissions] if _open(info, root) else []
 
     @strawberry.field(description="What the operator has paid in and not used yet.")
     async def wallet_balance(root: strawberry.Parent[models.Operator], info: Info) -> Money:
-        _require_visible(info, root)
+        if not _open(info, root):
+            return money(info, 0)
         held = info.context.loaders.batched(("operators.wallets",), operators.wallets)
         return money(info, await held.load(root.id))
 
 
-def _require_visible(info: Info, operator: models.Operator) -> None:
-    """Who took a payment or saved a draft has a name for everyone who sees it; what they may and own is not told
-    outside their subtree."""
-    if not operators.is_visible(info.context.viewer_or_refuse(), operator):
-        raise ApiError("FORBIDDEN", "This operator is outside your part of the tree.")
+def _open(info: Info, operator: models.Operator) -> bool:
+    """Who took a payment or saved a draft has a name for everyone who sees it; their address, what they may and what
+    they own is told within the viewer's tree only. Outside of it these are blank, so that the page is still shown."""
+    return operators.is_visible(info.context.viewer_or_refuse(), operator)
 
 
 @strawberry.type(description="Who is signed in.")

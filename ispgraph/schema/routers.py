@@ -1,5 +1,6 @@
 """Routers."""
 
+import functools
 from datetime import datetime
 
 import strawberry
@@ -20,4 +21,5 @@ class Router(Node):
 
     @strawberry.field(description="Jobs that wait for this router or run on it.")
     async def pending_jobs(root: strawberry.Parent[models.Router], info: Info) -> int:
-        return await info.context.loaders.batched(("pending_jobs",), routers.pending_jobs).load(root.id)
+        count = functools.partial(routers.pending_jobs, by=info.context.viewer_or_refuse())
+        return await info.context.loaders.batched(("pending_jobs",), count).load(root.id)

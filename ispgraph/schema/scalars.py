@@ -17,7 +17,7 @@ from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from typing import Any, NewType
 
-from graphql import GraphQLError, IntValueNode, StringValueNode, ValueNode
+from graphql import GraphQLError, IntValueNode, StringValueNode, Undefined, ValueNode, value_from_ast_untyped
 from strawberry import scalar
 from strawberry.types.scalar import ScalarDefinition
 
@@ -166,6 +166,19 @@ def _parse_json(value: Any) -> Any:
     return value
 
 
+def _json_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    # While a document is validated its variables have no values yet.
+    return _parse_json(_without_undefined(value_from_ast_untyped(node, variables)))
+
+
+def _without_undefined(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_undefined(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_undefined(item) for name, item in value.items()}
+    return None if value is Undefined else value
+
+
 def _literal(parse: Parse, what: str, *, numbers: bool) -> Callable[[ValueNode, Any], Any]:
     """A literal must be a string, or an Int literal where numbers are let in; enum words and floats are neither."""
 
@@ -273,5 +286,6 @@ SCALAR_MAP: Mapping[object, ScalarDefinition] = {
         description="Any JSON value; on input nested at most 8 levels deep and at most 16 kB.",
         serialize=lambda value: value,
         parse_value=_parse_json,
+        parse_literal=_json_literal,
     ),
 }

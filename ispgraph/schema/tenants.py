@@ -11,7 +11,7 @@ from ispgraph.schema.base import Payload
 class TenantSettings:
     email_required: bool = strawberry.field(description="Whether a customer needs an e-mail address.")
     pending_until_paid: bool = strawberry.field(
-        description="Whether a new customer who has paid nothing stays PENDING until the first payment."
+        description="Whether a new customer who has paid nothing is PENDING, and cannot get on line."
     )
     tax_rate: Decimal = strawberry.field(description="Per cent, on top of prices.")
     invoice_due_days: int

@@ -142,7 +142,7 @@ def _pppoe(faults: Faults, given: Answer) -> Access:
         type=ConnectionType.PPPOE,
         username=username,
         password=values.checked(faults, values.network_password, given["password"] or "", at=("pppoe", "password")),
-        profile=_optional(faults, given["profile"], 64, "pppoe", "profile"),
+        profile=_optional(faults, given["profile"], 60, "pppoe", "profile"),
     )
 
 
@@ -156,19 +156,28 @@ def _hotspot(faults: Faults, given: Answer) -> Access:
 
 def _static_ip(faults: Faults, given: Answer) -> Access:
     at = ("staticIp", "ipAddress")
-    ip = values.checked(faults, values.ip_address, given["ip_address"] or "", at=at)
+    ip = values.checked(faults, values.ip_address, given["ip_address"] or "", 4, at=at)
     raw = given["subnet"]
-    subnet = values.checked(faults, values.ip_network, raw, at=("staticIp", "subnet")) if raw else None
+    blank = raw is None or not raw.strip()
+    subnet = None if blank else values.checked(faults, values.ip_network, raw, 4, at=("staticIp", "subnet"))
     if ip and subnet and ipaddress.ip_address(ip) not in ipaddress.ip_network(subnet):
         faults.add(ErrorCode.INVALID, "The IP address is not within the subnet.", *at)
+    elif ip and subnet and not _is_host(ip, subnet):
+        faults.add(ErrorCode.INVALID, "This is the subnet's own or its broadcast address.", *at)
     return Access(type=ConnectionType.STATIC_IP, ip_address=ip, subnet=subnet)
+
+
+def _is_host(ip: str, subnet: str) -> bool:
+    network = ipaddress.ip_network(subnet)
+    # A /31 has two hosts (RFC 3021), a /32 one.
+    return network.prefixlen >= 31 or ipaddress.ip_address(ip) not in (network[0], network[-1])
 
 
 def _other(faults: Faults, given: Answer) -> Access:
     raw = given["configuration"] or ""
     return Access(
         type=ConnectionType.OTHER,
-        configuration=values.checked(faults, values.text, raw, 4000, at=("other", "configuration")),
+        configuration=values.checked(faults, values.text, raw, 4000, lines=True, at=("other", "configuration")),
     )
 
 

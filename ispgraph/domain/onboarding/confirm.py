@@ -10,7 +10,7 @@ from ispgraph import clock, ids
 from ispgraph.domain import audit, idempotency, jobs, passwords, secrets, usernames
 from ispgraph.domain.billing import invoices, numbers, payments
 from ispgraph.domain.conflicts import taken
-from ispgraph.domain.errors import DomainError
+from ispgraph.domain.errors import DomainError, ErrorCode, Fault
 from ispgraph.domain.models import (
     ConnectionType,
     Customer,
@@ -31,7 +31,7 @@ from ispgraph.domain.models import (
     WizardStep,
 )
 from ispgraph.domain.onboarding import drafts, review
-from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.permissions import Permission, Viewer
 
 OPERATION = "customerDraftConfirm"
 
@@ -39,6 +39,7 @@ OPERATION = "customerDraftConfirm"
 _RACES = {
     "uq_customers_tenant_id_email": ("draft", "basics", "email"),
     "uq_service_macs_tenant_id_mac": ("draft", "connection", "macAddress"),
+    "uq_services_tenant_id_username": ("draft", "connection", "username"),
     "uq_services_ip_address": ("draft", "connection", "ipAddress"),
 }
 
@@ -91,11 +92,14 @@ async def confirm(
 async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Viewer) -> Confirmed:
     at = clock.now()
     drafts.require_unfinished(draft, at)
+    tenant = await session.get_one(Tenant, by.tenant_id, with_for_update={"read": True})
     package = await session.get(Package, draft.package_id, with_for_update={"read": True}) if draft.package_id else None
-    if faults := await review.faults_of(session, draft, package):
+    faults = await review.faults_of(session, draft, package)
+    if (draft.payment or {}).get("amount_minor") and not by.may(Permission.RECORD_PAYMENTS):
+        faults.append(Fault(ErrorCode.NOT_PERMITTED, "You may not take payments.", ("draft", "payment")))
+    if faults:
         raise DomainError(faults)
     assert package is not None
-    tenant = await session.get_one(Tenant, by.tenant_id)
     planned = review.plan(draft, package, tenant, at)
     login_password = secrets.generate_password(12)
     login_hash = await passwords.hashed(login_password)

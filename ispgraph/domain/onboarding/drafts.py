@@ -14,7 +14,12 @@ from ispgraph.domain.models import Draft, DraftLogEntry, DraftStatus, WizardStep
 from ispgraph.domain.permissions import Viewer, in_scope
 
 LIFETIME = timedelta(hours=24)
+LONGEST_ERROR = 1000
 KEPT_AFTER_EXPIRY = timedelta(days=30)
+ANSWERS = (
+    *("basics", "connection", "password", "router_id", "package_id", "package_price_minor"),
+    *("address", "zone_id", "custom_fields", "payment"),
+)
 UNFINISHED = (DraftStatus.DRAFT, DraftStatus.PARTIAL, DraftStatus.FAILED)
 STEPS: tuple[WizardStep, ...] = tuple(WizardStep)
 
@@ -73,7 +78,7 @@ async def lock(session: AsyncSession, draft_id: UUID, *, by: Viewer, expected_ve
     if draft is None:
         raise not_found("draft", "input", "draftId")
     if expected_version is not None and expected_version != draft.version:
-        message = f"Somebody else has changed this draft: it is at version {draft.version}."
+        message = f"This draft is at version {draft.version}: look at it again before you change it."
         raise fail(ErrorCode.VERSION_CONFLICT, message, "input", "expectedVersion")
     return draft
 
@@ -115,7 +120,8 @@ async def failed(session: AsyncSession, draft_id: UUID, step: WizardStep, error:
     draft.expires_at = at + LIFETIME
     if step is WizardStep.REVIEW:
         draft.status = DraftStatus.FAILED
-    _log(session, draft, step, str(error), by=by)
+        draft.version += 1
+    _log(session, draft, step, str(error)[:LONGEST_ERROR], by=by)
 
 
 async def cancel(session: AsyncSession, draft_id: UUID, *, by: Viewer) -> Draft:
@@ -127,8 +133,8 @@ async def cancel(session: AsyncSession, draft_id: UUID, *, by: Viewer) -> Draft:
     require_unfinished(draft, at)
     touch(draft, at, by=by)
     draft.status = DraftStatus.CANCELLED
-    draft.basics = draft.connection = draft.address = draft.custom_fields = draft.payment = None
-    draft.password = None
+    for name in ANSWERS:
+        setattr(draft, name, None)
     audit.record(session, by=by, action="draft.cancel", subject_id=draft.id)
     await session.flush()
     return draft
@@ -144,7 +150,7 @@ async def clean(session: AsyncSession, tenant_id: UUID) -> None:
             {
                 "status": DraftStatus.EXPIRED,
                 "version": Draft.version + 1,
-                **dict.fromkeys(("basics", "connection", "address", "custom_fields", "payment", "password")),
+                **dict.fromkeys(ANSWERS),
             }
         )
     )

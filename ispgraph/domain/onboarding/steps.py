@@ -22,7 +22,7 @@ from ispgraph.domain.models import (
     Zone,
 )
 from ispgraph.domain.onboarding import answers, drafts
-from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.permissions import Permission, Viewer
 
 
 async def set_basics(
@@ -156,6 +156,8 @@ async def set_payment(
     faults = Faults("input")
     tenant = await session.get_one(Tenant, by.tenant_id)
     answered = answers.payment(faults, tenant, amount=amount, method=method, reference=reference, notes=notes)
+    if answered["amount_minor"] and not by.may(Permission.RECORD_PAYMENTS):
+        faults.add(ErrorCode.NOT_PERMITTED, "You may not take payments.", "amount")
     faults.raise_if_any()
     draft.payment = answered
     return await _saved(session, draft, WizardStep.PAYMENT, by)
