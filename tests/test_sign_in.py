@@ -336,3 +336,15 @@ async def test_without_redis_nobody_signs_in(database: Database, house: House, s
     assert "errors" not in await api(VIEWER, house.admin)
     await api.close()
     await redis.aclose()
+
+
+async def test_strangers_at_an_address_do_not_shut_out_who_is_known_there(api: Api, house: House) -> None:
+    document = "mutation ($input: SignInInput!) { signIn(input: $input) { token errors { code } } }"
+    known = {"email": house.admin.email, "password": PASSWORD, "tenant": house.tenant.slug}
+    assert (await api.data(document, input=known))["signIn"]["token"]
+    for number in range(30):
+        wrong = {"email": f"stranger{number}@example.com", "password": "a wrong password"}
+        await api(document, input=wrong)
+    answer = await api(document, input={"email": "another@example.com", "password": "a wrong password"})
+    assert answer["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+    assert (await api.data(document, input=known))["signIn"]["token"]

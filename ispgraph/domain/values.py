@@ -16,6 +16,12 @@ T = TypeVar("T")
 _MAC = re.compile(
     r"[0-9a-f]{2}(?:(:[0-9a-f]{2}){5}|(-[0-9a-f]{2}){5})|[0-9a-f]{4}(\.[0-9a-f]{4}){2}|[0-9a-f]{12}", re.IGNORECASE
 )
+# This network, loopback, link-local, multicast and reserved (RFC 6890), and IPv4 written as IPv6, which would be a
+# second spelling of one address.
+_NO_HOSTS = [
+    ipaddress.ip_network(network)
+    for network in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
+]
 _USERNAME = re.compile(r"[a-z0-9._@+'-]{1,64}")
 # Control, surrogate and unassigned characters; U+202A… and U+2066… turn the direction of what follows on the screen.
 _UNFIT_CATEGORIES = {"Cc", "Cs", "Cn", "Zl", "Zp"}
@@ -88,14 +94,9 @@ def ip_address(raw: str, version: int | None = None) -> str:
         raise Unfit("This is not an IP address.") from error
     if version not in (None, found.version):
         raise Unfit(f"This must be an IPv{version} address.")
-    unfit = found.is_multicast or found.is_unspecified or found.is_loopback or found.is_link_local
-    if unfit or "%" in str(found) or getattr(found, "ipv4_mapped", None) or int(found) >> 24 == 0 or _reserved(found):
+    if "%" in str(found) or any(found in network for network in _NO_HOSTS if network.version == found.version):
         raise Unfit("This address belongs to no single host.")
     return str(found)
-
-
-def _reserved(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    return address.version == 4 and address in ipaddress.ip_network("240.0.0.0/4")
 
 
 def ip_network(raw: str, version: int | None = None) -> str:
