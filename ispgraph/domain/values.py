@@ -20,7 +20,10 @@ _MAC = re.compile(
 # second spelling of one address.
 _NO_HOSTS = [
     ipaddress.ip_network(network)
-    for network in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
+    for network in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"),
+        *("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
+    )
 ]
 _USERNAME = re.compile(r"[a-z0-9._@+'-]{1,64}")
 # Control, surrogate and unassigned characters; U+202A… and U+2066… turn the direction of what follows on the screen.
