@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import money, values
+from ispgraph.domain.billing import payments
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import (
     ConnectionType,
@@ -23,10 +24,6 @@ from ispgraph.domain.models import (
     ServiceStatus,
     Tenant,
 )
-
-# Money from these does not come over the counter: the wallet is empty and a voucher is redeemed, not paid in.
-NOT_AT_THE_DESK = (PaymentMethod.WALLET, PaymentMethod.VOUCHER)
-
 
 Answer = Mapping[str, str | None]
 
@@ -125,7 +122,7 @@ def payment(
         faults.add(ErrorCode.INVALID, str(error), "amount")
     if minor is not None and minor < 0:
         faults.add(ErrorCode.INVALID, "The amount cannot be below zero.", "amount")
-    if method in NOT_AT_THE_DESK:
+    if method in payments.NOT_RECEIVED:
         faults.add(ErrorCode.INVALID, f"A first payment cannot be made by {method.value}.", "method")
     return {
         "amount_minor": minor,

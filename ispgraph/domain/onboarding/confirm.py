@@ -231,8 +231,8 @@ async def _payment(
         amount_minor=planned.paid_minor,
         method=PaymentMethod(given["method"]),
         category=PaymentCategory.SERVICE,
-        reference=_text(given["reference"]),
-        notes=_text(given["notes"]),
+        reference=review.stored_text(given["reference"]),
+        notes=review.stored_text(given["notes"]),
         at=at,
         by=by,
         invoices=[invoice],
@@ -282,7 +282,3 @@ async def _again(session: AsyncSession, draft: Draft) -> Confirmed:
         job=await session.get_one(Job, UUID(str(job))) if job else None,
         credentials=None,
     )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

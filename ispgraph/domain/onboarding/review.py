@@ -152,8 +152,8 @@ async def _connection_faults(session: AsyncSession, faults: Faults, draft: Draft
     if draft.connection is not None:
         access = answers.Access(
             type=ConnectionType(draft.connection["type"]),
-            mac_address=_text(draft.connection["mac_address"]),
-            ip_address=_text(draft.connection["ip_address"]),
+            mac_address=stored_text(draft.connection["mac_address"]),
+            ip_address=stored_text(draft.connection["ip_address"]),
         )
         await answers.address_is_free(session, faults, access, "connection")
         if package is not None:
@@ -166,7 +166,7 @@ async def _radius(
     session: AsyncSession, draft: Draft, package: Package, expires_at: datetime | None
 ) -> Sequence[RadiusRow]:
     given = draft.connection or {}
-    profile, ip_address, subnet = (_text(given[name]) for name in ("profile", "ip_address", "subnet"))
+    profile, ip_address, subnet = (stored_text(given[name]) for name in ("profile", "ip_address", "subnet"))
     return await radius_rows.of_plan(
         session, package, profile=profile, ip_address=ip_address, subnet=subnet, expires_at=expires_at
     )
@@ -176,7 +176,8 @@ def _field(step: WizardStep) -> str:
     return {WizardStep.CUSTOM_FIELDS: "customFields"}.get(step, step.value.lower())
 
 
-def _text(value: object) -> str | None:
+def stored_text(value: object) -> str | None:
+    """A text out of a draft's JSON answers, or None."""
     return None if value is None else str(value)
 
 
