@@ -3,6 +3,7 @@
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
+    CustomerBalance,
     Invoice,
     InvoiceLine,
     InvoiceStatus,
@@ -44,6 +45,7 @@ from ispgraph.domain.models.network import (
     StepOutcome,
     StepProtocol,
 )
+from ispgraph.domain.models.sessions import Session, SessionState, UsageBucket, UsageDay
 from ispgraph.domain.models.tenants import (
     AuditEntry,
     IdempotencyKey,
@@ -64,6 +66,7 @@ __all__ = [
     "CustomFieldType",
     "CustomFieldValue",
     "Customer",
+    "CustomerBalance",
     "CustomerStatus",
     "Draft",
     "DraftLogEntry",
@@ -92,10 +95,14 @@ __all__ = [
     "Service",
     "ServiceMac",
     "ServiceStatus",
+    "Session",
+    "SessionState",
     "SignIn",
     "StepOutcome",
     "StepProtocol",
     "Tenant",
+    "UsageBucket",
+    "UsageDay",
     "WizardStep",
     "Zone",
 ]

@@ -8,7 +8,9 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     Numeric,
@@ -70,6 +72,7 @@ class Account(enum.Enum):
     GATEWAY_CLEARING = "GATEWAY_CLEARING"
     COMMISSION = "COMMISSION"
     OPERATOR_WALLET = "OPERATOR_WALLET"
+    ADJUSTMENT = "ADJUSTMENT"
 
 
 class NumberSeries(Base):
@@ -93,6 +96,7 @@ class Invoice(TenantRow):
         UniqueConstraint("tenant_id", "number"),
         Index("ix_invoices_customer", "tenant_id", "customer_id", "id"),
         Index("ix_invoices_status", "tenant_id", "status", "id"),
+        Index("ix_invoices_number", "tenant_id", "number", postgresql_ops={"number": "text_pattern_ops"}),
         CheckConstraint("total_minor = subtotal_minor + tax_minor", name="total"),
         CheckConstraint("paid_minor BETWEEN 0 AND greatest(total_minor, 0)", name="paid"),
         CheckConstraint("(status = 'DRAFT') = (number IS NULL)", name="numbered_when_open"),
@@ -219,3 +223,23 @@ class Posting(TenantRow):
     operator_id: Mapped[UUID | None]
     method: Mapped[PaymentMethod | None] = mapped_column(names(PaymentMethod))
     amount_minor: Mapped[int] = mapped_column(BigInteger)
+
+
+class CustomerBalance(Base):
+    """The sums of a customer's postings, one row for every customer, kept by triggers: the application only reads.
+
+    `wallet_minor` above zero is money held for the customer, `receivable_minor` above zero what the customer owes.
+    """
+
+    __tablename__ = "customer_balances"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "customer_id"], ["customers.tenant_id", "customers.id"], ondelete="CASCADE"),
+        Index("ix_customer_balances_balance", "tenant_id", "balance_minor", "customer_id"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    customer_id: Mapped[UUID] = mapped_column(primary_key=True)
+    receivable_minor: Mapped[int] = mapped_column(BigInteger)
+    wallet_minor: Mapped[int] = mapped_column(BigInteger)
+    balance_minor: Mapped[int] = mapped_column(BigInteger, Computed("wallet_minor - receivable_minor", persisted=True))
+    """Above zero is credit, below zero is debt."""

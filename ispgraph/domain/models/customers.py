@@ -4,7 +4,7 @@ import enum
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, String, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB, MACADDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -47,6 +47,20 @@ class DraftStatus(enum.Enum):
     EXPIRED = "EXPIRED"
 
 
+def _trigrams(name: str, *columns: str) -> Index:
+    """An index that finds a part of any of the columns. Only a function of the owner can use it: under row-level
+    security a condition with LIKE is no condition of an index."""
+    return Index(
+        name,
+        "tenant_id",
+        *columns,
+        postgresql_using="gin",
+        postgresql_ops=dict.fromkeys(columns, "gin_trgm_ops"),
+        # Every search reads what was not sorted in yet from end to end, so that is kept short (kB).
+        postgresql_with={"gin_pending_list_limit": 256},
+    )
+
+
 class Customer(TenantRow):
     """Who pays. `mobile` is E.164, `email` lower case; money is in the ledger, never here."""
 
@@ -58,11 +72,17 @@ class Customer(TenantRow):
         UniqueConstraint("tenant_id", "email"),
         Index("ix_customers_operator", "tenant_id", "operator_id"),
         Index("ix_customers_zone", "tenant_id", "zone_id"),
+        Index("ix_customers_name", "tenant_id", "name_key", "id"),
+        Index("ix_customers_status", "tenant_id", "status", "id"),
+        Index("ix_customers_joined", "tenant_id", "joined_at", "id"),
+        _trigrams("ix_customers_search", "name", "mobile", "email", "account_number"),
     )
 
     account_number: Mapped[str] = mapped_column(String(24))
     version: Mapped[int] = mapped_column(default=1)
     name: Mapped[str] = mapped_column(String(255))
+    name_key: Mapped[str] = mapped_column(Text, Computed("lower((name)::text)", persisted=True), deferred=True)
+    """What lists by name are sorted by."""
     mobile: Mapped[str] = mapped_column(String(20))
     email: Mapped[str | None] = mapped_column(String(320))
     company: Mapped[str | None] = mapped_column(String(255))
@@ -114,6 +134,8 @@ class Service(TenantRow):
         ),
         Index("ix_services_customer", "tenant_id", "customer_id"),
         Index("ix_services_package", "tenant_id", "package_id"),
+        Index("uq_services_primary", "tenant_id", "customer_id", unique=True, postgresql_where="is_primary"),
+        _trigrams("ix_services_search", "username"),
         CheckConstraint("username = lower(username)", name="username_lower"),
     )
 

@@ -1,0 +1,110 @@
+"""Accounting sessions, and the usage that follows from them. Accounting writes these tables; the application reads.
+
+Octets are named as RADIUS names them: input is what the customer sent (upload), output what the customer got.
+"""
+
+import enum
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.dialects.postgresql import INET, MACADDR
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ispgraph.db import Base
+from ispgraph.domain.models.base import Instant, TenantRow, names, of_tenant, refers
+from ispgraph.domain.models.catalogue import ConnectionType
+
+# Room in each page for the next version of its rows: an interim update then touches no index.
+_ROOMY = {"postgresql_with": {"fillfactor": 70}}
+
+
+class SessionState(enum.Enum):
+    OPEN = "OPEN"
+    STOPPED = "STOPPED"
+    STALE = "STALE"
+    """Nothing was heard of it for too long: taken to have ended at its last update."""
+
+
+class Session(TenantRow):
+    """One accounting session. `unique_id` tells it from every other of the tenant, also when a router begins to count
+    its Acct-Session-Ids again.
+
+    Never index what an interim update changes (`updated_at`, `duration_seconds`, the octets): every update would then
+    touch every index.
+    """
+
+    __tablename__ = "sessions"
+    __table_args__ = of_tenant(
+        refers("customer_id", "customers"),
+        refers("service_id", "services"),
+        refers("router_id", "routers"),
+        UniqueConstraint("tenant_id", "unique_id"),
+        Index("ix_sessions_customer", "tenant_id", "customer_id", "started_at", "id"),
+        Index("ix_sessions_open", "tenant_id", "customer_id", postgresql_where="stopped_at IS NULL"),
+        CheckConstraint("(state = 'OPEN') = (stopped_at IS NULL)", name="open_until_stopped"),
+        CheckConstraint("duration_seconds >= 0 AND input_octets >= 0 AND output_octets >= 0", name="counters"),
+        _ROOMY,
+    )
+
+    customer_id: Mapped[UUID | None]
+    service_id: Mapped[UUID | None]
+    router_id: Mapped[UUID | None]
+    acct_session_id: Mapped[str] = mapped_column(String(253))
+    unique_id: Mapped[str] = mapped_column(String(64))
+    username: Mapped[str] = mapped_column(String(253))
+    connection_type: Mapped[ConnectionType] = mapped_column(names(ConnectionType))
+    state: Mapped[SessionState] = mapped_column(names(SessionState))
+    started_at: Mapped[datetime] = mapped_column(Instant)
+    updated_at: Mapped[datetime] = mapped_column(Instant)
+    stopped_at: Mapped[datetime | None] = mapped_column(Instant)
+    duration_seconds: Mapped[int] = mapped_column(default=0)
+    input_octets: Mapped[int] = mapped_column(BigInteger, default=0)
+    output_octets: Mapped[int] = mapped_column(BigInteger, default=0)
+    ip_address: Mapped[str | None] = mapped_column(INET)
+    mac_address: Mapped[str | None] = mapped_column(MACADDR)
+    nas_address: Mapped[str | None] = mapped_column(INET)
+    terminate_cause: Mapped[str | None] = mapped_column(String(253))
+
+
+class UsageDay(Base):
+    """What one service used on one calendar day of the tenant's time zone."""
+
+    __tablename__ = "usage_days"
+    __table_args__ = (
+        refers("customer_id", "customers"),
+        refers("service_id", "services"),
+        Index("ix_usage_days_customer", "tenant_id", "customer_id", "day"),
+        CheckConstraint("input_octets >= 0 AND output_octets >= 0 AND seconds >= 0", name="counters"),
+        _ROOMY,
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    service_id: Mapped[UUID] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    customer_id: Mapped[UUID]
+    input_octets: Mapped[int] = mapped_column(BigInteger, default=0)
+    output_octets: Mapped[int] = mapped_column(BigInteger, default=0)
+    seconds: Mapped[int] = mapped_column(default=0)
+
+
+class UsageBucket(Base):
+    """What one service used in the quarter of an hour that begins at `starts_at`, a quarter of an hour of UTC."""
+
+    __tablename__ = "usage_buckets"
+    __table_args__ = (
+        refers("customer_id", "customers"),
+        refers("service_id", "services"),
+        Index("ix_usage_buckets_customer", "tenant_id", "customer_id", "starts_at"),
+        CheckConstraint("extract(epoch FROM starts_at)::bigint % 900 = 0", name="quarter_of_an_hour"),
+        CheckConstraint("input_octets >= 0 AND output_octets >= 0 AND seconds >= 0", name="counters"),
+        _ROOMY,
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    service_id: Mapped[UUID] = mapped_column(primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(Instant, primary_key=True)
+    customer_id: Mapped[UUID]
+    input_octets: Mapped[int] = mapped_column(BigInteger, default=0)
+    output_octets: Mapped[int] = mapped_column(BigInteger, default=0)
+    seconds: Mapped[int] = mapped_column(default=0)
