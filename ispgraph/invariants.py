@@ -131,6 +131,17 @@ RULES = (
             GROUP BY customer_id HAVING sum(amount_minor) > 0""",
     ),
     Rule(
+        "balances",
+        "every customer has a balance row, and it is the sums of the customer's postings",
+        """SELECT c.id::text FROM customers c
+             LEFT JOIN customer_balances b ON b.tenant_id = c.tenant_id AND b.customer_id = c.id
+             LEFT JOIN (SELECT customer_id, sum(amount_minor) FILTER (WHERE account = 'RECEIVABLE') AS receivable,
+                               -sum(amount_minor) FILTER (WHERE account = 'WALLET') AS wallet
+                          FROM postings WHERE tenant_id = :tenant GROUP BY customer_id) l ON l.customer_id = c.id
+            WHERE c.tenant_id = :tenant AND (b.receivable_minor, b.wallet_minor)
+                  IS DISTINCT FROM (COALESCE(l.receivable, 0), COALESCE(l.wallet, 0))""",
+    ),
+    Rule(
         "numbers",
         "invoices and payments are numbered from 1 to the last of their series, each number once",
         """SELECT COALESCE(n.series, s.series) FROM (

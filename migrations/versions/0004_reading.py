@@ -28,7 +28,7 @@ LOOKED_UP = ("customers", "services", "service_macs", "invoices")
 _ACCOUNTS = ("RECEIVABLE", "WALLET", "REVENUE", "TAX", "CASH", "GATEWAY_CLEARING", "COMMISSION", "OPERATOR_WALLET")
 
 # Statements are separated by empty lines.
-FUNCTIONS = """
+FUNCTIONS = r"""
 CREATE FUNCTION customer_gets_balance() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 BEGIN
@@ -51,37 +51,42 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE FUNCTION customer_matches(
-    p_term text, p_digits text, p_mobile text, p_mac text, p_address inet, p_invoice text)
+CREATE FUNCTION customer_matches(p_forms text[])
   RETURNS SETOF uuid LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
   SET search_path = pg_catalog, public AS $$
--- The customers of the tenant at hand whose name, e-mail, account number or a username contains p_term, whatever its
--- case; whose mobile contains p_digits or begins with p_mobile; with a device whose MAC address begins with p_mac
--- (hexadecimal digits); who hold p_address; with an invoice whose number begins with p_invoice. NULL matches nothing.
+-- The customers of the tenant at hand that a search finds. Its forms, in the order of the declarations, are made by
+-- domain/customer_lists.py; one that is NULL matches nothing.
 DECLARE
   tenant uuid := NULLIF(current_setting('app.tenant_id', true), '')::uuid;
-  anywhere text := '%' || regexp_replace(p_term, '([\\\\%_])', '\\\\\\1', 'g') || '%';
+  -- Any part of a name, e-mail, account number or username; every character stands for itself.
+  part text := '%' || regexp_replace(p_forms[1], '([\\%_])', '\\\1', 'g') || '%';
+  -- Some digits of a mobile, and how one begins.
+  digits text := '%' || p_forms[2] || '%';
+  mobile text := p_forms[3] || '%';
+  -- The hexadecimal digits that a MAC address begins with.
+  mac text := p_forms[4];
+  address inet := p_forms[5]::inet;
+  -- The beginning of an invoice number.
+  invoice text := p_forms[6] || '%';
 BEGIN
   RETURN QUERY
     SELECT c.id FROM customers c
-     WHERE c.tenant_id = tenant
-       AND (c.name ILIKE anywhere OR c.email ILIKE anywhere OR c.account_number ILIKE anywhere
-            OR c.mobile LIKE '%' || p_digits || '%' OR c.mobile LIKE p_mobile || '%')
+     WHERE c.tenant_id = tenant AND (c.name ILIKE part OR c.email ILIKE part OR c.account_number ILIKE part
+                                     OR c.mobile LIKE digits OR c.mobile LIKE mobile)
     UNION
-    SELECT s.customer_id FROM services s WHERE s.tenant_id = tenant AND s.username ILIKE anywhere
+    SELECT s.customer_id FROM services s WHERE s.tenant_id = tenant AND s.username ILIKE part
     UNION
     SELECT s.customer_id FROM services s
-     WHERE s.tenant_id = tenant AND s.ip_address = p_address AND s.status <> 'TERMINATED'
+     WHERE s.tenant_id = tenant AND s.ip_address = address AND s.status <> 'TERMINATED'
     UNION
     SELECT s.customer_id FROM service_macs m JOIN services s ON s.tenant_id = m.tenant_id AND s.id = m.service_id
-     WHERE m.tenant_id = tenant
-       AND m.mac BETWEEN rpad(p_mac, 12, '0')::macaddr AND rpad(p_mac, 12, 'f')::macaddr
+     WHERE m.tenant_id = tenant AND m.mac BETWEEN rpad(mac, 12, '0')::macaddr AND rpad(mac, 12, 'f')::macaddr
     UNION
-    SELECT i.customer_id FROM invoices i WHERE i.tenant_id = tenant AND i.number LIKE p_invoice || '%';
+    SELECT i.customer_id FROM invoices i WHERE i.tenant_id = tenant AND i.number LIKE invoice;
 END $$;
 """
 
-SEARCH = "customer_matches(text, text, text, text, inet, text)"
+SEARCH = "customer_matches(text[])"
 INTERNAL = ("customer_gets_balance()", "balance_follows_postings()")
 
 

@@ -50,6 +50,9 @@ DAMAGE = {
         " WHERE journal_id IN (SELECT journal_id FROM postings WHERE account = 'WALLET') AND account <> 'RECEIVABLE'",
         {"wallets", "payment-split"},
     ),
+    "receivable-row-changed": ("UPDATE customer_balances SET receivable_minor = receivable_minor + 1", {"balances"}),
+    "wallet-row-changed": ("UPDATE customer_balances SET wallet_minor = wallet_minor + 1", {"balances"}),
+    "balance-lost": ("DELETE FROM customer_balances", {"balances"}),
     "line-changed": ("UPDATE invoice_lines SET amount_minor = amount_minor + 1", {"invoice-sums"}),
     "lines-lost": ("DELETE FROM invoice_lines", {"invoice-sums"}),
     "paid-changed": (
