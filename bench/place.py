@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -37,8 +38,6 @@ OPTIONS = {
     "max_wal_size": "8GB",
     "checkpoint_timeout": "1h",
     "shared_preload_libraries": "pg_stat_statements",
-    # Counting costs time, so it is off while anything is timed (`Place.counted`).
-    "pg_stat_statements.track": "none",
 }
 
 
@@ -106,9 +105,30 @@ class Place:
         self.postgres.initialise()
         self.postgres.start()
         try:
+            self._count_statements("none")
             yield
         finally:
             self.postgres.stop(60)
+
+    def _count_statements(self, which: str) -> None:
+        self.postgres.execute(f"ALTER SYSTEM SET pg_stat_statements.track = '{which}'; SELECT pg_reload_conf()")
+
+    @contextmanager
+    def counted(self) -> Iterator[list[int]]:
+        """Counts the statements that clients send inside as the application's role, transactions included; the list
+        holds the number afterwards. Counting costs time, so it is off while anything is timed."""
+        self.postgres.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements", DATABASE)
+        self._count_statements("top")
+        time.sleep(0.3)  # every backend reads the setting at its next statement, once it was told
+        self.postgres.execute("SELECT pg_stat_statements_reset()", DATABASE)
+        found: list[int] = []
+        try:
+            yield found
+        finally:
+            calls = f"SELECT COALESCE(sum(calls), 0) FROM pg_stat_statements WHERE userid = '{APP_ROLE}'::regrole"
+            found.append(int(self.postgres.execute(calls, DATABASE)))
+            self._count_statements("none")
+            time.sleep(0.3)
 
     @contextmanager
     def valkey(self) -> Iterator[str]:
