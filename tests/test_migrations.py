@@ -26,6 +26,12 @@ class Fresh:
         self._superuser = url.render_as_string(hide_password=False)
         self._owner = owner.render_as_string(hide_password=False)
 
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection that no policy and no trigger stops."""
+        connection = await asyncpg.connect(self._superuser)
+        await connection.execute("SET session_replication_role = replica")
+        return connection
+
     async def run(self, act: Callable[..., object], *arguments: str) -> None:
         """Run a command of alembic as the owner; in a thread, for the migrations bring an event loop of their own."""
         with pytest.MonkeyPatch.context() as patch:
@@ -78,3 +84,30 @@ async def test_every_revision_goes_up_down_and_up_again_and_leaves_nothing_behin
 async def test_the_migrations_make_the_tables_of_the_models(fresh: Fresh) -> None:
     await fresh.run(command.upgrade, "head")
     await fresh.run(command.check)
+
+
+async def test_balances_begin_with_what_was_posted_before(fresh: Fresh) -> None:
+    await fresh.run(command.upgrade, "0003")
+    connection = await fresh.connect()
+    await connection.execute("""
+        INSERT INTO tenants SELECT t.* FROM generate_series(1, 2) n, jsonb_populate_record(NULL::tenants,
+            jsonb_build_object('id', lpad(n::text, 32, '0'), 'slug', 'tenant-' || n, 'name', 'T', 'currency', 'USD',
+            'country', 'BD', 'time_zone', 'UTC', 'tax_rate', 0, 'invoice_due_days', 7, 'account_prefix', '',
+            'email_required', false, 'pending_until_paid', false, 'created_at', now())) t;
+        INSERT INTO customers SELECT c.* FROM generate_series(1, 4) n, jsonb_populate_record(NULL::customers,
+            jsonb_build_object('id', lpad('c' || n, 32, '0'), 'tenant_id', lpad((n % 2 + 1)::text, 32, '0'),
+            'account_number', n, 'version', 1, 'name', 'Customer ' || n, 'mobile', '+8801712345678', 'status', 'ACTIVE',
+            'operator_id', gen_random_uuid(), 'joined_at', now(), 'updated_at', now())) c;
+        INSERT INTO postings (id, tenant_id, journal_id, account, customer_id, amount_minor)
+        SELECT gen_random_uuid(), tenant_id, gen_random_uuid(), account, id, minor FROM customers,
+               (VALUES ('RECEIVABLE', 50), ('RECEIVABLE', -20), ('WALLET', -7)) p (account, minor)
+         WHERE account_number <> '4'""")
+    await fresh.run(command.upgrade, "head")
+    found = await connection.fetch("""
+        SELECT c.account_number, c.name_key, b.receivable_minor, b.wallet_minor, b.balance_minor FROM customers c
+          JOIN customer_balances b USING (tenant_id) WHERE b.customer_id = c.id ORDER BY 1""")
+    await connection.close()
+    assert [tuple(row) for row in found] == [
+        *((str(n), f"customer {n}", 30, 7, -23) for n in (1, 2, 3)),
+        ("4", "customer 4", 0, 0, 0),
+    ]

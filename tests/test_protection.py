@@ -1,11 +1,17 @@
 """What the database itself refuses, read from its catalog and tried by hand."""
 
+import json
+import re
+
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from ispgraph.db import Base, Database
 from ispgraph.domain.models import Customer, CustomerStatus, Zone
+from tests.conftest import Dsns
+from tests.crowd import customer, fill
 from tests.factories import House
 
 # Tables that are not of one tenant, each with its reason.
@@ -96,6 +102,79 @@ async def test_the_tenant_of_one_transaction_is_forgotten_by_the_next(dsns: "obj
     async with single.read(None) as session:
         assert (await session.execute(text("SELECT count(*) FROM zones"))).scalar() == 0
     await single.dispose()
+
+
+# As a compiled read sends it: the tenant is set by the statement that reads, outside a transaction block. What reads
+# depends on what sets, or nothing would make the one come before the other.
+IN_ONE_STATEMENT = """
+    SELECT (SELECT json_agg(c.name) FROM (SELECT name FROM customers WHERE name LIKE '%o%' ORDER BY name_key, id) c
+             WHERE x.t IS NOT NULL),
+           (SELECT json_agg(c.name) FROM (SELECT name FROM customers
+             WHERE id IN (SELECT customer_matches($2::text[])) ORDER BY name) c WHERE x.t IS NOT NULL)
+      FROM (SELECT set_config('app.tenant_id', $1, true) t OFFSET 0) x"""
+
+
+async def test_a_statement_that_sets_the_tenant_reads_as_that_tenant(
+    dsns: Dsns, house: House, other_house: House
+) -> None:
+    for each in (house, other_house):
+        await each.add(*(customer(each, f"{each.tenant.slug} {number}") for number in range(3)))
+    connection = await asyncpg.connect(dsns.app)
+    try:
+        for slug in ("north", "south", "north", "nobody", *(["south", "north"] * 6)):
+            # The same prepared statement each time, first planned for the values at hand, later for any.
+            tenant = {"north": house.tenant.id, "south": other_house.tenant.id}.get(slug, "")
+            found = await connection.fetchrow(IN_ONE_STATEMENT, str(tenant), [slug, None, None, None, None, None])
+            names = [f"{slug} {number}" for number in range(3)] if tenant else None
+            assert [json.loads(each) if each else None for each in found or ()] == [names, names], slug
+            assert await connection.fetchval("SELECT count(*) FROM customers") == 0
+    finally:
+        await connection.close()
+
+
+async def test_the_tenant_leads_into_the_indexes(dsns: Dsns, house: House, other_house: House) -> None:
+    for each in (house, other_house):
+        await fill(dsns.superuser, each, 2000)
+    connection = await asyncpg.connect(dsns.app)
+    async with connection.transaction():
+        await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(house.tenant.id))
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+            await connection.execute("PREPARE page AS SELECT name FROM customers ORDER BY name_key, id LIMIT $1")
+            plan = [row[0] for row in await connection.fetch("EXPLAIN EXECUTE page(20)")]
+            await connection.execute("DEALLOCATE page")
+            assert any("using ix_customers_name" in line for line in plan), plan
+            assert any("Index Cond: (tenant_id = (InitPlan 1).col1)" in line for line in plan), plan
+            assert not any("Sort" in line for line in plan), plan
+            # Not one row, as it was when the planner took the tenant for NULL.
+            [scan] = [line for line in plan if "using ix_customers_name" in line]
+            assert int(re.findall(r"rows=(\d+)", scan)[0]) > 1000, plan
+    await connection.close()
+
+
+async def test_the_search_answers_only_for_the_tenant_at_hand(
+    database: Database, house: House, other_house: House
+) -> None:
+    await house.add(customer(house, "Someone"))
+    search = text("SELECT count(*) FROM customer_matches(ARRAY['someone', NULL, NULL, NULL, NULL, NULL])")
+    counts = []
+    for tenant_id in (house.tenant.id, other_house.tenant.id, None):
+        async with database.read(tenant_id) as session:
+            counts.append(await session.scalar(search))
+    assert counts == [1, 0, 0]
+
+
+@pytest.mark.parametrize("table", ["sessions", "usage_days", "usage_buckets", "customer_balances"])
+async def test_what_accounting_writes_the_application_only_reads(owner: Database, table: str) -> None:
+    async with owner.read(None) as session:
+        granted = await session.scalars(
+            text(
+                "SELECT privilege_type FROM information_schema.role_table_grants WHERE grantee = 'ispgraph_app'"
+                " AND table_name = :table"
+            ),
+            {"table": table},
+        )
+        assert list(granted) == ["SELECT"]
 
 
 async def test_rows_cannot_be_written_for_or_refer_to_another_tenant(

@@ -61,28 +61,28 @@ DECLARE
   -- Any part of a name, e-mail, account number or username; every character stands for itself.
   part text := '%' || regexp_replace(p_forms[1], '([\\%_])', '\\\1', 'g') || '%';
   -- Some digits of a mobile, and how one begins.
-  digits text := '%' || p_forms[2] || '%';
-  mobile text := p_forms[3] || '%';
+  some_digits text := '%' || p_forms[2] || '%';
+  dialled text := p_forms[3] || '%';
   -- The hexadecimal digits that a MAC address begins with.
-  mac text := p_forms[4];
-  address inet := p_forms[5]::inet;
+  hardware text := p_forms[4];
+  held inet := p_forms[5]::inet;
   -- The beginning of an invoice number.
-  invoice text := p_forms[6] || '%';
+  numbered text := p_forms[6] || '%';
 BEGIN
   RETURN QUERY
     SELECT c.id FROM customers c
      WHERE c.tenant_id = tenant AND (c.name ILIKE part OR c.email ILIKE part OR c.account_number ILIKE part
-                                     OR c.mobile LIKE digits OR c.mobile LIKE mobile)
+                                     OR c.mobile LIKE some_digits OR c.mobile LIKE dialled)
     UNION
     SELECT s.customer_id FROM services s WHERE s.tenant_id = tenant AND s.username ILIKE part
     UNION
     SELECT s.customer_id FROM services s
-     WHERE s.tenant_id = tenant AND s.ip_address = address AND s.status <> 'TERMINATED'
+     WHERE s.tenant_id = tenant AND s.ip_address = held AND s.status <> 'TERMINATED'
     UNION
     SELECT s.customer_id FROM service_macs m JOIN services s ON s.tenant_id = m.tenant_id AND s.id = m.service_id
-     WHERE m.tenant_id = tenant AND m.mac BETWEEN rpad(mac, 12, '0')::macaddr AND rpad(mac, 12, 'f')::macaddr
+     WHERE m.tenant_id = tenant AND m.mac BETWEEN rpad(hardware, 12, '0')::macaddr AND rpad(hardware, 12, 'f')::macaddr
     UNION
-    SELECT i.customer_id FROM invoices i WHERE i.tenant_id = tenant AND i.number LIKE invoice;
+    SELECT i.customer_id FROM invoices i WHERE i.tenant_id = tenant AND i.number LIKE numbered;
 END $$;
 """
 
