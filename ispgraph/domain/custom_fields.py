@@ -86,37 +86,49 @@ def validate(faults: Faults, fields: Sequence[CustomField], given: Sequence[tupl
     of blanks only, is no answer and left out. TEXT becomes a string, NUMBER a JSON number of at most 15 digits, DATE
     ``YYYY-MM-DD``, BOOLEAN a boolean, SELECT one of the options. Pure.
     """
-    if len(given) > MAXIMUM_ANSWERS:
-        faults.add(ErrorCode.LIMIT_EXCEEDED, f"At most {MAXIMUM_ANSWERS} answers are taken at once.", "values")
+    answered = read(faults, fields, given, "values")
+    if answered is None:
         return {}
+    for field in fields:
+        if field.required and field.id not in answered:
+            faults.add(ErrorCode.REQUIRED, f"{field.label} is required.", "values")
+    return {str(key): value for key, value in answered.items() if value is not None}
+
+
+def read(
+    faults: Faults, fields: Sequence[CustomField], given: Sequence[tuple[str, object]], *at: str
+) -> dict[UUID, object] | None:
+    """As `validate`, for answers to some of the fields: None where there is no answer; faults below the path `at`.
+
+    None altogether when there are too many to look at.
+    """
+    if len(given) > MAXIMUM_ANSWERS:
+        faults.add(ErrorCode.LIMIT_EXCEEDED, f"At most {MAXIMUM_ANSWERS} answers are taken at once.", *at)
+        return None
     named: Mapping[str, CustomField] = {field.key: field for field in fields} | {str(f.id): f for f in fields}
     answered: dict[UUID, object] = {}
-    seen: set[UUID] = set()
     for index, (name, raw) in enumerate(given):
-        at = ("values", str(index))
+        place = (*at, str(index))
         field = named.get(name)
         if field is None:
-            faults.add(ErrorCode.NOT_FOUND, "There is no such custom field.", *at, "key")
-        elif field.id in seen:
-            faults.add(ErrorCode.INVALID, "This field is answered twice.", *at, "key")
+            faults.add(ErrorCode.NOT_FOUND, "There is no such custom field.", *place, "key")
+        elif field.id in answered:
+            faults.add(ErrorCode.INVALID, "This field is answered twice.", *place, "key")
         else:
-            seen.add(field.id)
-            _answer(faults, field, raw, answered, (*at, "value"))
-    for field in fields:
-        if field.required and field.id not in seen:
-            faults.add(ErrorCode.REQUIRED, f"{field.label} is required.", "values")
-    return {str(key): value for key, value in answered.items()}
+            answered[field.id] = _answer(faults, field, raw, (*place, "value"))
+    return answered
 
 
-def _answer(faults: Faults, field: CustomField, raw: object, answered: dict[UUID, object], at: tuple[str, ...]) -> None:
+def _answer(faults: Faults, field: CustomField, raw: object, at: tuple[str, ...]) -> object:
     if raw is None or (isinstance(raw, str) and not raw.strip()):
         if field.required:
             faults.add(ErrorCode.REQUIRED, f"{field.label} is required.", *at)
-        return
+        return None
     try:
-        answered[field.id] = _READERS[field.type](field, raw)
+        return _READERS[field.type](field, raw)
     except Unfit as error:
         faults.add(ErrorCode.INVALID, str(error), *at)
+        return None
 
 
 def _text(_field: CustomField, raw: object) -> str:

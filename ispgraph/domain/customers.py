@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from ispgraph.domain.errors import not_found
 from ispgraph.domain.models import Customer, Service
 from ispgraph.domain.permissions import Viewer, in_scope
 
@@ -40,3 +41,22 @@ async def find(
     if username is not None:
         rows = rows.where(Customer.id.in_(select(Service.customer_id).where(Service.username == username.lower())))
     return await session.scalar(rows)
+
+
+async def lock(
+    session: AsyncSession,
+    customer_id: UUID,
+    *,
+    by: Viewer,
+    at: tuple[str, ...] = ("input", "customerId"),
+    alone: bool = False,
+) -> Customer:
+    """The visible customer, locked to the end of the transaction. Raises DomainError NOT_FOUND at the path `at`.
+
+    Rows that refer to the customer, such as payments, may still be added by others, unless `alone`.
+    """
+    rows = visible(by).where(Customer.id == customer_id).with_for_update(of=Customer, key_share=not alone)
+    customer = await session.scalar(rows)
+    if customer is None:
+        raise not_found("customer", *at)
+    return customer

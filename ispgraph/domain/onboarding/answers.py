@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -47,22 +48,42 @@ async def basics(
     session: AsyncSession, faults: Faults, tenant: Tenant, *, name: str, mobile: str, email: str | None
 ) -> dict[str, object]:
     """Step 1: who the customer is."""
-    answered = {
-        "name": values.checked(faults, values.text, name, 255, at=("name",)),
-        "mobile": values.checked(faults, values.phone, mobile, tenant.country, at=("mobile",)),
-        "email": None,
+    return {
+        "name": full_name(faults, name),
+        "mobile": mobile_number(faults, tenant, mobile),
+        "email": await email_address(session, faults, tenant, email),
     }
-    if email is not None and email.strip():
-        answered["email"] = values.checked(faults, values.email, email, at=("email",))
-        await email_is_free(session, faults, answered["email"], "email")
-    elif tenant.email_required:
-        faults.add(ErrorCode.REQUIRED, "An e-mail address is required.", "email")
-    return dict(answered)
 
 
-async def email_is_free(session: AsyncSession, faults: Faults, email: object, *at: str) -> None:
-    """A customer's e-mail is unique within the tenant."""
-    if email is not None and await session.scalar(select(Customer.id).where(Customer.email == email)):
+def full_name(faults: Faults, raw: str | None) -> str | None:
+    """What the customer is called."""
+    return values.checked(faults, values.text, raw, 255, at=("name",))
+
+
+def mobile_number(faults: Faults, tenant: Tenant, raw: str | None) -> str | None:
+    """Where the customer is called."""
+    return values.checked(faults, values.phone, raw, tenant.country, at=("mobile",))
+
+
+async def email_address(
+    session: AsyncSession, faults: Faults, tenant: Tenant, raw: str | None, own_id: UUID | None = None
+) -> str | None:
+    """Free, or the customer's own already (`own_id`); may be left empty unless the tenant wants one."""
+    if raw is None or not raw.strip():
+        if tenant.email_required:
+            faults.add(ErrorCode.REQUIRED, "An e-mail address is required.", "email")
+        return None
+    found = values.checked(faults, values.email, raw, at=("email",))
+    await email_is_free(session, faults, found, "email", own_id=own_id)
+    return found
+
+
+async def email_is_free(
+    session: AsyncSession, faults: Faults, email: object, *at: str, own_id: UUID | None = None
+) -> None:
+    """A customer's e-mail is unique within the tenant. `own_id` is the customer who may have it."""
+    same = select(Customer.id).where(Customer.email == email, Customer.id.is_distinct_from(own_id))
+    if email is not None and await session.scalar(same):
         faults.add(ErrorCode.TAKEN, "Another customer has this e-mail address.", *at)
 
 
@@ -127,8 +148,8 @@ def payment(
     return {
         "amount_minor": minor,
         "method": method.value,
-        "reference": _optional(faults, reference, 255, "reference"),
-        "notes": _optional(faults, notes, 500, "notes"),
+        "reference": optional(faults, reference, 255, "reference"),
+        "notes": optional(faults, notes, 500, "notes"),
     }
 
 
@@ -139,7 +160,7 @@ def _pppoe(faults: Faults, given: Answer) -> Access:
         type=ConnectionType.PPPOE,
         username=username,
         password=values.checked(faults, values.network_password, given["password"] or "", at=("pppoe", "password")),
-        profile=_optional(faults, given["profile"], 60, "pppoe", "profile"),
+        profile=optional(faults, given["profile"], 60, "pppoe", "profile"),
     )
 
 
@@ -147,7 +168,7 @@ def _hotspot(faults: Faults, given: Answer) -> Access:
     return Access(
         type=ConnectionType.HOTSPOT,
         mac_address=values.checked(faults, values.mac, given["mac_address"] or "", at=("hotspot", "macAddress")),
-        device_type=_optional(faults, given["device_type"], 100, "hotspot", "deviceType"),
+        device_type=optional(faults, given["device_type"], 100, "hotspot", "deviceType"),
     )
 
 
@@ -186,7 +207,8 @@ _READERS = {
 }
 
 
-def _optional(faults: Faults, raw: str | None, limit: int, *at: str) -> str | None:
+def optional(faults: Faults, raw: str | None, limit: int, *at: str) -> str | None:
+    """Text that may be left empty."""
     if raw is None or not raw.strip():
         return None
     return values.checked(faults, values.text, raw, limit, at=at)

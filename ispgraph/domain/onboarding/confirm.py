@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, idempotency, jobs, passwords, secrets, usernames
-from ispgraph.domain.billing import invoices, numbers, payments
+from ispgraph.domain import audit, customer_records, idempotency, jobs, passwords, secrets, usernames
+from ispgraph.domain.billing import invoices, payments
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import DomainError, ErrorCode, Fault
 from ispgraph.domain.models import (
@@ -104,8 +104,7 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     login_password = secrets.generate_password(12)
     login_hash = await passwords.hashed(login_password)
     username = await usernames.reserve(session, tenant.id, review.wished_username(draft))
-    number = numbers.account_number(tenant.account_prefix, await numbers.take(session, tenant.id, numbers.ACCOUNT))
-    customer = _customer(draft, number, planned, at)
+    customer = await _customer(session, tenant, draft, planned, at)
     customer.password_hash = login_hash
     service, password = _service(draft, customer, package, username, planned, network_key)
     async with taken(_RACES):
@@ -120,29 +119,23 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     job = await _job(session, service, by)
     _complete(session, draft, customer, invoice, payment, job, by)
     await session.flush()
-    return Confirmed(draft, customer, invoice, payment, job, Credentials(username, password, number, login_password))
+    credentials = Credentials(username, password, customer.account_number, login_password)
+    return Confirmed(draft, customer, invoice, payment, job, credentials)
 
 
-def _customer(draft: Draft, number: str, planned: review.Plan, at: datetime) -> Customer:
-    basics, address = draft.basics or {}, draft.address or {}
-    return Customer(
-        id=ids.uuid7(),
-        tenant_id=draft.tenant_id,
-        account_number=number,
-        name=basics["name"],
-        mobile=basics["mobile"],
-        email=basics["email"],
-        street=address["street"],
-        city=address["city"],
-        state=address["state"],
-        postal_code=address["postalCode"],
-        country=address["country"],
+async def _customer(
+    session: AsyncSession, tenant: Tenant, draft: Draft, planned: review.Plan, at: datetime
+) -> Customer:
+    return await customer_records.enrolled(
+        session,
+        tenant,
+        basics=draft.basics or {},
+        address=draft.address,
         zone_id=draft.zone_id,
         # Whoever began it: a reseller's customer stays the reseller's when the office finishes the draft.
         operator_id=draft.created_by_id,
         status=CustomerStatus.ACTIVE if planned.active else CustomerStatus.PENDING,
-        joined_at=at,
-        updated_at=at,
+        at=at,
     )
 
 
