@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
+from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.node import NodeQueries
@@ -35,7 +36,9 @@ class Query(
 
 
 @strawberry.type
-class Mutation(OperatorMutations, OnboardingMutations, CatalogueMutations, JobMutations, TenantMutations):
+class Mutation(
+    OperatorMutations, CustomerMutations, OnboardingMutations, CatalogueMutations, JobMutations, TenantMutations
+):
     pass
 
 

@@ -96,17 +96,10 @@ async def set_package(info: Info, input: DraftPackageInput) -> CustomerDraftPayl
 
 async def set_address(info: Info, input: DraftAddressInput) -> CustomerDraftPayload:
     """Step 4: the address and the zone."""
-    where = input.address
     draft = await steps.set_address(
         info.context.session,
         _draft_id(input.draft_id),
-        address={
-            "street": where.street,
-            "city": where.city,
-            "state": where.state,
-            "postalCode": where.postal_code,
-            "country": where.country,
-        },
+        address=input.address.answer(),
         zone_id=optional_id("zon", input.zone_id, "input", "zoneId"),
         expected_version=input.expected_version,
         by=_who(info),

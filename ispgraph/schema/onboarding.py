@@ -265,6 +265,16 @@ class AddressInput:
     postal_code: str | None = None
     country: str | None = None
 
+    def answer(self) -> dict[str, str | None]:
+        """What was typed, by the names of the fields."""
+        return {
+            "street": self.street,
+            "city": self.city,
+            "state": self.state,
+            "postalCode": self.postal_code,
+            "country": self.country,
+        }
+
 
 @strawberry.input
 class DraftAddressInput:

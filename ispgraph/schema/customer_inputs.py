@@ -1,0 +1,70 @@
+"""Making, correcting and removing customers: what these mutations take and answer."""
+
+from decimal import Decimal
+
+import strawberry
+
+from ispgraph.schema.base import Payload
+from ispgraph.schema.catalogue import CustomFieldInput
+from ispgraph.schema.customers import Customer
+from ispgraph.schema.jobs import Job
+from ispgraph.schema.onboarding import AddressInput
+from ispgraph.schema.scalars import EmailAddress, PhoneNumber
+
+
+@strawberry.input(description="A customer without a service yet.")
+class CustomerCreateInput:
+    name: str
+    mobile: PhoneNumber
+    email: EmailAddress | None = None
+    company: str | None = None
+    address: AddressInput | None = None
+    zone_id: strawberry.ID | None = None
+    idempotency_key: str | None = None
+
+
+@strawberry.input(description="What is left out stays as it is; null takes it away, where it may be missing.")
+class CustomerUpdateInput:
+    customer_id: strawberry.ID
+    expected_version: int | None = strawberry.field(
+        default=None,
+        description="The version the form was filled from: VERSION_CONFLICT when somebody has changed it since.",
+    )
+    name: str | None = strawberry.UNSET
+    mobile: PhoneNumber | None = strawberry.UNSET
+    email: EmailAddress | None = strawberry.UNSET
+    company: str | None = strawberry.UNSET
+    address: AddressInput | None = strawberry.field(default=strawberry.UNSET, description="Replaced as a whole.")
+    zone_id: strawberry.ID | None = strawberry.UNSET
+    custom_fields: list[CustomFieldInput] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="A value of null takes the answer away. Fields that are not named keep theirs.",
+    )
+
+
+@strawberry.input
+class AdjustBalanceInput:
+    customer_id: strawberry.ID
+    amount: Decimal = strawberry.field(
+        description="Above zero: put into the wallet. Below zero: taken from it, at most what it holds."
+    )
+    reason: str = strawberry.field(description="Stands in the ledger; at most 255 characters.")
+    idempotency_key: str | None = None
+
+
+@strawberry.type
+class CustomerCreatePayload(Payload):
+    customer: Customer | None = None
+    jobs: list[Job] = strawberry.field(
+        default_factory=list, description="Empty: without a service there is nothing to carry out."
+    )
+
+
+@strawberry.type
+class CustomerPayload(Payload):
+    customer: Customer | None = None
+
+
+@strawberry.type
+class DeletePayload(Payload):
+    deleted_id: strawberry.ID | None = None
