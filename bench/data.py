@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from bench import fill
 from bench.fill import Plan, Step
-from bench.place import DIRECTORY, ROOT, Description, Place
+from bench.place import DIRECTORY, ROOT, Description, Place, fingerprint
 from ispgraph.domain import secrets
 from ispgraph.domain.models import (
     BillingCycle,
@@ -243,7 +243,7 @@ def make(directory: Path, plan: Plan, say: Callable[[str], None]) -> None:
     directory.mkdir(mode=0o755, parents=True)
     begun_before.touch()
     place = Place(directory, Description.fresh(plan.customers, plan.sessions, plan.seed, plan.until))
-    begun = time.monotonic()
+    begun, migrations = time.monotonic(), fingerprint()
     with place.running():
         roles = (OWNER_ROLE, APP_ROLE, RADIUS_ROLE)
         place.postgres.provision({role: place.description.passwords[role] for role in roles})
@@ -255,9 +255,8 @@ def make(directory: Path, plan: Plan, say: Callable[[str], None]) -> None:
             stdout=subprocess.DEVNULL,
         )
         known = asyncio.run(_fill(place, plan, say))
-        known["revision"] = place.postgres.execute("SELECT version_num FROM alembic_version", "ispgraph")
         size = place.postgres.execute("SELECT pg_size_pretty(pg_database_size('ispgraph'))", "ispgraph")
-    place.finish(**known)
+    place.finish(**known, migrations=migrations)
     begun_before.unlink()
     say(f"{directory}: {plan.customers} customers, {plan.sessions} sessions, {size}, {time.monotonic() - begun:.0f} s")
 

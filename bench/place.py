@@ -1,8 +1,10 @@
 """A directory with a PostgreSQL of its own that benchmarks keep: how it is set up, started and reached."""
 
+import hashlib
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,13 +61,19 @@ class Description:
     operator_id: str = ""
     sign_in_id: str = ""
     other_tenant_id: str = ""
-    revision: str = ""
+    migrations: str = ""
 
     @classmethod
     def fresh(cls, customers: int, sessions: int, seed: int, until: datetime) -> "Description":
         names = ("superuser", OWNER_ROLE, APP_ROLE, RADIUS_ROLE)
         passwords = {name: secrets.token_hex(16) for name in names}
         return cls(customers, sessions, seed, until, passwords, secrets.token_hex(32), secrets.token_hex(32))
+
+
+def fingerprint() -> str:
+    """What the migrations are now, in a few characters."""
+    texts = [path.read_bytes() for path in sorted((ROOT / "migrations" / "versions").glob("*.py"))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
 class NotReady(Exception):
@@ -88,7 +96,10 @@ class Place:
         except FileNotFoundError:
             raise NotReady(f"no data set in {directory}: run `python -m bench.data --dir {directory}` first") from None
         content["until"] = datetime.fromisoformat(content["until"])
-        return cls(directory, Description(**content))
+        place = cls(directory, Description(**content))
+        if place.description.migrations != fingerprint():
+            sys.stderr.write(f"warning: the migrations have changed since {directory} was made\n")
+        return place
 
     def finish(self, **known: str) -> None:
         """Write bench.json: from now on the directory can be opened."""
