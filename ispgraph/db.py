@@ -2,14 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -26,6 +27,17 @@ _TIMEOUTS = {
     "application_name": "ispgraph",
 }
 _AFTER_COMMIT = "ispgraph.after_commit"
+_PREPARED_STATEMENTS = 300
+
+# What is over after one more try: a connection that PostgreSQL has closed, a statement prepared before a migration.
+_STALE = (
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InterfaceError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.AdminShutdownError,
+    ConnectionError,
+)
 
 AfterCommit = Callable[[], Awaitable[None]]
 
@@ -45,9 +57,13 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """A pool of connections as one role."""
+    """Pools of connections as one role: one for sessions, one for finished statements that only read."""
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._readers: asyncpg.Pool[Any] | None = None
+        self._opening = asyncio.Lock()
         self.engine: AsyncEngine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"),
             pool_size=pool_size,
@@ -90,9 +106,48 @@ class Database:
             await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  jitter, not a secret
         raise AssertionError("unreachable")
 
+    async def read_texts(self, sql: str, arguments: Sequence[Any]) -> list[str | None]:
+        """The first column of a statement that reads, and that sets the tenant itself.
+
+        It runs outside of a transaction block and is tried again once on another connection. Raises DBAPIError.
+        """
+        readers = self._readers or await self._open()
+        try:
+            try:
+                rows = await readers.fetch(sql, *arguments)
+            except _STALE:
+                rows = await readers.fetch(sql, *arguments)
+        except asyncpg.PostgresError as error:
+            raise DBAPIError(None, None, error, hide_parameters=True) from error
+        except asyncpg.InterfaceError as error:
+            raise OperationalError(None, None, error, hide_parameters=True) from error
+        return [row[0] for row in rows]
+
+    async def _open(self) -> "asyncpg.Pool[Any]":
+        async with self._opening:
+            if self._readers is None:
+                self._readers = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=self._pool_size,
+                    timeout=5,
+                    server_settings=_TIMEOUTS,
+                    statement_cache_size=_PREPARED_STATEMENTS,
+                    max_cacheable_statement_size=0,
+                    # Nothing is left behind that would have to be reset: a reading sets its tenant for itself alone.
+                    reset=_keep,
+                )
+            return self._readers
+
     async def dispose(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()
+        if self._readers is not None:
+            await self._readers.close()
+
+
+async def _keep(_connection: Any) -> None:
+    return None
 
 
 def after_commit(session: AsyncSession, act: AfterCommit) -> None:

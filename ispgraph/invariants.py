@@ -155,10 +155,12 @@ RULES = (
     ),
     Rule(
         "account-numbers",
-        "every account number that was taken belongs to a customer",
+        "every account number that was taken belongs to a customer, or to one that was deleted",
         """SELECT (s.last - 100000)::text || ' taken' FROM number_series s
             WHERE s.tenant_id = :tenant AND s.series = 'ACCOUNT'
-              AND s.last - 100000 <> (SELECT count(*) FROM customers c WHERE c.tenant_id = s.tenant_id)""",
+              AND s.last - 100000 <> (SELECT count(*) FROM customers c WHERE c.tenant_id = s.tenant_id)
+                + (SELECT count(*) FROM audit_entries a
+                    WHERE a.tenant_id = s.tenant_id AND a.action = 'customer.delete')""",
     ),
     Rule(
         "issue-order",

@@ -35,6 +35,7 @@ class Settings:
     token_seconds: int = 900
     session_seconds: int = 43200
     database_pool: int = 10
+    compiled_reads: bool = True
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
 
@@ -45,6 +46,9 @@ class Settings:
         introspection = source.get("ISPGRAPH_INTROSPECTION", "operators")
         if introspection not in ("open", "operators"):
             raise SettingsError("ISPGRAPH_INTROSPECTION must be 'open' or 'operators'")
+        compiled_reads = source.get("ISPGRAPH_COMPILED_READS", "on")
+        if compiled_reads not in ("on", "off"):
+            raise SettingsError("ISPGRAPH_COMPILED_READS must be 'on' or 'off'")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
@@ -61,6 +65,7 @@ class Settings:
             token_seconds=_number(source, "ISPGRAPH_TOKEN_SECONDS", 900, 86400),
             session_seconds=_number(source, "ISPGRAPH_SESSION_SECONDS", 43200, 30 * 86400),
             database_pool=_number(source, "ISPGRAPH_DATABASE_POOL", 10, 1000),
+            compiled_reads=compiled_reads == "on",
             allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
         )

@@ -25,6 +25,7 @@ from ispgraph.domain.models import (
 from tests import factories
 from tests.api import Api
 from tests.factories import House
+from tests.statements import counted
 
 ERRORS = "errors { code field message }"
 PACKAGE = f"""package {{ id name description active connectionTypes downloadKbps uploadKbps
@@ -317,9 +318,8 @@ async def test_counts_are_of_the_viewers_scope_and_of_one_statement(api: Api, da
         )
 
     sold, unsold = ids.encode("pkg", package.id), ids.encode("pkg", empty.id)
-    statements: list[str] = []
-    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    assert await counts(house.admin) == ([3, 0, 0], {sold: 2, unsold: 0})
+    with counted(database) as statements:
+        assert await counts(house.admin) == ([3, 0, 0], {sold: 2, unsold: 0})
     assert sum("count(" in statement for statement in statements) == 2
     assert await counts(reseller) == ([2, 0, 0], {sold: 1, unsold: 0})
     assert await counts(shop) == ([1, 0, 0], {sold: 0, unsold: 0})

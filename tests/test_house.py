@@ -24,6 +24,8 @@ SOURCES = sorted((ROOT / "ispgraph").rglob("*.py"))
 SHORT_LISTS = {
     "Customer.customFields": "one per custom field",
     "Customer.services": "a household has few",
+    "CustomerCreatePayload.jobs": "what one creation promised",
+    "CustomerStats.topByBalance": "as many as were asked for, at most 100",
     "CustomerDraft.customFields": "one per custom field",
     "CustomerDraft.log": "the saves of one form within a day",
     "CustomerDraftConfirmPayload.jobs": "what one confirmation promised",
@@ -40,6 +42,7 @@ SHORT_LISTS = {
     "Query.operators": "the staff of one house",
     "Query.packages": "what one house sells",
     "Query.routers": "the routers of one house",
+    "Usage.points": "as many as the longest stretch of time has",
     "Query.zones": "the zones of one house",
 }
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
+import orjson
 from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -151,7 +152,7 @@ async def _until(
             elif following not in done or following.result() is None:
                 return
             else:
-                yield f"event: next\ndata: {_text(payload(following.result()))}\n\n"
+                yield f"event: next\ndata: {encode(payload(following.result())).decode()}\n\n"
                 following = None
     finally:
         # A generator that is still running cannot be closed.
@@ -221,8 +222,18 @@ def _reply_to(result: ExecutionResult, media: str) -> Response:
 def _reply(status: int, members: dict[str, Any], media: str, headers: dict[str, str]) -> Response:
     kind = JSON if media == EVENTS else media
     headers = {"Content-Type": f"{kind}; charset=utf-8", "Cache-Control": "no-store", **headers}
-    return Response(_text(members).encode("utf-8", "replace"), status, headers=headers)
+    return Response(encode(members), status, headers=headers)
 
 
-def _text(members: dict[str, Any]) -> str:
-    return json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def encode(members: dict[str, Any]) -> bytes:
+    """A response as JSON. What the database has printed already goes in as it is."""
+    try:
+        return orjson.dumps(members)
+    except TypeError:
+        # Half a surrogate pair, which a message may quote from a request, or a number beyond 64 bits.
+        text = json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_printed)
+        return text.encode("utf-8", "replace")
+
+
+def _printed(value: Any) -> Any:
+    return orjson.loads(value.contents)

@@ -5,7 +5,6 @@ reader holds up its own operations and nobody else; one that takes nothing for 1
 """
 
 import asyncio
-import json
 from collections.abc import Collection
 from contextlib import aclosing, suppress
 from typing import Any
@@ -23,7 +22,7 @@ from ispgraph.api.connections import (
     masked,
     origin_allowed,
 )
-from ispgraph.api.over_http import payload
+from ispgraph.api.over_http import encode, payload
 from ispgraph.schema.errors import ApiError, ApiSchema
 
 PROTOCOL = "graphql-transport-ws"
@@ -218,7 +217,7 @@ class _Connection:
                 await self._send({"id": identifier, "type": "next", "payload": members})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = encode(message).decode()
         try:
             async with asyncio.timeout(SEND_SECONDS), self._sending:
                 await self._websocket.send_text(text)

@@ -5,13 +5,13 @@ the lease while it works, and may record a result only while the lease is its ow
 """
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Select, String, any_, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids, pubsub
@@ -19,8 +19,9 @@ from ispgraph import jobs as queue
 from ispgraph.db import after_commit
 from ispgraph.domain import audit, customers
 from ispgraph.domain.errors import ErrorCode, fail, not_found
+from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import Customer, Job, JobStatus
-from ispgraph.domain.pages import Page, page
+from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Permission, Viewer
 
 PROVISION = "service.provision"
@@ -190,31 +191,13 @@ async def _change(session: AsyncSession, job_id: UUID, by: Viewer) -> Job:
 # -- what can be seen
 
 
-def visible(by: Viewer) -> ColumnElement[bool]:
+NEWEST = newest_first("jobs", Job.id)
+FILTERS = {"status": Filter(ARRAY(String()), lambda value, by: type_coerce(Job.status, String()) == any_(value))}
+
+
+def visible(by: Viewer, job: Any = Job) -> ColumnElement[bool]:
     """Jobs of the viewer's customers; a job without a customer is for those who see the whole tenant."""
-    return customers.belonging(by, Job.customer_id)
-
-
-async def seen_by(
-    session: AsyncSession, by: Viewer, *, status: Sequence[JobStatus] | None = None, **position: Any
-) -> Page:
-    """Visible jobs in these states (None: in any), newest first. `position` is of `pages.page`."""
-    return await _page(session, select(Job).where(visible(by)), status, position)
-
-
-async def of_customer(
-    session: AsyncSession, customer_id: UUID, *, status: Sequence[JobStatus] | None = None, **position: Any
-) -> Page:
-    """Jobs of a customer whom the caller may see, newest first. Arguments as `seen_by`."""
-    return await _page(session, select(Job).where(Job.customer_id == customer_id), status, position)
-
-
-async def _page(
-    session: AsyncSession, rows: Select[Any], status: Sequence[JobStatus] | None, position: dict[str, Any]
-) -> Page:
-    if status is not None:
-        rows = rows.where(Job.status.in_(status))
-    return await page(session, rows, Job.id, name="jobs", **position)
+    return customers.belonging(by, job.customer_id)
 
 
 async def find(session: AsyncSession, job_id: UUID, *, by: Viewer) -> Job | None:

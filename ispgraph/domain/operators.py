@@ -1,10 +1,10 @@
 """Operators: who sees whom, who may create whom, and with which permissions."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import audit, passwords, values, viewers
@@ -31,36 +31,21 @@ class NewOperator:
     permissions: Collection[Permission] | None = None
 
 
-def visible(viewer: Viewer) -> ColumnElement[bool]:
+def visible(viewer: Viewer, operator: Any = Operator) -> ColumnElement[bool]:
     """The operators a viewer may see: those of its reseller's subtree; to a customer only itself."""
     if viewer.role is Role.CUSTOMER:
-        return Operator.id == viewer.operator_id
-    return manageable(viewer)
+        own: ColumnElement[bool] = operator.id == viewer.operator_id
+        return own
+    return manageable(viewer, operator)
 
 
-def is_visible(viewer: Viewer, operator: Operator) -> bool:
-    """`visible`, of a row at hand."""
-    if viewer.role is Role.CUSTOMER:
-        return operator.id == viewer.operator_id
-    return viewer.scope_id is None or viewer.scope_id in (operator.id, *operator.ancestors)
-
-
-async def listed(session: AsyncSession, roles: Collection[Role] | None, *, by: Viewer) -> Sequence[Operator]:
-    """The operators a viewer may see, highest first; of some roles only, or of all."""
-    wanted = true() if roles is None else Operator.role.in_(roles)
-    rows = select(Operator).where(visible(by), wanted).order_by(Operator.level, Operator.name, Operator.id)
-    return (await session.scalars(rows)).all()
-
-
-async def wallets(session: AsyncSession, operator_ids: Sequence[UUID]) -> list[int]:
-    """What each operator's wallet holds, in minor units: the credit balance of its ledger account."""
-    held = await session.execute(
-        select(Posting.operator_id, func.sum(-Posting.amount_minor))
-        .where(Posting.account == Account.OPERATOR_WALLET, Posting.operator_id.in_(operator_ids))
-        .group_by(Posting.operator_id)
+def wallet_minor(operator: Any) -> ColumnElement[int]:
+    """What an operator's wallet holds, in minor units: the credit balance of its ledger account."""
+    return (
+        select(func.coalesce(func.sum(-Posting.amount_minor), 0))
+        .where(Posting.account == Account.OPERATOR_WALLET, Posting.operator_id == operator.id)
+        .scalar_subquery()
     )
-    sums = {operator_id: int(total) for operator_id, total in held}
-    return [sums.get(operator_id, 0) for operator_id in operator_ids]
 
 
 async def create(session: AsyncSession, new: NewOperator, *, by: Viewer) -> Operator:

@@ -1,12 +1,13 @@
 """What is sold: rates, price, period, quota and fair use. Changing one reaches the network at the next login."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, any_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
@@ -61,29 +62,21 @@ class Terms:
     active: bool
 
 
-async def on_offer(
-    session: AsyncSession, *, active_only: bool, connection_type: ConnectionType | None
-) -> Sequence[Package]:
-    """The tenant's packages, cheapest first."""
-    rows = select(Package).order_by(Package.price_minor, Package.name, Package.id)
-    if active_only:
-        rows = rows.where(Package.active)
-    if connection_type is not None:
-        rows = rows.where(Package.connection_types.contains([connection_type.value]))
-    return (await session.scalars(rows)).all()
+def on_offer(package: Any, given: Mapping[str, Any]) -> ColumnElement[bool]:
+    """Whether a package is among those asked for: with `active_only`, active; with `connection_type`, fit for it."""
+    fit = given["connection_type"] == any_(package.connection_types) if "connection_type" in given else true()
+    return and_(fit, package.active) if "active_only" in given else and_(true(), fit)
 
 
-async def customer_counts(session: AsyncSession, viewer: Viewer, packages: Sequence[UUID]) -> list[int]:
-    """How many customers in the viewer's scope have an active service of each package, in the order given."""
-    rows = await session.execute(
-        select(Service.package_id, func.count(Service.customer_id.distinct()))
+def customer_count(package: Any, by: Viewer) -> ColumnElement[int]:
+    """How many customers in the viewer's scope have an active service of a package."""
+    return (
+        select(func.count(Service.customer_id.distinct()))
         .join(Customer, Customer.id == Service.customer_id)
-        .where(Service.package_id.in_(packages), Service.status == ServiceStatus.ACTIVE)
-        .where(in_scope(viewer, Customer.operator_id))
-        .group_by(Service.package_id)
+        .where(Service.package_id == package.id, Service.status == ServiceStatus.ACTIVE)
+        .where(in_scope(by, Customer.operator_id))
+        .scalar_subquery()
     )
-    found = {row[0]: row[1] for row in rows}
-    return [found.get(package, 0) for package in packages]
 
 
 async def create(session: AsyncSession, terms: Terms, *, by: Viewer) -> Package:

@@ -1,25 +1,51 @@
-"""Pages of a list by keyset: stable while rows come and go, and as fast at the end as at the start."""
+"""Pages of a list by keyset: stable while rows come and go, and as fast at the end as at the start.
+
+A page is described as SQL with parameters (`page`) and the values for them (`Window.values`), so that the same words
+serve a compiled read, whose plan is kept, and a loader, which runs at once.
+"""
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Date,
+    DateTime,
+    Integer,
+    Select,
+    String,
+    Text,
+    Uuid,
+    cast,
+    func,
+    literal,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.types import TypeEngine
 
 from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.lists import Key, Order
 
 DEFAULT = 20
 MAXIMUM = 100
+_LONGEST_CURSOR = 2000
+
+Parameter = Callable[[str, TypeEngine[Any]], ColumnElement[Any]]
+"""Makes the parameter of a name and an SQL type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of rows with the cursors of its ends; `count` counts the whole list and runs only when asked for."""
+    """One page of rows with the cursor of each; `count` counts the whole list and runs only when asked for."""
 
     rows: Sequence[Any]
     cursors: Sequence[str]
@@ -28,63 +54,116 @@ class Page:
     count: Callable[[AsyncSession], Awaitable[int]]
 
 
-async def page(
-    session: AsyncSession,
-    rows: Select[Any],
-    key: InstrumentedAttribute[UUID],
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a sorted list is wanted. The keys in `after` and `before` are those of the rows at its borders."""
+
+    size: int
+    backwards: bool
+    descending: bool
+    after: tuple[Any, ...] | None
+    before: tuple[Any, ...] | None
+
+    @property
+    def shape(self) -> tuple[bool, ...]:
+        """What the SQL depends on."""
+        return (self.backwards, self.descending, self.after is not None, self.before is not None)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values of the parameters; `size` is to be asked for one more row than the page has."""
+        borders = {"after": self.after or (), "before": self.before or ()}
+        keys = {f"{name}{i}": key for name, border in borders.items() for i, key in enumerate(border)}
+        return {"size": self.size, "one_more": self.size + 1, **keys}
+
+
+def newest_first(name: str, key: InstrumentedAttribute[UUID]) -> Order:
+    """By id: UUIDs of version 7 are in the order of time. To be read descending."""
+    return Order(name, (Key(key, Uuid()),))
+
+
+def window(
+    order: Order,
     *,
-    name: str,
     first: int | None = None,
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
     descending: bool = True,
-) -> Page:
-    """A page of `rows` ordered by `key`. Cursors belong to the list called `name`. Raises DomainError INVALID."""
-    size, backwards = _size(first, last)
-    wanted = rows
-    for field, text in (("after", after), ("before", before)):
-        if text is not None:
-            position = _position(name, text, field)
-            wanted = wanted.where(key < position if (field == "after") == descending else key > position)
-    downwards = descending != backwards
-    wanted = wanted.order_by(key.desc() if downwards else key.asc()).limit(size + 1)
-    found = list(await session.scalars(wanted))
-    more, found = len(found) > size, found[:size]
-    if backwards:
-        found.reverse()
-
-    async def count(reading: AsyncSession) -> int:
-        return await reading.scalar(select(func.count()).select_from(rows.order_by(None).subquery())) or 0
-
-    return Page(
-        rows=found,
-        cursors=[_cursor(name, getattr(row, key.key)) for row in found],
-        has_next=before is not None if backwards else more,
-        has_previous=more if backwards else after is not None,
-        count=count,
-    )
-
-
-def _size(first: int | None, last: int | None) -> tuple[int, bool]:
+) -> Window:
+    """The arguments of a page, checked. Raises DomainError INVALID naming the argument."""
     if first is not None and last is not None:
         raise fail(ErrorCode.INVALID, "Give first or last, not both.", "last")
     size = first if first is not None else last if last is not None else DEFAULT
     if not 0 <= size <= MAXIMUM:
         name = "last" if last is not None else "first"
         raise fail(ErrorCode.INVALID, f"{name} must be from 0 to {MAXIMUM}.", name)
-    return size, last is not None
+    return Window(
+        size=size,
+        backwards=last is not None,
+        descending=descending,
+        after=None if after is None else _border(order, after, "after"),
+        before=None if before is None else _border(order, before, "before"),
+    )
 
 
-def _cursor(name: str, key: UUID) -> str:
-    return base64.urlsafe_b64encode(f"{name}:{key.hex}".encode()).decode().rstrip("=")
+def page(rows: Select[Any], order: Order, wanted: Window, parameter: Parameter, *, one_more: bool) -> Select[Any]:
+    """`rows` narrowed to a page, in the order of reading (backwards from the end for `last`).
+
+    The keys are added as columns `key0`, `key1`, …; with `one_more` a row too many tells that the list goes on.
+    """
+    narrowed = order.joined(rows).add_columns(*(key.expression.label(f"key{i}") for i, key in enumerate(order.keys)))
+    for name, border in (("after", wanted.after), ("before", wanted.before)):
+        if border is not None:
+            onwards = (name == "after") != wanted.descending
+            narrowed = narrowed.where(_beyond(order, name, onwards, parameter))
+    downwards = wanted.descending != wanted.backwards
+    keys = [key.expression.desc() if downwards else key.expression.asc() for key in order.keys]
+    return narrowed.order_by(*keys).limit(parameter("one_more" if one_more else "size", Integer()))
 
 
-def _position(name: str, text: str, field: str) -> UUID:
+def cursor(order: Order, keys: Sequence[ColumnElement[Any]]) -> ColumnElement[str]:
+    """The cursor of a row, made by SQL from its keys: base64url of a JSON array of the order's name and the keys."""
+    named = func.json_build_array(literal(order.name, String()), *(cast(key, Text) for key in keys))
+    encoded = func.encode(func.convert_to(cast(named, Text), "UTF8"), "base64")
+    return func.translate(encoded, "+/=\n", "-_", type_=String())
+
+
+def _beyond(order: Order, name: str, onwards: bool, parameter: Parameter) -> ColumnElement[bool]:
+    keys: Any = tuple_(*(key.expression for key in order.keys))
+    border: Any = tuple_(*(parameter(f"{name}{i}", key.kind) for i, key in enumerate(order.keys)))
+    beyond: ColumnElement[bool] = keys > border if onwards else keys < border
+    return beyond
+
+
+def _border(order: Order, text: str, field: str) -> tuple[Any, ...]:
     try:
-        found, _, key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii").partition(":")
-        if found == name and len(key) == 32:
-            return UUID(hex=key)
-    except (binascii.Error, ValueError):
+        if len(text) > _LONGEST_CURSOR:
+            raise ValueError
+        name, *keys = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
+        if name == order.name and len(keys) == len(order.keys):
+            return tuple(_key(order.keys[i].kind, key) for i, key in enumerate(keys))
+    except (binascii.Error, ValueError, TypeError, OverflowError):
         pass
     raise fail(ErrorCode.INVALID, f"{field} is not a cursor of this list.", field)
+
+
+def _key(kind: TypeEngine[Any], text: str) -> Any:
+    """A key as PostgreSQL prints it. Raises ValueError or TypeError for anything else."""
+    if not isinstance(text, str) or "\0" in text:
+        raise TypeError
+    if isinstance(kind, Uuid):
+        return UUID(text)
+    if isinstance(kind, BigInteger | Integer):
+        number = int(text)
+        if not -(2**63) <= number < 2**63:
+            raise ValueError
+        return number
+    if isinstance(kind, DateTime):
+        if text == "infinity":
+            return datetime.max.replace(tzinfo=UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
+    if isinstance(kind, Date):
+        return date.fromisoformat(text)
+    text.encode()
+    return text

@@ -4,10 +4,11 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, true
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, any_, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from ispgraph.domain.models import Operator, Role
 
@@ -133,11 +134,12 @@ def in_scope(viewer: Viewer, operator_id: InstrumentedAttribute[UUID]) -> Column
     """Rows whose responsible operator stands in the viewer's subtree: the one rule for customers, drafts and jobs."""
     if viewer.scope_id is None:
         return true()
-    return operator_id.in_(select(Operator.id).where(manageable(viewer)))
+    operator = aliased(Operator)
+    return operator_id.in_(select(operator.id).where(manageable(viewer, operator)))
 
 
-def manageable(viewer: Viewer) -> ColumnElement[bool]:
+def manageable(viewer: Viewer, operator: Any = Operator) -> ColumnElement[bool]:
     """Operators in the viewer's subtree, the viewer's reseller included."""
     if viewer.scope_id is None:
         return true()
-    return or_(Operator.id == viewer.scope_id, Operator.ancestors.contains([viewer.scope_id]))
+    return or_(operator.id == viewer.scope_id, viewer.scope_id == any_(operator.ancestors))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, and_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers, jobs, operators
@@ -20,49 +20,49 @@ from ispgraph.domain.models import (
     Posting,
     Router,
     Service,
+    Session,
     Tenant,
     Zone,
 )
 from ispgraph.domain.onboarding import drafts
-from ispgraph.domain.permissions import Permission, Viewer
+from ispgraph.domain.permissions import Permission, Viewer, in_scope
 
-Rule = tuple[Permission | None, Callable[[Viewer], Select[Any]]]
-
-
-def _belongs(model: Any) -> Callable[[Viewer], Select[Any]]:
-    return lambda by: select(model).where(customers.belonging(by, model.customer_id))
+Rule = tuple[Permission | None, Callable[[Viewer, Any], ColumnElement[bool]]]
 
 
-def _anyone(model: Any) -> Callable[[Viewer], Select[Any]]:
-    return lambda by: select(model)
+def _of_customer(by: Viewer, row: Any) -> ColumnElement[bool]:
+    return customers.belonging(by, row.customer_id)
 
 
-# The permission a kind demands (None: every operator), and the rows of it that a viewer may see.
+def _anyone(_by: Viewer, _row: Any) -> ColumnElement[bool]:
+    return true()
+
+
+# The permission a kind demands (None: every operator), and which rows of it (by class or alias) a viewer may see.
 RULES: Mapping[type[Any], Rule] = {
-    Customer: (Permission.VIEW_CUSTOMERS, customers.visible),
-    Service: (Permission.VIEW_CUSTOMERS, _belongs(Service)),
-    Invoice: (Permission.VIEW_CUSTOMERS, _belongs(Invoice)),
-    Payment: (Permission.VIEW_CUSTOMERS, _belongs(Payment)),
+    Customer: (Permission.VIEW_CUSTOMERS, lambda by, row: in_scope(by, row.operator_id)),
+    Service: (Permission.VIEW_CUSTOMERS, _of_customer),
+    Session: (Permission.VIEW_CUSTOMERS, _of_customer),
+    Invoice: (Permission.VIEW_CUSTOMERS, _of_customer),
+    Payment: (Permission.VIEW_CUSTOMERS, _of_customer),
     Posting: (
         Permission.VIEW_CUSTOMERS,
-        lambda by: select(Posting).where(
-            Posting.customer_id.is_not(None), customers.belonging(by, Posting.customer_id)
-        ),
+        lambda by, row: and_(row.customer_id.is_not(None), customers.belonging(by, row.customer_id)),
     ),
-    Job: (Permission.VIEW_CUSTOMERS, lambda by: select(Job).where(jobs.visible(by))),
+    Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
-    Operator: (None, lambda by: select(Operator).where(operators.visible(by))),
-    Tenant: (None, lambda by: select(Tenant).where(Tenant.id == by.tenant_id)),
-    Package: (None, _anyone(Package)),
-    Zone: (None, _anyone(Zone)),
-    Router: (None, _anyone(Router)),
-    CustomField: (None, _anyone(CustomField)),
+    Operator: (None, operators.visible),
+    Tenant: (None, lambda by, row: row.id == by.tenant_id),
+    Package: (None, _anyone),
+    Zone: (None, _anyone),
+    Router: (None, _anyone),
+    CustomField: (None, _anyone),
 }
 
 
 async def find(session: AsyncSession, model: type[Any], key: UUID, *, by: Viewer) -> Any:
     """The row of this kind with this id if the viewer may see it, else None."""
-    permission, rows = RULES[model]
+    permission, visible = RULES[model]
     if permission is not None and not by.may(permission):
         return None
-    return await session.scalar(rows(by).where(model.id == key))
+    return await session.scalar(select(model).where(model.id == key, visible(by, model)))

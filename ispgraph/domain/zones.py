@@ -1,9 +1,9 @@
 """Where it is sold: the parts of the area served."""
 
-from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import audit, values
@@ -15,21 +15,15 @@ from ispgraph.domain.permissions import Viewer, in_scope
 _UNIQUE = {"uq_zones_tenant_id_name": ("input", "name"), "uq_zones_tenant_id_code": ("input", "code")}
 
 
-async def every(session: AsyncSession) -> Sequence[Zone]:
-    """All zones of the tenant, by name."""
-    return (await session.scalars(select(Zone).order_by(Zone.name, Zone.id))).all()
-
-
-async def customer_counts(session: AsyncSession, viewer: Viewer, zones: Sequence[UUID]) -> list[int]:
-    """How many customers in the viewer's scope live in each zone, in the order given; those who left do not count."""
-    rows = await session.execute(
-        select(Customer.zone_id, func.count())
-        .where(Customer.zone_id.in_(zones), Customer.status != CustomerStatus.TERMINATED)
-        .where(in_scope(viewer, Customer.operator_id))
-        .group_by(Customer.zone_id)
+def customer_count(zone: Any, by: Viewer) -> ColumnElement[int]:
+    """How many customers in the viewer's scope live in a zone; those who left do not count."""
+    return (
+        select(func.count())
+        .select_from(Customer)
+        .where(Customer.zone_id == zone.id, Customer.status != CustomerStatus.TERMINATED)
+        .where(in_scope(by, Customer.operator_id))
+        .scalar_subquery()
     )
-    found = {row[0]: row[1] for row in rows}
-    return [found.get(zone, 0) for zone in zones]
 
 
 async def create(session: AsyncSession, *, name: str, code: str | None, parent_id: UUID | None, by: Viewer) -> Zone:

@@ -15,6 +15,7 @@ from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.routers import RouterQueries
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.schema.base import KINDS
+from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
 from ispgraph.schema.jobs import NetworkJob
 from ispgraph.schema.limits import EXTENSIONS
@@ -56,6 +57,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         subscription=Subscription,
         types=[NetworkJob],
         extensions=EXTENSIONS,
+        execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
     )
 

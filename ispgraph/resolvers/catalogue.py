@@ -8,6 +8,7 @@ from ispgraph.domain import custom_fields, models, packages, zones
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query
+from ispgraph.schema import roots
 from ispgraph.schema.catalogue import (
     CustomField,
     CustomFieldDefinitionInput,
@@ -19,6 +20,7 @@ from ispgraph.schema.catalogue import (
     ZoneInput,
     ZonePayload,
 )
+from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
 
 
@@ -26,9 +28,8 @@ async def list_packages(
     info: Info, active_only: bool | None = True, connection_type: models.ConnectionType | None = None
 ) -> list[Package]:
     """Packages, cheapest first."""
-    async with info.context.read() as session:
-        rows: Any = await packages.on_offer(session, active_only=bool(active_only), connection_type=connection_type)
-    return rows
+    found: list[Package] = reading(roots.PACKAGES, active_only=active_only or None, connection_type=connection_type)
+    return found
 
 
 async def create_package(info: Info, input: PackageInput) -> PackagePayload:
@@ -50,9 +51,8 @@ async def update_package(info: Info, package_id: strawberry.ID, input: PackageIn
 
 async def list_zones(info: Info) -> list[Zone]:
     """Zones by name."""
-    async with info.context.read() as session:
-        rows: Any = await zones.every(session)
-    return rows
+    found: list[Zone] = reading(roots.ZONES)
+    return found
 
 
 async def create_zone(info: Info, input: ZoneInput) -> ZonePayload:
@@ -69,9 +69,8 @@ async def create_zone(info: Info, input: ZoneInput) -> ZonePayload:
 
 async def list_custom_fields(info: Info) -> list[CustomField]:
     """The tenant's own questions, oldest first."""
-    async with info.context.read() as session:
-        rows: Any = await custom_fields.every(session)
-    return rows
+    found: list[CustomField] = reading(roots.CUSTOM_FIELDS)
+    return found
 
 
 async def define_custom_field(info: Info, input: CustomFieldDefinitionInput) -> CustomFieldPayload:

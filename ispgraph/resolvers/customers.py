@@ -1,16 +1,24 @@
-"""Looking at customers."""
+"""Looking at customers: one, lists of them, and the figures above the lists."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import strawberry
 
-from ispgraph.domain import customers
+from ispgraph.domain import customer_lists, models
+from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id
 from ispgraph.resolvers.base import query
+from ispgraph.schema import roots
+from ispgraph.schema.compiler.reading import page_of, reading
 from ispgraph.schema.context import Info
-from ispgraph.schema.customers import Customer
+from ispgraph.schema.customers import Customer, CustomerStats
+from ispgraph.schema.enums import OrderDirection
+from ispgraph.schema.pages import Connection
 
 
 @strawberry.input(description="Exactly one field.")
@@ -20,21 +28,89 @@ class CustomerBy:
     username: str | None = None
 
 
+@strawberry.input(
+    description="What is left out is no condition; conditions on services ask for one that is not terminated."
+)
+class CustomerWhere:
+    status: list[models.CustomerStatus] | None = None
+    connection_type: list[models.ConnectionType] | None = None
+    package_id: strawberry.ID | None = None
+    zone_id: strawberry.ID | None = None
+    operator_id: strawberry.ID | None = None
+    router_id: strawberry.ID | None = None
+    online: bool | None = strawberry.field(default=None, description="Whether a session is open.")
+    overdue: bool | None = strawberry.field(default=None, description="Whether an invoice is.")
+    joined_from: datetime | None = None
+    joined_to: datetime | None = strawberry.field(default=None, description="Not included.")
+    expires_before: datetime | None = None
+    balance_below: Decimal | None = strawberry.field(default=None, description="Below -100: owes more than 100.")
+    balance_above: Decimal | None = None
+
+    def checked(self) -> customer_lists.CustomerWhere:
+        """With ids as they stand in tables. Raises DomainError."""
+        references = {"package_id": "pkg", "zone_id": "zon", "operator_id": "opr", "router_id": "rtr"}
+        names = ("packageId", "zoneId", "operatorId", "routerId")
+        keys: Mapping[str, Any] = {
+            field: optional_id(prefix, getattr(self, field), "where", name)
+            for (field, prefix), name in zip(references.items(), names, strict=True)
+        }
+        return customer_lists.CustomerWhere(**{**vars(self), **keys})
+
+
+@strawberry.input
+class CustomerOrder:
+    field: CustomerOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
 async def customer(info: Info, by: CustomerBy) -> Customer | None:
     """The customer with this id, account number or username; null when there is none the viewer may see."""
     if sum(value is not None for value in (by.id, by.account_number, by.username)) != 1:
         raise fail(ErrorCode.INVALID, "Give exactly one of id, accountNumber and username.", "by")
-    async with info.context.read() as session:
-        found: Any = await customers.find(
-            session,
-            by=info.context.viewer_or_refuse(),
-            customer_id=optional_id("cus", by.id, "by", "id"),
-            account_number=by.account_number,
-            username=by.username,
-        )
+    found: Customer | None = reading(
+        roots.CUSTOMER,
+        id=optional_id("cus", by.id, "by", "id"),
+        account_number=by.account_number,
+        username=by.username.lower() if by.username is not None else None,
+    )
+    return found
+
+
+async def customers(
+    info: Info,
+    where: CustomerWhere | None = None,
+    search: str | None = None,
+    order_by: CustomerOrder | None = None,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Connection[Customer]:
+    """The viewer's customers, newest first unless sorted. `search` finds names, mobile numbers in any form, e-mail
+    addresses, account numbers, usernames, MAC and IP addresses and invoice numbers, from three characters on."""
+    wanted = customer_lists.wanted(
+        where.checked() if where is not None else None, search, by=info.context.viewer_or_refuse()
+    )
+    found: Connection[Customer] = page_of(
+        roots.CUSTOMERS[order_by.field if order_by else CustomerOrderField.CREATED_AT],
+        wanted,
+        descending=order_by is None or order_by.direction is OrderDirection.DESC,
+        first=first,
+        after=after,
+        last=last,
+        before=before,
+    )
+    return found
+
+
+async def stats(info: Info) -> CustomerStats:
+    """Figures of the viewer's customers. Those who are terminated count in neither the total nor the average."""
+    found: CustomerStats = reading(roots.CUSTOMER_STATS)
     return found
 
 
 @strawberry.type
 class CustomerQueries:
     customer = query(customer, Permission.VIEW_CUSTOMERS)
+    customers = query(customers, Permission.VIEW_CUSTOMERS)
+    customer_stats = query(stats, Permission.VIEW_CUSTOMERS)

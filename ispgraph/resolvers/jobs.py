@@ -6,14 +6,17 @@ from typing import Any
 import strawberry
 
 from ispgraph.domain import jobs as domain
+from ispgraph.domain import models
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import JobStatus
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query, stream
+from ispgraph.schema import roots
+from ispgraph.schema.compiler.reading import RowOf, page_of
 from ispgraph.schema.context import Info
 from ispgraph.schema.jobs import Job, JobPayload
-from ispgraph.schema.pages import Connection, connection
+from ispgraph.schema.pages import Connection
 
 # Rows are read again this often even if no event comes: an event that Redis lost only makes things later.
 REREAD_SECONDS = 2.0
@@ -28,17 +31,13 @@ async def jobs(
     before: str | None = None,
 ) -> Connection[Job]:
     """Jobs of the viewer's customers, newest first, in these states (none given: in any)."""
-    async with info.context.read() as session:
-        by = info.context.viewer_or_refuse()
-        page = await domain.seen_by(session, by, status=status, first=first, after=after, last=last, before=before)
-    return connection(page)
+    page: Connection[Job] = page_of(roots.JOBS, {"status": status}, first=first, after=after, last=last, before=before)
+    return page
 
 
 async def job(info: Info, id: strawberry.ID) -> Job | None:
     """One job; null when there is none the viewer may see."""
-    wanted = typed_id("job", id, "id")
-    async with info.context.read() as session:
-        found: Any = await domain.find(session, wanted, by=info.context.viewer_or_refuse())
+    found: Any = RowOf(models.Job, typed_id("job", id, "id"), if_visible=True)
     return found
 
 

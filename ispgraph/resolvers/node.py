@@ -1,41 +1,37 @@
 """Finding anything again by its id."""
 
-import asyncio
 from typing import Any
 
 import strawberry
 
 from ispgraph import ids
-from ispgraph.domain import visibility
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
 from ispgraph.resolvers.base import SIGNED_IN, query
 from ispgraph.schema.base import KINDS, Node
+from ispgraph.schema.compiler.reading import RowOf
 from ispgraph.schema.context import Info
 
 
 async def node(info: Info, id: strawberry.ID) -> Node | None:
     """The object with this id; null when there is none the viewer may see."""
-    return await _find(info, id)
+    return _named(id)
 
 
 async def nodes(info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
     """The objects with these ids, in their order; null for each that is not there. At most 100."""
     if len(ids) > MAXIMUM:
         raise fail(ErrorCode.LIMIT_EXCEEDED, f"Ask for at most {MAXIMUM} objects at once.", "ids")
-    return list(await asyncio.gather(*(_find(info, id) for id in ids)))
+    return [_named(id) for id in ids]
 
 
-async def _find(info: Info, public: str) -> Any:
+def _named(public: str) -> Any:
     try:
         prefix, key = ids.parse(public)
     except ids.BadId:
         return None
     kind = KINDS.get(prefix)
-    if kind is None:
-        return None
-    async with info.context.read() as session:
-        return await visibility.find(session, kind.model, key, by=info.context.viewer_or_refuse())
+    return None if kind is None else RowOf(kind.model, key, if_visible=True)
 
 
 @strawberry.type

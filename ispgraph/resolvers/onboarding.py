@@ -5,14 +5,15 @@ from typing import Any
 
 import strawberry
 
-from ispgraph import clock
-from ispgraph.domain import models, pages
+from ispgraph.domain import models
 from ispgraph.domain.errors import DomainError, ErrorCode
 from ispgraph.domain.onboarding import confirm as confirming
 from ispgraph.domain.onboarding import drafts, steps
 from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import Refused, action, query
+from ispgraph.schema import roots
+from ispgraph.schema.compiler.reading import RowOf, page_of
 from ispgraph.schema.context import Info
 from ispgraph.schema.onboarding import (
     Credentials,
@@ -28,7 +29,7 @@ from ispgraph.schema.onboarding import (
     DraftPaymentInput,
     StepInput,
 )
-from ispgraph.schema.pages import Connection, connection
+from ispgraph.schema.pages import Connection
 
 
 def _draft_id(text: str) -> Any:
@@ -160,9 +161,8 @@ async def cancel(info: Info, input: StepInput) -> CustomerDraftPayload:
 
 async def customer_draft(info: Info, id: strawberry.ID) -> CustomerDraft | None:
     """One draft; null when there is none the viewer may see."""
-    wanted = typed_id("dft", id, "id")
-    async with info.context.read() as session:
-        return await session.scalar(drafts.visible(_who(info)).where(models.Draft.id == wanted))
+    found: Any = RowOf(models.Draft, typed_id("dft", id, "id"), if_visible=True)
+    return found
 
 
 async def customer_drafts(
@@ -173,12 +173,9 @@ async def customer_drafts(
     after: str | None = None,
 ) -> Connection[CustomerDraft]:
     """Unfinished creations, newest first; with `status`, drafts of these statuses."""
-    who = _who(info)
-    rows = drafts.in_status(drafts.visible(who), drafts.UNFINISHED if status is None else status, clock.now())
-    if mine:
-        rows = rows.where(models.Draft.created_by_id == who.operator_id)
-    async with info.context.read() as session:
-        return connection(await pages.page(session, rows, models.Draft.id, name="drafts", first=first, after=after))
+    wanted = {"status": drafts.UNFINISHED if status is None else status, "mine": mine or None}
+    page: Connection[CustomerDraft] = page_of(roots.DRAFTS, wanted, first=first, after=after)
+    return page
 
 
 def _logged(step: models.WizardStep) -> Refused:

@@ -12,6 +12,8 @@ from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers import authentication
 from ispgraph.resolvers.base import PUBLIC, SIGNED_IN, action, query
+from ispgraph.schema import roots
+from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
 from ispgraph.schema.operators import Operator, OperatorInput, OperatorPayload, SignInInput, SignInPayload, Viewer
 
@@ -24,8 +26,7 @@ async def viewer(info: Info) -> Viewer:
 
 async def operators(info: Info, role: list[Role] | None = None) -> list[Operator]:
     """The operators the viewer may see, highest rank first; of some roles, or of all."""
-    async with info.context.read() as session:
-        found: Any = await domain.listed(session, role, by=info.context.viewer_or_refuse())
+    found: list[Operator] = reading(roots.OPERATORS, role=role)
     return found
 
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, TypeVar, dataclass_transform
 
 import strawberry
 
-from ispgraph import ids
 from ispgraph.db import Base
-from ispgraph.domain import money as amounts
 from ispgraph.domain.errors import ErrorCode, Fault
 from ispgraph.schema import enums
+from ispgraph.schema.compiler.fields import declared, row_of
+from ispgraph.schema.compiler.sources import PREFIXES, TypedId
 from ispgraph.schema.context import Info
-from ispgraph.schema.scalars import CurrencyCode
+from ispgraph.schema.money import Money, money_of
+
+__all__ = ["KINDS", "PREFIXES", "Money", "Node", "NodeKind", "Payload", "UserError", "errors", "money", "node", "row"]
 
 assert enums, "importing it registers the enumerations"
 
@@ -22,9 +23,7 @@ T = TypeVar("T", bound=type)
 
 @strawberry.interface(description="Anything with an id that `node` can find again.")
 class Node:
-    @strawberry.field
-    def id(root: strawberry.Parent[Any], info: Info) -> strawberry.ID:
-        return strawberry.ID(ids.encode(PREFIXES[type(root)], root.id))
+    id: strawberry.ID = declared(TypedId())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +36,39 @@ class NodeKind:
 
 
 KINDS: dict[str, NodeKind] = {}
-PREFIXES: dict[type, str] = {}
 
 
 @dataclass_transform(field_specifiers=(strawberry.field,))
-def node(prefix: str, model: type[Base], **options: Any) -> Callable[[T], T]:
-    """A type whose objects are rows of `model`; its fields are read from the row by name."""
+def node(
+    prefix: str, model: type[Base], *, when: Callable[[Any], Any] | None = None, **options: Any
+) -> Callable[[T], T]:
+    """A type whose objects are rows of `model` that `node` can find; fields without a source are columns.
+
+    Of the types that share a table, `when` tells by SQL which rows are of this one.
+    """
 
     def decorate(cls: T) -> T:
         KINDS[prefix] = NodeKind(prefix, model, cls.__name__)
         PREFIXES[model] = prefix
         cls.is_type_of = classmethod(lambda _cls, value, _info: isinstance(value, model))  # type: ignore[attr-defined]
-        return strawberry.type(cls, **options)
+        return row_of(model, when=when)(strawberry.type(cls, **options))
 
     return decorate
 
 
-@strawberry.type
-class Money:
-    amount: Decimal
-    currency: CurrencyCode
+@dataclass_transform(field_specifiers=(strawberry.field,))
+def row(model: type[Base], **options: Any) -> Callable[[T], T]:
+    """A type whose objects are rows of `model` without an id of their own."""
+
+    def decorate(cls: T) -> T:
+        return row_of(model)(strawberry.type(cls, **options))
+
+    return decorate
 
 
 def money(info: Info, minor: int) -> Money:
     """Minor units as the tenant's money."""
-    currency = info.context.viewer_or_refuse().currency
-    return Money(amount=amounts.to_decimal(minor, currency), currency=CurrencyCode(currency))
+    return money_of(info.context.viewer_or_refuse().currency, minor)
 
 
 @strawberry.type(description="An expected failure. `field` is the path into the input, such as input, email.")

@@ -6,8 +6,9 @@ from typing import Annotated
 import strawberry
 
 from ispgraph.domain import models, packages, zones
-from ispgraph.schema.base import Money, Node, Payload, money, node
-from ispgraph.schema.context import Info
+from ispgraph.schema.base import Money, Node, Payload, node, row
+from ispgraph.schema.compiler.fields import amount, expression, one, part
+from ispgraph.schema.compiler.sources import Column
 from ispgraph.schema.scalars import JSON, BigInt
 
 JobLink = Annotated["Job", strawberry.lazy("ispgraph.schema.jobs")]  # type: ignore[name-defined]  # noqa: F821
@@ -28,59 +29,34 @@ class Package(Node):
     name: str
     description: str | None
     active: bool
+    connection_types: list[models.ConnectionType]
     download_kbps: int
     upload_kbps: int
+    price: Money = amount("price_minor")
     billing_cycle: models.BillingCycle
     validity_days: int
+    daily_rate: Money | None = amount("daily_rate_minor")
     data_quota_bytes: BigInt | None = strawberry.field(description="Per period; without one there is no limit.")
     time_quota_seconds: int | None = strawberry.field(description="Per period; without one there is no limit.")
-
-    @strawberry.field
-    def connection_types(root: strawberry.Parent[models.Package]) -> list[models.ConnectionType]:
-        return [models.ConnectionType(kind) for kind in root.connection_types]
-
-    @strawberry.field
-    def price(root: strawberry.Parent[models.Package], info: Info) -> Money:
-        return money(info, root.price_minor)
-
-    @strawberry.field
-    def daily_rate(root: strawberry.Parent[models.Package], info: Info) -> Money | None:
-        return None if root.daily_rate_minor is None else money(info, root.daily_rate_minor)
-
-    @strawberry.field
-    def fup(root: strawberry.Parent[models.Package]) -> FupPolicy | None:
-        if root.fup_download_kbps is None:
-            return None
-        names = ("threshold_bytes", "threshold_seconds", "download_kbps", "upload_kbps", "reset_period")
-        return FupPolicy(**{name: getattr(root, f"fup_{name}") for name in (*names, "notify_at_percent")})
-
-    @strawberry.field(description="Customers you may see who have an active service of this package.")
-    async def customer_count(root: strawberry.Parent[models.Package], info: Info) -> int:
-        viewer = info.context.viewer_or_refuse()
-        loader = info.context.loaders.batched(
-            ("package_customers",), lambda session, keys: packages.customer_counts(session, viewer, keys)
-        )
-        return await loader.load(root.id)
+    fup: FupPolicy | None = part(
+        lambda package, asked: package.fup_download_kbps.is_not(None),
+        **{name: Column(f"fup_{name}") for name in FupPolicy.__annotations__},
+    )
+    customer_count: int = expression(
+        lambda package, asked: packages.customer_count(package, asked.viewer),
+        description="Customers you may see who have an active service of this package.",
+    )
 
 
 @node("zon", models.Zone, description="A part of the area served.")
 class Zone(Node):
     name: str
     code: str | None
-
-    @strawberry.field
-    async def parent(
-        root: strawberry.Parent[models.Zone], info: Info
-    ) -> Annotated["Zone", strawberry.lazy("ispgraph.schema.catalogue")] | None:
-        return await info.context.loaders.one(models.Zone, root.parent_id)
-
-    @strawberry.field(description="Customers you may see who live in this zone itself.")
-    async def customer_count(root: strawberry.Parent[models.Zone], info: Info) -> int:
-        viewer = info.context.viewer_or_refuse()
-        loader = info.context.loaders.batched(
-            ("zone_customers",), lambda session, keys: zones.customer_counts(session, viewer, keys)
-        )
-        return await loader.load(root.id)
+    parent: Annotated["Zone", strawberry.lazy("ispgraph.schema.catalogue")] | None = one("parent_id")
+    customer_count: int = expression(
+        lambda zone, asked: zones.customer_count(zone, asked.viewer),
+        description="Customers you may see who live in this zone itself.",
+    )
 
 
 @node("cfd", models.CustomField, description="A question of the tenant's own about each customer.")
@@ -92,9 +68,9 @@ class CustomField(Node):
     options: list[str]
 
 
-@strawberry.type
+@row(models.CustomFieldValue)
 class CustomFieldValue:
-    field: CustomField
+    field: CustomField = one("field_id")
     value: JSON | None
 
 

@@ -42,14 +42,18 @@ class Loaders:
 
     def batched(self, name: tuple[Any, ...], load: Callable[[AsyncSession, list[Any]], Any]) -> DataLoader[Any, Any]:
         """A loader of this request by name; `load(session, keys)` answers values in the order of the keys."""
+
+        async def batch(keys: list[Any]) -> Sequence[Any]:
+            async with self._read() as session:
+                values: Sequence[Any] = await load(session, keys)
+            return values
+
+        return self.loader(name, batch)
+
+    def loader(self, name: tuple[Any, ...], load: Callable[[list[Any]], Any]) -> DataLoader[Any, Any]:
+        """As `batched`, for a load that needs no session."""
         if name not in self._by_key:
-
-            async def batch(keys: list[Any]) -> Sequence[Any]:
-                async with self._read() as session:
-                    values: Sequence[Any] = await load(session, keys)
-                return values
-
-            self._by_key[name] = DataLoader(load_fn=batch)
+            self._by_key[name] = DataLoader(load_fn=load)
         return self._by_key[name]
 
     def forget(self) -> None:

@@ -1,26 +1,31 @@
 """Customers and their services."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Any
+from uuid import UUID
 
 import strawberry
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Integer, Select, and_, func, select
 
-from ispgraph.domain import jobs, models, radius_rows
+from ispgraph.domain import jobs, models, radius_rows, services, sessions
 from ispgraph.domain.billing import invoices, ledger, payments
-from ispgraph.schema.base import Money, Node, money, node
+from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.pages import MAXIMUM
+from ispgraph.domain.permissions import Viewer, in_scope
+from ispgraph.schema.base import Money, Node, node
 from ispgraph.schema.billing import Invoice, LedgerEntry, Payment
-from ispgraph.schema.catalogue import CustomField, CustomFieldValue, Package, Zone
-from ispgraph.schema.context import Info
+from ispgraph.schema.catalogue import CustomFieldValue, Package, Zone
+from ispgraph.schema.compiler.fields import amount, declared, expression, many, one, pages, part, rows
+from ispgraph.schema.compiler.sources import Arguments, Asked, Many
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.operators import Operator
-from ispgraph.schema.pages import Connection, connection
+from ispgraph.schema.pages import Connection
 from ispgraph.schema.routers import Router
 from ispgraph.schema.scalars import EmailAddress, IpAddress, MacAddress, PhoneNumber
+from ispgraph.schema.sessions import Session, SessionWhere, Usage, session_values, usage_of_customer
 
-CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]
+DEFAULT_TOP = 5
 
 
 @strawberry.type
@@ -45,16 +50,18 @@ def radius_attributes(rows: Sequence[radius_rows.RadiusRow]) -> list[RadiusAttri
     return [RadiusAttribute(list=row.list, attribute=row.attribute, op=row.op, value=row.value) for row in rows]
 
 
+def _radius(service: Any, asked: Asked) -> Select[Any]:
+    names = ("list", "attribute", "op", "value")
+    found = func.radius_rows(service.id, asked.now).table_valued(*names).alias("r")
+    return select(*(found.c[name] for name in names))
+
+
 @strawberry.type(description="What the network should hold for a service, and what is known of it.")
 class NetworkState:
     desired_version: int
     applied_version: int
     checked_at: datetime | None
-
-    @strawberry.field
-    async def radius(root: strawberry.Parent[models.Service], info: Info) -> list[RadiusAttribute]:
-        async with info.context.read() as session:
-            return radius_attributes(await radius_rows.of_service(session, root.id))
+    radius: list[RadiusAttribute] = rows(_radius)
 
 
 @node("svc", models.Service, description="One package on one connection.")
@@ -67,24 +74,10 @@ class Service(Node):
     expires_at: datetime | None
     suspend_on: date | None
     auto_renew: bool
-
-    @strawberry.field
-    async def package(root: strawberry.Parent[models.Service], info: Info) -> Package:
-        return await info.context.loaders.one(models.Package, root.package_id)
-
-    @strawberry.field
-    async def mac_addresses(root: strawberry.Parent[models.Service], info: Info) -> list[MacAddress]:
-        rows = await info.context.loaders.many(models.ServiceMac, "service_id", root.id)
-        return [MacAddress(row.mac) for row in rows]
-
-    @strawberry.field
-    async def router(root: strawberry.Parent[models.Service], info: Info) -> Router | None:
-        return await info.context.loaders.one(models.Router, root.router_id)
-
-    @strawberry.field
-    def network(root: strawberry.Parent[models.Service]) -> NetworkState:
-        found: Any = root
-        return found
+    package: Package = one("package_id")
+    mac_addresses: list[MacAddress] = expression(lambda service, asked: services.mac_addresses(service))
+    router: Router | None = one("router_id")
+    network: NetworkState = part()
 
 
 @node("cus", models.Customer, description="Who pays.")
@@ -99,145 +92,92 @@ class Customer(Node):
     status_reason: str | None
     joined_at: datetime
     updated_at: datetime
-
-    @strawberry.field
-    def address(root: strawberry.Parent[models.Customer]) -> Address | None:
-        if root.street is None:
-            return None
-        return Address(
-            street=root.street,
-            city=root.city,
-            state=root.state,
-            postal_code=root.postal_code,
-            country=root.country,
-        )
-
-    @strawberry.field
-    async def zone(root: strawberry.Parent[models.Customer], info: Info) -> Zone | None:
-        return await info.context.loaders.one(models.Zone, root.zone_id)
-
-    @strawberry.field
-    async def operator(root: strawberry.Parent[models.Customer], info: Info) -> Operator:
-        return await info.context.loaders.one(models.Operator, root.operator_id)
-
-    @strawberry.field(description="Above zero: the customer has credit. Below zero: the customer owes.")
-    async def balance(root: strawberry.Parent[models.Customer], info: Info) -> Money:
-        held = await _balance(info, root)
-        return money(info, held.wallet_minor - held.receivable_minor)
-
-    @strawberry.field(description="Sum open on finalized invoices.")
-    async def amount_due(root: strawberry.Parent[models.Customer], info: Info) -> Money:
-        return money(info, (await _balance(info, root)).receivable_minor)
-
-    @strawberry.field
-    async def wallet(root: strawberry.Parent[models.Customer], info: Info) -> Money:
-        return money(info, (await _balance(info, root)).wallet_minor)
-
-    @strawberry.field
-    async def last_payment_at(root: strawberry.Parent[models.Customer], info: Info) -> datetime | None:
-        found: datetime | None = await info.context.loaders.batched(("last_payment_at",), _last_payments).load(root.id)
-        return found
-
-    @strawberry.field(description="The primary service; most customers have exactly one.")
-    async def service(root: strawberry.Parent[models.Customer], info: Info) -> Service | None:
-        rows = await info.context.loaders.many(models.Service, "customer_id", root.id)
-        return next((row for row in rows if row.is_primary), None)
-
-    @strawberry.field
-    async def services(root: strawberry.Parent[models.Customer], info: Info) -> list[Service]:
-        rows = await info.context.loaders.many(models.Service, "customer_id", root.id)
-        return list(rows)
-
-    @strawberry.field
-    async def custom_fields(root: strawberry.Parent[models.Customer], info: Info) -> list[CustomFieldValue]:
-        rows = await info.context.loaders.many(models.CustomFieldValue, "customer_id", root.id)
-        fields: list[Any] = [await info.context.loaders.one(models.CustomField, row.field_id) for row in rows]
-        return [custom_value(field, row.value) for field, row in zip(fields, rows, strict=True)]
-
-    @strawberry.field
-    async def invoices(
-        root: strawberry.Parent[models.Customer],
-        info: Info,
-        first: int | None = None,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        status: list[models.InvoiceStatus] | None = None,
-    ) -> Connection[Invoice]:
-        async with info.context.read() as session:
-            page = await invoices.of_customer(
-                session, root.id, status=status, first=first, after=after, last=last, before=before
-            )
-        return connection(page)
-
-    @strawberry.field
-    async def payments(
-        root: strawberry.Parent[models.Customer],
-        info: Info,
-        first: int | None = None,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        status: list[models.PaymentStatus] | None = None,
-    ) -> Connection[Payment]:
-        async with info.context.read() as session:
-            page = await payments.of_customer(
-                session, root.id, status=status, first=first, after=after, last=last, before=before
-            )
-        return connection(page)
-
-    @strawberry.field
-    async def ledger(
-        root: strawberry.Parent[models.Customer],
-        info: Info,
-        first: int | None = None,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-    ) -> Connection[LedgerEntry]:
-        async with info.context.read() as session:
-            page = await ledger.entries(session, root.id, first=first, after=after, last=last, before=before)
-        return connection(page)
-
-    @strawberry.field
-    async def jobs(
-        root: strawberry.Parent[models.Customer],
-        info: Info,
-        first: int | None = None,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        status: list[models.JobStatus] | None = None,
-    ) -> Connection[Job]:
-        async with info.context.read() as session:
-            page = await jobs.of_customer(
-                session, root.id, status=status, first=first, after=after, last=last, before=before
-            )
-        return connection(page)
-
-
-def custom_value(field: CustomField, value: object) -> CustomFieldValue:
-    """A custom field with what was answered."""
-    made: Any = CustomFieldValue
-    answered: CustomFieldValue = made(field=field, value=value)
-    return answered
-
-
-async def _balance(info: Info, customer: models.Customer) -> ledger.Balance:
-    found: ledger.Balance = await info.context.loaders.batched(("balance",), _balances).load(customer.id)
-    return found
-
-
-async def _balances(session: AsyncSession, keys: list[Any]) -> list[ledger.Balance]:
-    held = await ledger.balances(session, keys)
-    return [held[key] for key in keys]
-
-
-async def _last_payments(session: AsyncSession, keys: list[Any]) -> list[datetime | None]:
-    rows = await session.execute(
-        select(models.Payment.customer_id, func.max(models.Payment.received_at))
-        .where(models.Payment.customer_id.in_(keys), models.Payment.status == models.PaymentStatus.COMPLETED)
-        .group_by(models.Payment.customer_id)
+    address: Address | None = part(lambda customer, asked: customer.street.is_not(None))
+    zone: Zone | None = one("zone_id")
+    operator: Operator = one("operator_id")
+    balance: Money = amount(
+        lambda customer, asked: ledger.kept(customer, "balance_minor"),
+        description="Above zero: the customer has credit. Below zero: the customer owes.",
     )
-    found = {row[0]: row[1] for row in rows}
-    return [found.get(key) for key in keys]
+    amount_due: Money = amount(
+        lambda customer, asked: ledger.kept(customer, "receivable_minor"),
+        description="Sum open on finalized invoices.",
+    )
+    wallet: Money = amount(lambda customer, asked: ledger.kept(customer, "wallet_minor"))
+    last_payment_at: datetime | None = expression(lambda customer, asked: payments.last_received_at(customer))
+    device_count: int = expression(
+        lambda customer, asked: sessions.open_count(customer), description="Sessions that are open now."
+    )
+    service: Service | None = one(
+        lambda customer, service, asked: and_(service.customer_id == customer.id, service.is_primary),
+        description="The primary service; most customers have exactly one.",
+    )
+    services: list[Service] = many("customer_id")
+    custom_fields: list[CustomFieldValue] = many("customer_id")
+    invoices: Connection[Invoice] = pages(
+        lambda customer, asked: models.Invoice.customer_id == customer.id,
+        invoices.NEWEST,
+        filters=invoices.FILTERS,
+        arguments={"status": list[models.InvoiceStatus] | None},
+    )
+    payments: Connection[Payment] = pages(
+        lambda customer, asked: models.Payment.customer_id == customer.id,
+        payments.NEWEST,
+        filters=payments.FILTERS,
+        arguments={"status": list[models.PaymentStatus] | None},
+    )
+    ledger: Connection[LedgerEntry] = pages(
+        lambda customer, asked: models.Posting.customer_id == customer.id, ledger.NEWEST
+    )
+    sessions: Connection[Session] = pages(
+        lambda customer, asked: models.Session.customer_id == customer.id,
+        sessions.NEWEST,
+        filters=sessions.FILTERS,
+        arguments={"where": SessionWhere | None},
+        wanted=session_values,
+        description="Accounting sessions, the latest begun first.",
+    )
+    usage: Usage = usage_of_customer()
+    jobs: Connection[Job] = pages(
+        lambda customer, asked: models.Job.customer_id == customer.id,
+        jobs.NEWEST,
+        filters=jobs.FILTERS,
+        arguments={"status": list[models.JobStatus] | None},
+    )
+
+
+def _top_size(_viewer: Viewer, first: int | None = None) -> Mapping[str, Any]:
+    size = DEFAULT_TOP if first is None else first
+    if not 0 <= size <= MAXIMUM:
+        raise fail(ErrorCode.INVALID, f"first must be from 0 to {MAXIMUM}.", "first")
+    return {"size": size}
+
+
+@strawberry.type(description="Figures of the customers the viewer may see.")
+class CustomerStats:
+    total: int
+    active: int
+    suspended: int
+    pending: int
+    expired: int
+    online: int
+    average_balance: Money = amount("average_minor")
+    top_by_balance: list[Customer] = declared(
+        Many(
+            lambda _, customer, asked: and_(
+                in_scope(asked.viewer, customer.operator_id),
+                customer.status != models.CustomerStatus.TERMINATED,
+            ),
+            lambda customer, asked: [ledger.kept(customer, "balance_minor").desc(), customer.id],
+            Arguments({"first": int | None}, _top_size, {"size": Integer()}, {"first": 5}),
+            limit=lambda customer, asked: asked.given["size"],
+        ),
+        "Those with the most credit; at most 100.",
+    )
+
+
+def custom_value(field_id: UUID, value: object) -> CustomFieldValue:
+    """An answer to a custom field that stands in no table yet."""
+    answered: Any = models.CustomFieldValue(field_id=field_id, value=value)
+    found: CustomFieldValue = answered
+    return found

@@ -1,10 +1,20 @@
 """The domain's enumerations, given to GraphQL under their own names."""
 
+import enum
+
 import strawberry
 
 from ispgraph.domain import models
+from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.errors import ErrorCode
 from ispgraph.domain.permissions import Permission
+from ispgraph.domain.usage import UsageGranularity
+
+
+class OrderDirection(enum.Enum):
+    ASC = "ASC"
+    DESC = "DESC"
+
 
 for _kind in (
     ErrorCode,
@@ -23,8 +33,12 @@ for _kind in (
     models.Role,
     models.RouterStatus,
     models.ServiceStatus,
+    models.SessionState,
     models.StepOutcome,
     models.StepProtocol,
     models.WizardStep,
+    CustomerOrderField,
+    OrderDirection,
+    UsageGranularity,
 ):
     strawberry.enum(_kind)

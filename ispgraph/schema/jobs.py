@@ -1,13 +1,14 @@
 """Jobs and what each met in the network."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
+from sqlalchemy import case
 
 from ispgraph.domain import models
-from ispgraph.schema.base import Node, Payload, node
-from ispgraph.schema.context import Info
+from ispgraph.schema.base import Node, Payload, node, row
+from ispgraph.schema.compiler.fields import expression, many, one, row_of
 
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
 RouterLink = Annotated["Router", strawberry.lazy("ispgraph.schema.routers")]  # type: ignore[name-defined]  # noqa: F821
@@ -25,13 +26,16 @@ class Job(Node):
     progress_done: int | None
     progress_total: int | None
 
-    @strawberry.field
-    def next_attempt_at(root: strawberry.Parent[models.Job]) -> datetime | None:
-        # Of a running job the column holds the end of its lease, which is nobody's business.
-        return root.next_attempt_at if root.status is models.JobStatus.QUEUED else None
+    # Of a running job the column holds the end of its lease, which is nobody's business.
+    next_attempt_at: datetime | None = expression(
+        lambda job, asked: case((job.status == models.JobStatus.QUEUED, job.next_attempt_at))
+    )
 
 
-@strawberry.type(description="One exchange with the network, and how it ended.")
+row_of(models.Job)(Job)
+
+
+@row(models.NetworkStep, description="One exchange with the network, and how it ended.")
 class NetworkStep:
     protocol: models.StepProtocol
     outcome: models.StepOutcome
@@ -43,20 +47,9 @@ class NetworkStep:
 
 @node("job", models.Job, description="A job that reaches the network.")
 class NetworkJob(Job):
-    @strawberry.field
-    async def customer(root: strawberry.Parent[models.Job], info: Info) -> CustomerLink | None:
-        found: Any = await info.context.loaders.one(models.Customer, root.customer_id)
-        return found
-
-    @strawberry.field
-    async def router(root: strawberry.Parent[models.Job], info: Info) -> RouterLink | None:
-        found: Any = await info.context.loaders.one(models.Router, root.router_id)
-        return found
-
-    @strawberry.field
-    async def steps(root: strawberry.Parent[models.Job], info: Info) -> list[NetworkStep]:
-        found: Any = await info.context.loaders.many(models.NetworkStep, "job_id", root.id)
-        return list(found)
+    customer: CustomerLink | None = one("customer_id")
+    router: RouterLink | None = one("router_id")
+    steps: list[NetworkStep] = many("job_id")
 
 
 @strawberry.type

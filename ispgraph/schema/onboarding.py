@@ -1,26 +1,30 @@
 """The wizard: drafts, their steps, and what confirming gives."""
 
-import asyncio
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import strawberry
+from sqlalchemy import Select, and_, select
 
-from ispgraph import clock
-from ispgraph.domain import models, visibility
+from ispgraph.domain import models
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.onboarding import review as reviews
+from ispgraph.domain.permissions import in_scope
 from ispgraph.schema.base import Money, Node, Payload, UserError, errors, money, node
 from ispgraph.schema.billing import Invoice, Payment
 from ispgraph.schema.catalogue import CustomFieldInput, CustomFieldValue, Package, Zone
+from ispgraph.schema.compiler.fields import expression, one, rows
+from ispgraph.schema.compiler.sources import Asked
 from ispgraph.schema.context import Info
 from ispgraph.schema.customers import Address, Customer, RadiusAttribute, custom_value, radius_attributes
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.operators import Operator
 from ispgraph.schema.routers import Router
 from ispgraph.schema.scalars import EmailAddress, IpAddress, IpNetwork, MacAddress, PhoneNumber
+
+LOG_ENTRIES = 200
 
 
 @strawberry.type
@@ -75,6 +79,20 @@ class DraftLogEntry:
     by: str
 
 
+def _log(draft: Any, asked: Asked) -> Select[Any]:
+    entry, who = models.DraftLogEntry, models.Operator
+    last = (
+        select(entry.id, entry.step, entry.succeeded, entry.error, entry.at, who.name.label("by"))
+        .join(who, who.id == entry.by_id)
+        .where(entry.draft_id == draft.id)
+        .order_by(entry.id.desc())
+        .limit(LOG_ENTRIES)
+        .correlate(draft)
+        .subquery()
+    )
+    return select(last).order_by(last.c.id)
+
+
 @node("dft", models.Draft, description="An unfinished creation. It is forgotten 24 hours after the last touch.")
 class CustomerDraft(Node):
     version: int
@@ -82,22 +100,22 @@ class CustomerDraft(Node):
     created_at: datetime
     updated_at: datetime
     expires_at: datetime
-
-    @strawberry.field
-    def status(root: strawberry.Parent[models.Draft]) -> models.DraftStatus:
-        return drafts.status_of(root, clock.now())
-
-    @strawberry.field
-    def name(root: strawberry.Parent[models.Draft]) -> str | None:
-        return str(root.basics["name"]) if root.basics else None
-
-    @strawberry.field
-    def completed_steps(root: strawberry.Parent[models.Draft]) -> list[models.WizardStep]:
-        return [models.WizardStep(step) for step in root.completed_steps]
-
-    @strawberry.field
-    def progress_percent(root: strawberry.Parent[models.Draft]) -> int:
-        return drafts.progress(root)
+    status: models.DraftStatus = expression(lambda draft, asked: drafts.status_at(draft, asked.now))
+    name: str | None = expression(lambda draft, asked: draft.basics["name"].astext)
+    completed_steps: list[models.WizardStep]
+    progress_percent: int = expression(lambda draft, asked: drafts.progress(draft))
+    package: Package | None = one("package_id")
+    zone: Zone | None = one("zone_id")
+    created_by: Operator = one("created_by_id")
+    last_modified_by: Operator = one("modified_by_id")
+    log: list[DraftLogEntry] = rows(
+        _log, description="Every attempt at a step, the refused ones too, oldest first; the last 200."
+    )
+    customer: Customer | None = one(
+        lambda draft, customer, asked: and_(
+            customer.id == draft.customer_id, in_scope(asked.viewer, customer.operator_id)
+        )
+    )
 
     @strawberry.field
     def basics(root: strawberry.Parent[models.Draft]) -> DraftBasics | None:
@@ -114,10 +132,6 @@ class CustomerDraft(Node):
         return DraftAccess(**{**given, "type": kind}, password_set=root.password is not None, router=router)
 
     @strawberry.field
-    async def package(root: strawberry.Parent[models.Draft], info: Info) -> Package | None:
-        return await info.context.loaders.one(models.Package, root.package_id)
-
-    @strawberry.field
     def address(root: strawberry.Parent[models.Draft]) -> Address | None:
         given: Any = root.address
         if not given:
@@ -131,14 +145,8 @@ class CustomerDraft(Node):
         )
 
     @strawberry.field
-    async def zone(root: strawberry.Parent[models.Draft], info: Info) -> Zone | None:
-        return await info.context.loaders.one(models.Zone, root.zone_id)
-
-    @strawberry.field
-    async def custom_fields(root: strawberry.Parent[models.Draft], info: Info) -> list[CustomFieldValue]:
-        given = root.custom_fields or {}
-        fields: list[Any] = [await info.context.loaders.one(models.CustomField, UUID(key)) for key in given]
-        return [custom_value(field, value) for field, value in zip(fields, given.values(), strict=True)]
+    def custom_fields(root: strawberry.Parent[models.Draft]) -> list[CustomFieldValue]:
+        return [custom_value(UUID(key), value) for key, value in (root.custom_fields or {}).items()]
 
     @strawberry.field
     def payment(root: strawberry.Parent[models.Draft], info: Info) -> DraftPayment | None:
@@ -157,30 +165,6 @@ class CustomerDraft(Node):
         async with info.context.read() as session:
             found = await reviews.of_draft(session, root.id)
         return _review(info, found) if found else None
-
-    @strawberry.field
-    async def created_by(root: strawberry.Parent[models.Draft], info: Info) -> Operator:
-        return await info.context.loaders.one(models.Operator, root.created_by_id)
-
-    @strawberry.field
-    async def last_modified_by(root: strawberry.Parent[models.Draft], info: Info) -> Operator:
-        return await info.context.loaders.one(models.Operator, root.modified_by_id)
-
-    @strawberry.field(description="Every attempt at a step, the refused ones too, oldest first; the last 200.")
-    async def log(root: strawberry.Parent[models.Draft], info: Info) -> list[DraftLogEntry]:
-        entries = (await info.context.loaders.many(models.DraftLogEntry, "draft_id", root.id))[-200:]
-        people = await asyncio.gather(*(info.context.loaders.one(models.Operator, entry.by_id) for entry in entries))
-        return [
-            DraftLogEntry(step=entry.step, succeeded=entry.succeeded, error=entry.error, at=entry.at, by=who.name)
-            for entry, who in zip(entries, people, strict=True)
-        ]
-
-    @strawberry.field
-    async def customer(root: strawberry.Parent[models.Draft], info: Info) -> Customer | None:
-        if root.customer_id is None:
-            return None
-        async with info.context.read() as session:
-            return await visibility.find(session, models.Customer, root.customer_id, by=info.context.viewer_or_refuse())
 
 
 def _review(info: Info, found: reviews.Review) -> DraftReview:

@@ -1,15 +1,20 @@
 """Operators, their tenant, and who is signed in."""
 
 from datetime import datetime
+from typing import Annotated, Any
 
 import strawberry
+from sqlalchemy import ColumnElement, String, and_, case
+from sqlalchemy.dialects.postgresql import array
 
 from ispgraph.domain import models, operators
 from ispgraph.domain import permissions as domain
 from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
-from ispgraph.schema.base import Money, Node, Payload, money, node
-from ispgraph.schema.context import Info
+from ispgraph.schema.base import Money, Node, Payload, node
+from ispgraph.schema.compiler.fields import amount, expression, one
+from ispgraph.schema.compiler.reading import RowOf
+from ispgraph.schema.compiler.sources import Asked
 from ispgraph.schema.scalars import CurrencyCode, EmailAddress
 
 
@@ -20,54 +25,47 @@ class Tenant(Node):
     time_zone: str
 
 
+def _told(operator: Any, asked: Asked, value: Any, blank: Any) -> ColumnElement[Any]:
+    """Who took a payment or saved a draft has a name for everyone who sees it; their address, what they may and what
+    they own is told within the viewer's tree only. Outside of it these are blank, so that the page is still shown."""
+    return case((operators.visible(asked.viewer, operator), value), else_=blank)
+
+
 @node("opr", models.Operator, description="A person of the provider, or of one of its resellers.")
 class Operator(Node):
     name: str
     role: Role
     level: int = strawberry.field(description="The rank of the role; lower numbers manage higher ones.")
     active: bool
-
-    @strawberry.field(description="Of the sign-in; hidden@invalid for operators outside the viewer's tree.")
-    def email(root: strawberry.Parent[models.Operator], info: Info) -> EmailAddress:
-        return EmailAddress(root.email if _open(info, root) else "hidden@invalid")
-
-    @strawberry.field
-    def sms_credits(root: strawberry.Parent[models.Operator], info: Info) -> int:
-        return root.sms_credits if _open(info, root) else 0
-
-    @strawberry.field(description="Who stands right above; null at the top, and when the viewer may not see it.")
-    async def parent(root: strawberry.Parent[models.Operator], info: Info) -> "Operator | None":
-        found = await info.context.loaders.one(models.Operator, root.parent_id)
-        visible = found is not None and operators.is_visible(info.context.viewer_or_refuse(), found)
-        return found if visible else None
-
-    @strawberry.field
-    def permissions(root: strawberry.Parent[models.Operator], info: Info) -> list[Permission]:
-        return [Permission(name) for name in root.permissions] if _open(info, root) else []
-
-    @strawberry.field(description="What the operator has paid in and not used yet.")
-    async def wallet_balance(root: strawberry.Parent[models.Operator], info: Info) -> Money:
-        if not _open(info, root):
-            return money(info, 0)
-        held = info.context.loaders.batched(("operators.wallets",), operators.wallets)
-        return money(info, await held.load(root.id))
-
-
-def _open(info: Info, operator: models.Operator) -> bool:
-    """Who took a payment or saved a draft has a name for everyone who sees it; their address, what they may and what
-    they own is told within the viewer's tree only. Outside of it these are blank, so that the page is still shown."""
-    return operators.is_visible(info.context.viewer_or_refuse(), operator)
+    email: EmailAddress = expression(
+        lambda operator, asked: _told(operator, asked, operator.email, "hidden@invalid"),
+        description="Of the sign-in; hidden@invalid for operators outside the viewer's tree.",
+    )
+    sms_credits: int = expression(lambda operator, asked: _told(operator, asked, operator.sms_credits, 0))
+    parent: Annotated["Operator", strawberry.lazy("ispgraph.schema.operators")] | None = one(
+        lambda operator, above, asked: and_(above.id == operator.parent_id, operators.visible(asked.viewer, above)),
+        description="Who stands right above; null at the top, and when the viewer may not see it.",
+    )
+    permissions: list[Permission] = expression(
+        lambda operator, asked: _told(operator, asked, operator.permissions, array([], type_=String()))
+    )
+    wallet_balance: Money = amount(
+        lambda operator, asked: _told(operator, asked, operators.wallet_minor(operator), 0),
+        description="What the operator has paid in and not used yet.",
+    )
 
 
 @strawberry.type(description="Who is signed in.")
 class Viewer:
     @strawberry.field
-    async def tenant(root: strawberry.Parent[domain.Viewer], info: Info) -> Tenant:
-        return await info.context.loaders.one(models.Tenant, root.tenant_id)
+    def tenant(root: strawberry.Parent[domain.Viewer]) -> Tenant:
+        found: Any = RowOf(models.Tenant, root.tenant_id)
+        return found
 
     @strawberry.field
-    async def operator(root: strawberry.Parent[domain.Viewer], info: Info) -> Operator | None:
-        return await info.context.loaders.one(models.Operator, root.operator_id)
+    def operator(root: strawberry.Parent[domain.Viewer]) -> Operator | None:
+        found: Any = RowOf(models.Operator, root.operator_id)
+        return found
 
     @strawberry.field
     def permissions(root: strawberry.Parent[domain.Viewer]) -> list[Permission]:

@@ -1,18 +1,22 @@
-"""Connections: edges, nodes, pageInfo and totalCount of one page."""
+"""Connections: edges, nodes, pageInfo and totalCount of one page.
 
+The compiler knows these fields by name; the resolvers here are for graphql-core, over a page that was loaded.
+"""
+
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import strawberry
 
 from ispgraph.domain import pages
+from ispgraph.schema.compiler.sources import Link
 from ispgraph.schema.context import Info
 
 T = TypeVar("T")
 
 
-def connection(page: pages.Page) -> Any:
-    """A page of rows where the schema says Connection: its fields read from the page."""
-    return page
+def _linked(resolver: Callable[..., Any]) -> Any:
+    return strawberry.field(resolver=resolver, metadata={"source": Link()})
 
 
 @strawberry.type
@@ -31,15 +35,15 @@ class Edge(Generic[T]):
 
 @strawberry.type
 class Connection(Generic[T]):
-    @strawberry.field
+    @_linked
     def edges(root: strawberry.Parent[pages.Page]) -> list[Edge[T]]:
         return [Edge(cursor=cursor, node=row) for cursor, row in zip(root.cursors, root.rows, strict=True)]
 
-    @strawberry.field
+    @_linked
     def nodes(root: strawberry.Parent[pages.Page]) -> list[T]:
         return list(root.rows)
 
-    @strawberry.field
+    @_linked
     def page_info(root: strawberry.Parent[pages.Page]) -> PageInfo:
         return PageInfo(
             has_next_page=root.has_next,
@@ -48,7 +52,7 @@ class Connection(Generic[T]):
             end_cursor=root.cursors[-1] if root.cursors else None,
         )
 
-    @strawberry.field
+    @_linked
     async def total_count(root: strawberry.Parent[pages.Page], info: Info) -> int:
         async with info.context.read() as session:
             return await root.count(session)

@@ -87,6 +87,8 @@ async def test_an_invoice_becomes_overdue_by_the_tenants_calendar(api: Api, till
         clock.set_clock(instant)
         found = (await api.data(ask, till.house.admin))["node"]
         assert found == {"overdue": overdue, "amountDue": {"amount": "5.00"}}
+    await till.pay(500, invoice)
+    assert (await api.data(ask, till.house.admin))["node"] == {"overdue": False, "amountDue": {"amount": "0.00"}}
 
 
 async def test_money_of_a_customer_out_of_scope_is_not_there(api: Api, till: Till) -> None:

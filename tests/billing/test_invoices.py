@@ -1,7 +1,7 @@
 """Drafting and opening; numbers without gaps; nothing changes afterwards."""
 
 import asyncio
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -68,16 +68,6 @@ async def test_a_draft_without_lines_or_below_zero_is_a_bug(till: Till) -> None:
             await till.draft(session, customer.id)
         with pytest.raises(ValueError, match="below zero"):
             await till.draft(session, customer.id, -1)
-
-
-async def test_overdue_from_the_day_after_the_due_day(till: Till) -> None:
-    invoice = await till.bill((await till.customer()).id, 100)
-    assert invoice.due_on is not None
-    assert not invoices.overdue(invoice, invoice.due_on)
-    assert invoices.overdue(invoice, invoice.due_on + timedelta(days=1))
-    await till.pay(100, invoice)
-    [paid] = await till.again([invoice])
-    assert not invoices.overdue(paid, date(2100, 1, 1))
 
 
 async def test_many_openers_and_rollbacks_leave_no_gap(till: Till) -> None:

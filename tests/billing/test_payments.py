@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
-from ispgraph.domain.billing import invoices, ledger
+from ispgraph.domain.billing import ledger
 from ispgraph.domain.errors import DomainError, ErrorCode
 from ispgraph.domain.models import (
     Account,
@@ -17,6 +17,7 @@ from ispgraph.domain.models import (
     PaymentStatus,
     Posting,
 )
+from tests.api import Api
 from tests.billing.conftest import Till
 
 
@@ -142,35 +143,41 @@ async def test_payments_of_the_same_invoices_in_any_order_do_not_deadlock(till: 
     assert (await _balance(till, bills[0])).balance_minor == 80
 
 
-async def test_a_customers_entries_run_to_the_balance(till: Till) -> None:
+LEDGER = """query ($id: ID!, $after: String) { customer(by: {id: $id}) { ledger(first: 3, after: $after) {
+  totalCount pageInfo { endCursor hasNextPage }
+  nodes { account debit { amount } credit { amount } balance { amount } } } } }"""
+INVOICES = """query ($id: ID!, $status: [InvoiceStatus!]) { customer(by: {id: $id}) {
+  invoices(status: $status) { nodes { id } } } }"""
+
+
+async def test_a_customers_entries_run_to_the_balance(till: Till, api: Api) -> None:
     customer = await till.customer()
     other = await till.bill((await till.customer()).id, 9_999)
     invoice = await till.bill(customer.id, 500)
     await till.pay(200, invoice)
     await till.pay(400, invoice)
     assert (await _balance(till, other)).balance_minor == -9_999
-    async with till.database.read(till.house.tenant.id) as session:
-        newest = await ledger.entries(session, customer.id, first=3)
-        rest = await ledger.entries(session, customer.id, first=3, after=newest.cursors[-1])
-        rows = [*newest.rows, *rest.rows]
-        running = await ledger.running_balances(session, [row.id for row in rows])
-        assert await newest.count(session) == 4
-    found = [(row.account.value, row.amount_minor, at) for row, at in zip(rows, running, strict=True)]
-    assert found == [
-        ("WALLET", -100, 100),
-        ("RECEIVABLE", -300, 0),
-        ("RECEIVABLE", -200, -300),
-        ("RECEIVABLE", 500, -500),
+    rows, after = [], None
+    for more in (True, False):
+        data = await api.data(LEDGER, till.house.admin, id=f"cus_{customer.id.hex}", after=after)
+        found = data["customer"]["ledger"]
+        assert (found["totalCount"], found["pageInfo"]["hasNextPage"]) == (4, more)
+        after = found["pageInfo"]["endCursor"]
+        rows += found["nodes"]
+    assert [(row["account"], row["debit"], row["credit"], row["balance"]["amount"]) for row in rows] == [
+        ("WALLET", None, {"amount": "1.00"}, "1.00"),
+        ("RECEIVABLE", None, {"amount": "3.00"}, "0.00"),
+        ("RECEIVABLE", None, {"amount": "2.00"}, "-3.00"),
+        ("RECEIVABLE", {"amount": "5.00"}, None, "-5.00"),
     ]
 
 
-async def test_a_customers_invoices_and_nobody_elses(till: Till) -> None:
+async def test_a_customers_invoices_and_nobody_elses(till: Till, api: Api) -> None:
     customer = await till.customer()
     await till.bill((await till.customer()).id, 1)
     bills = [await till.bill(customer.id, price) for price in (10, 20)]
     await till.pay(10, bills[0])
-    async with till.database.read(till.house.tenant.id) as session:
-        every = await invoices.of_customer(session, customer.id)
-        unpaid = await invoices.of_customer(session, customer.id, status=invoices.AWAITING)
-    assert [row.id for row in every.rows] == [bills[1].id, bills[0].id]
-    assert [row.id for row in unpaid.rows] == [bills[1].id]
+    known = [f"inv_{bill.id.hex}" for bill in bills]
+    for status, wanted in ((None, known[::-1]), (["OPEN", "PARTIALLY_PAID"], known[1:]), ([], [])):
+        data = await api.data(INVOICES, till.house.admin, id=f"cus_{customer.id.hex}", status=status)
+        assert [row["id"] for row in data["customer"]["invoices"]["nodes"]] == wanted

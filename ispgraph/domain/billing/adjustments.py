@@ -68,6 +68,8 @@ def _minor(faults: Faults, amount: Decimal, currency: str) -> int:
 def _require_room(held_minor: int, minor: int, currency: str) -> None:
     if held_minor + minor < 0:
         available = f"{money.to_decimal(held_minor, currency)} {currency}"
-        raise fail(ErrorCode.INVALID, f"At most {available} can be taken from this wallet.", "input", "amount")
+        raise fail(
+            ErrorCode.INSUFFICIENT_FUNDS, f"At most {available} can be taken from this wallet.", "input", "amount"
+        )
     if held_minor + minor > money.LIMIT_MINOR:
         raise fail(ErrorCode.INVALID, "The wallet would hold too much.", "input", "amount")

@@ -2,21 +2,50 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Date,
+    String,
+    and_,
+    any_,
+    case,
+    cast,
+    false,
+    func,
+    not_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain.billing import ledger, numbers, periods, tax
 from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import Account, Invoice, InvoiceLine, InvoiceStatus, Tenant
-from ispgraph.domain.pages import Page, page
+from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
 
 AWAITING = (InvoiceStatus.OPEN, InvoiceStatus.PARTIALLY_PAID)
 """Where money is still expected."""
+NEWEST = newest_first("invoices", Invoice.id)
+
+
+def _late(today: ColumnElement[Any]) -> ColumnElement[bool]:
+    return func.coalesce(and_(Invoice.status.in_(AWAITING), Invoice.due_on < today), false())
+
+
+FILTERS = {
+    "status": Filter(ARRAY(String()), lambda value, by: type_coerce(Invoice.status, String()) == any_(value)),
+    # The value of these two is the day it is in the tenant's zone.
+    "overdue": Filter(Date(), lambda value, by: _late(value)),
+    "not_overdue": Filter(Date(), lambda value, by: not_(_late(value))),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +94,15 @@ def settled_status(total_minor: int, paid_minor: int) -> InvoiceStatus:
     return InvoiceStatus.PARTIALLY_PAID if paid_minor else InvoiceStatus.OPEN
 
 
-def due_minor(invoice: Invoice) -> int:
+def due_minor(invoice: Any) -> ColumnElement[int]:
     """What is still to be paid: nothing for a draft or a void invoice."""
-    return invoice.total_minor - invoice.paid_minor if invoice.status in AWAITING else 0
+    return case((invoice.status.in_(AWAITING), invoice.total_minor - invoice.paid_minor), else_=0)
 
 
-def overdue(invoice: Invoice, today: date) -> bool:
-    """Whether money is still expected after the due day. `today` in the tenant's zone."""
-    return invoice.status in AWAITING and invoice.due_on is not None and invoice.due_on < today
+def overdue(invoice: Any, now: ColumnElement[datetime], time_zone: str) -> ColumnElement[bool]:
+    """Whether money is still expected after the due day, which ends at midnight in the tenant's zone."""
+    today = cast(func.timezone(time_zone, now), Date)
+    return func.coalesce(and_(invoice.status.in_(AWAITING), invoice.due_on < today), false())
 
 
 async def draft(
@@ -164,20 +194,3 @@ async def _post(session: AsyncSession, invoice: Invoice, *, at: datetime, by: Vi
         invoice_id=invoice.id,
         by=by,
     )
-
-
-async def of_customer(
-    session: AsyncSession,
-    customer_id: UUID,
-    *,
-    status: Sequence[InvoiceStatus] | None = None,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-) -> Page:
-    """A customer's invoices, newest first, of these statuses when given. Raises DomainError INVALID."""
-    rows = select(Invoice).where(Invoice.customer_id == customer_id)
-    if status is not None:
-        rows = rows.where(Invoice.status.in_(status))
-    return await page(session, rows, Invoice.id, name="invoices", first=first, after=after, last=last, before=before)

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Label, func, select
+from sqlalchemy import ColumnElement, Label, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
-from ispgraph.domain.models import Account, Journal, PaymentMethod, Posting
-from ispgraph.domain.pages import Page, page
+from ispgraph.domain.models import Account, CustomerBalance, Journal, PaymentMethod, Posting
+from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
 
 
@@ -90,33 +92,19 @@ async def balances(session: AsyncSession, customer_ids: Sequence[UUID]) -> dict[
     return {customer_id: found.get(customer_id, Balance()) for customer_id in customer_ids}
 
 
-async def entries(
-    session: AsyncSession,
-    customer_id: UUID,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-) -> Page:
-    """The postings to a customer's receivable and wallet, newest first. Raises DomainError INVALID."""
-    rows = select(Posting).where(Posting.customer_id == customer_id)
-    return await page(session, rows, Posting.id, name="ledger", first=first, after=after, last=last, before=before)
+NEWEST = newest_first("ledger", Posting.id)
 
 
-async def running_balances(session: AsyncSession, posting_ids: Sequence[UUID]) -> list[int]:
-    """The balance of the customer just after each of these postings, in the order asked; as `Balance.balance_minor`."""
-    customers = select(Posting.customer_id).where(Posting.id.in_(posting_ids))
-    running = (
-        select(
-            Posting.id,
-            (-func.sum(Posting.amount_minor).over(partition_by=Posting.customer_id, order_by=Posting.id)).label(
-                "minor"
-            ),
-        )
-        .where(Posting.customer_id.in_(customers))
-        .subquery()
+def running_balance_minor(posting: Any) -> ColumnElement[int]:
+    """The balance of the customer just after a posting; as `Balance.balance_minor`."""
+    earlier = aliased(Posting)
+    return (
+        select(-func.sum(earlier.amount_minor))
+        .where(earlier.customer_id == posting.customer_id, earlier.id <= posting.id)
+        .scalar_subquery()
     )
-    rows = await session.execute(select(running).where(running.c.id.in_(posting_ids)))
-    found = {row.id: int(row.minor) for row in rows}
-    return [found[posting_id] for posting_id in posting_ids]
+
+
+def kept(customer: Any, name: str) -> ColumnElement[int]:
+    """`balance_minor`, `receivable_minor` or `wallet_minor` of a customer, kept by triggers with each posting."""
+    return select(getattr(CustomerBalance, name)).where(CustomerBalance.customer_id == customer.id).scalar_subquery()

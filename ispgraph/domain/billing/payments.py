@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, ColumnElement, String, any_, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.billing import ledger, numbers, periods
 from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import (
     Account,
     Allocation,
@@ -21,11 +23,13 @@ from ispgraph.domain.models import (
     PaymentStatus,
     Tenant,
 )
-from ispgraph.domain.pages import Page, page
+from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
 
 NOT_RECEIVED = (PaymentMethod.WALLET, PaymentMethod.VOUCHER)
 """Methods that bring no money in: they spend what was received before."""
+NEWEST = newest_first("payments", Payment.id)
+FILTERS = {"status": Filter(ARRAY(String()), lambda value, by: type_coerce(Payment.status, String()) == any_(value))}
 
 
 async def record(
@@ -133,18 +137,10 @@ async def _post(session: AsyncSession, payment: Payment, *, allocated: int, at: 
     )
 
 
-async def of_customer(
-    session: AsyncSession,
-    customer_id: UUID,
-    *,
-    status: Sequence[PaymentStatus] | None = None,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-) -> Page:
-    """A customer's payments, newest first, of these statuses when given. Raises DomainError INVALID."""
-    rows = select(Payment).where(Payment.customer_id == customer_id)
-    if status is not None:
-        rows = rows.where(Payment.status.in_(status))
-    return await page(session, rows, Payment.id, name="payments", first=first, after=after, last=last, before=before)
+def last_received_at(customer: Any) -> ColumnElement[datetime | None]:
+    """When a customer last paid."""
+    return (
+        select(func.max(Payment.received_at))
+        .where(Payment.customer_id == customer.id, Payment.status == PaymentStatus.COMPLETED)
+        .scalar_subquery()
+    )

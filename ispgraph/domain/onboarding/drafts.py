@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, not_, or_, select, update
+from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.domain import audit
 from ispgraph.domain.errors import DomainError, ErrorCode, fail, not_found
 from ispgraph.domain.models import Draft, DraftLogEntry, DraftStatus, WizardStep
+from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer, in_scope
 
 LIFETIME = timedelta(hours=24)
@@ -24,9 +26,9 @@ UNFINISHED = (DraftStatus.DRAFT, DraftStatus.PARTIAL, DraftStatus.FAILED)
 STEPS: tuple[WizardStep, ...] = tuple(WizardStep)
 
 
-def visible(by: Viewer) -> Select[Draft]:
+def visible(by: Viewer, draft: Any = Draft) -> ColumnElement[bool]:
     """Drafts begun by operators in the viewer's subtree."""
-    return select(Draft).where(in_scope(by, Draft.created_by_id))
+    return in_scope(by, draft.created_by_id)
 
 
 def status_of(draft: Draft, at: datetime) -> DraftStatus:
@@ -36,11 +38,13 @@ def status_of(draft: Draft, at: datetime) -> DraftStatus:
     return draft.status
 
 
-def in_status(rows: Select[Draft], wanted: Sequence[DraftStatus], at: datetime) -> Select[Draft]:
-    """Those of `rows` whose status as of an instant is among the wanted."""
-    over = and_(Draft.status.in_(UNFINISHED), Draft.expires_at <= at)
-    of_kind = and_(Draft.status.in_(wanted), not_(over))
-    return rows.where(or_(of_kind, over) if DraftStatus.EXPIRED in wanted else of_kind)
+def status_at(draft: Any, at: ColumnElement[datetime]) -> ColumnElement[str]:
+    """`status_of` by SQL."""
+    over = and_(draft.status.in_(UNFINISHED), draft.expires_at <= at)
+    return case((over, DraftStatus.EXPIRED.name), else_=cast(draft.status, String))
+
+
+NEWEST = newest_first("drafts", Draft.id)
 
 
 def resume_at(completed: Sequence[str]) -> WizardStep:
@@ -48,9 +52,10 @@ def resume_at(completed: Sequence[str]) -> WizardStep:
     return next((step for step in STEPS if step.value not in completed), WizardStep.REVIEW)
 
 
-def progress(draft: Draft) -> int:
+def progress(draft: Any) -> ColumnElement[int]:
     """Per cent of the steps that are done; only a confirmed draft has 100."""
-    return 100 if draft.status is DraftStatus.COMPLETED else len(draft.completed_steps) * 100 // len(STEPS)
+    done = func.cardinality(draft.completed_steps) * 100 / len(STEPS)
+    return case((draft.status == DraftStatus.COMPLETED, 100), else_=cast(func.floor(done), Integer))
 
 
 async def start(session: AsyncSession, *, by: Viewer) -> Draft:
@@ -74,7 +79,7 @@ async def start(session: AsyncSession, *, by: Viewer) -> Draft:
 
 async def lock(session: AsyncSession, draft_id: UUID, *, by: Viewer, expected_version: int | None = None) -> Draft:
     """The draft, locked. Raises DomainError NOT_FOUND, or VERSION_CONFLICT when somebody else has saved since."""
-    draft = await session.scalar(visible(by).where(Draft.id == draft_id).with_for_update(of=Draft))
+    draft = await session.scalar(select(Draft).where(visible(by), Draft.id == draft_id).with_for_update())
     if draft is None:
         raise not_found("draft", "input", "draftId")
     if expected_version is not None and expected_version != draft.version:
@@ -114,7 +119,7 @@ def saved(session: AsyncSession, draft: Draft, step: WizardStep, *, by: Viewer) 
 async def failed(session: AsyncSession, draft_id: UUID, step: WizardStep, error: DomainError, *, by: Viewer) -> None:
     """Record an attempt that was refused, in a transaction of its own: the attempt itself was rolled back."""
     at = clock.now()
-    draft = await session.scalar(visible(by).where(Draft.id == draft_id).with_for_update(of=Draft))
+    draft = await session.scalar(select(Draft).where(visible(by), Draft.id == draft_id).with_for_update())
     if draft is None or status_of(draft, at) not in UNFINISHED:
         return
     draft.expires_at = at + LIFETIME

@@ -1,0 +1,28 @@
+"""Accounting sessions: what they can be narrowed by, and who is on line."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, DateTime, String, Uuid, func, select, type_coerce
+
+from ispgraph.domain.lists import Filter, Key, Order
+from ispgraph.domain.models import Session
+
+_INSTANT = DateTime(timezone=True)
+
+NEWEST = Order("sessions", (Key(Session.started_at, _INSTANT), Key(Session.id, Uuid())))
+FILTERS = {
+    "begun_from": Filter(_INSTANT, lambda value, by: Session.started_at >= value),
+    "begun_to": Filter(_INSTANT, lambda value, by: Session.started_at < value),
+    "connection_type": Filter(String(), lambda value, by: type_coerce(Session.connection_type, String()) == value),
+    "state": Filter(String(), lambda value, by: type_coerce(Session.state, String()) == value),
+}
+
+
+def open_count(customer: Any) -> ColumnElement[int]:
+    """How many sessions of a customer are open."""
+    return (
+        select(func.count())
+        .select_from(Session)
+        .where(Session.customer_id == customer.id, Session.stopped_at.is_(None))
+        .scalar_subquery()
+    )

@@ -1,0 +1,104 @@
+"""What customers used: bytes and seconds of a stretch of time, whole days of the tenant's zone or whole hours."""
+
+import enum
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Date, DateTime, Select, and_, cast, func, literal_column, select
+
+from ispgraph import clock
+from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.models import UsageBucket, UsageDay
+from ispgraph.domain.permissions import Viewer
+
+
+class UsageGranularity(enum.Enum):
+    HOUR = "HOUR"
+    DAY = "DAY"
+    MONTH = "MONTH"
+
+
+_HOUR = timedelta(hours=1)
+LONGEST = {
+    UsageGranularity.HOUR: timedelta(days=62),
+    UsageGranularity.DAY: timedelta(days=1100),
+    UsageGranularity.MONTH: timedelta(days=3700),
+}
+"""How much time may be asked for at each granularity."""
+KINDS = {
+    "first_day": Date(),
+    "end_day": Date(),
+    "since": DateTime(timezone=True),
+    "until": DateTime(timezone=True),
+}
+
+
+def stretch(
+    viewer: Viewer, *, since: datetime | None, until: datetime | None, granularity: UsageGranularity
+) -> Mapping[str, Any]:
+    """The stretch of time to be summed, by default this month so far, widened to whole points of the granularity.
+
+    Days and months are of the tenant's zone, hours of UTC. Raises DomainError INVALID naming from.
+    """
+    zone = ZoneInfo(viewer.time_zone)
+    end = until or clock.now()
+    begin = since or datetime.combine(end.astimezone(zone).date().replace(day=1), time(), zone)
+    if begin >= end:
+        raise fail(ErrorCode.INVALID, "The stretch of time must begin before it ends.", "from")
+    if end - begin > LONGEST[granularity]:
+        days = LONGEST[granularity].days
+        raise fail(ErrorCode.INVALID, f"By {granularity.value.lower()}, ask for at most {days} days.", "from")
+    if granularity is UsageGranularity.HOUR:
+        return {"since": _hour(begin), "until": _hour(end + _HOUR - timedelta(microseconds=1))}
+    first = begin.astimezone(zone).date()
+    last = (end - timedelta(microseconds=1)).astimezone(zone).date()
+    if granularity is UsageGranularity.MONTH:
+        first, last = first.replace(day=1), _month_after(last) - timedelta(days=1)
+    return {"first_day": first, "end_day": last + timedelta(days=1)}
+
+
+def total(customer: Any, given: Mapping[str, Any], figure: str) -> ColumnElement[int]:
+    """`input_octets`, `output_octets` or `seconds` of a customer within the given stretch."""
+    table, within = _table(customer, given)
+    return select(func.coalesce(func.sum(getattr(table, figure)), 0)).where(within).scalar_subquery()
+
+
+def points(customer: Any, given: Mapping[str, Any], granularity: UsageGranularity, time_zone: str) -> Select[Any]:
+    """The points of the given stretch in order: start, download_bytes, upload_bytes; those without usage left out."""
+    table, within = _table(customer, given)
+    if granularity is UsageGranularity.HOUR:
+        start = func.date_trunc("hour", table.starts_at)
+    else:
+        day = table.day if granularity is UsageGranularity.DAY else cast(func.date_trunc("month", table.day), Date)
+        start = func.timezone(time_zone, cast(day, DateTime()))
+    return (
+        select(
+            start.label("start"),
+            func.sum(table.output_octets).label("download_bytes"),
+            func.sum(table.input_octets).label("upload_bytes"),
+        )
+        .where(within)
+        .group_by(literal_column("1"))
+        .order_by(literal_column("1"))
+    )
+
+
+def _table(customer: Any, given: Mapping[str, Any]) -> tuple[Any, ColumnElement[bool]]:
+    table: Any
+    if "since" in given:
+        table = UsageBucket
+        within = and_(table.starts_at >= given["since"], table.starts_at < given["until"])
+    else:
+        table = UsageDay
+        within = and_(table.day >= given["first_day"], table.day < given["end_day"])
+    return table, and_(table.customer_id == customer.id, within)
+
+
+def _hour(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _month_after(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)

@@ -1,0 +1,116 @@
+"""Where graphql-core meets the compiler: a value that describes a reading is completed by one SQL statement.
+
+What this needs of graphql-core is private there (`complete_value`, `execute_field`, the executor's attributes), which
+is why its version is pinned and `tests/test_compiler_internals.py` looks at it.
+"""
+
+import inspect
+from typing import Any
+
+import orjson
+from graphql import GraphQLError, get_nullable_type, is_non_null_type
+from graphql import get_named_type as named
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from ispgraph import clock
+from ispgraph.db import Base
+from ispgraph.domain import visibility
+from ispgraph.domain.errors import DomainError
+from ispgraph.schema.compiler import computed, loading, plans
+from ispgraph.schema.compiler.plans import Plans, Tree, Values
+from ispgraph.schema.compiler.reading import Reading, RowOf
+from ispgraph.schema.compiler.selection import NotCompiled
+from ispgraph.schema.compiler.sources import PREFIXES, Prepared, prepare
+
+
+class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
+    """graphql-core's executor, but for readings and for rows of nodes."""
+
+    def complete_value(
+        self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
+    ) -> Any:
+        """As graphql-core's; a reading becomes an awaitable of its JSON."""
+        if isinstance(result, Base) and self.context_value.settings.compiled_reads and type(result) in PREFIXES:
+            result = RowOf(type(result), result.id)  # type: ignore[attr-defined]
+        if not isinstance(result, Reading | RowOf):
+            return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+        return self._complete(return_type, field_details_list, info, path, result, position_context)
+
+    async def _complete(
+        self, return_type: Any, details: Any, info: Any, path: Any, result: Reading | RowOf, position: Any
+    ) -> Any:
+        kind = get_nullable_type(return_type)
+        try:
+            if not self.context_value.settings.compiled_reads:
+                raise NotCompiled("switched off")
+            value = await self._compiled(kind, details, path, result, position)
+        except (NotCompiled, DomainError, GraphQLError):
+            # Whatever is out of the ordinary, graphql-core does by its own rules: errors find their place and their
+            # nulls the way out.
+            loaded = await self._load(kind, result)
+            value = super().complete_value(kind, details, info, path, loaded, position)
+            value = await value if inspect.isawaitable(value) else value
+        if value is None and is_non_null_type(return_type):
+            raise TypeError(f"Cannot return null for non-nullable field {info.parent_type}.{info.field_name}.")
+        return value
+
+    async def _compiled(self, kind: Any, details: Any, path: Any, result: Reading | RowOf, position: Any) -> Any:
+        context = self.context_value
+        viewer = context.viewer_or_refuse()
+        model = result.model if isinstance(result, RowOf) else None
+        tree = _plans(self.schema).tree(self, named(kind), details, model)
+        prepared = [prepare(site.source, viewer, site.arguments(self)) for site in tree.sites]
+        if isinstance(result, RowOf):
+            text = await self._row(tree, result, prepared)
+        else:
+            prepared.append(result.prepared)
+            key = (id(result.source), *_rights(viewer), *(each.shape for each in prepared))
+            plan = tree.plan(key, lambda: plans.of_root(tree, result.source, viewer, prepared))
+            arguments = plan.arguments(Values(viewer, clock.now(), prepared))
+            text = (await context.database.read_texts(plan.sql, arguments))[0]
+        if text is None:
+            return None
+        return await computed.fill(self, tree.below, text, path, position) if tree.computed else orjson.Fragment(text)
+
+    async def _row(self, tree: Tree, result: RowOf, prepared: list[Prepared]) -> str | None:
+        """A row by its id, together with all that are asked for the same way at the same time."""
+        context = self.context_value
+        viewer = context.viewer_or_refuse()
+        visible = None
+        if result.if_visible:
+            permission, visible = visibility.RULES[result.model]
+            if permission is not None and not viewer.may(permission):
+                return None
+        key = (result.if_visible, *_rights(viewer), *(each.shape for each in prepared))
+        plan = tree.plan(key, lambda: plans.of_ids(tree, visible, viewer, prepared))
+        name = (id(plan), repr(prepared))
+
+        async def batch(keys: list[Any]) -> list[str | None]:
+            arguments = plan.arguments(Values(viewer, clock.now(), prepared, keys))
+            found: list[str | None] = await context.database.read_texts(plan.sql, arguments)
+            return found
+
+        text: str | None = await context.loaders.loader(name, batch).load(result.key)
+        return text
+
+    async def _load(self, kind: Any, result: Reading | RowOf) -> Any:
+        context = self.context_value
+        if isinstance(result, Reading):
+            return await loading.start(result, named(kind), context)
+        if not result.if_visible:
+            return await context.loaders.one(result.model, result.key)
+        async with context.read() as session:
+            return await visibility.find(session, result.model, result.key, by=context.viewer_or_refuse())
+
+
+def _plans(schema: Any) -> Plans:
+    owner = schema._strawberry_schema.__dict__
+    kept: Plans | None = owner.get("ispgraph_plans")
+    if kept is None:
+        kept = owner["ispgraph_plans"] = Plans()
+    return kept
+
+
+def _rights(viewer: Any) -> tuple[Any, ...]:
+    """What of the viewer a statement depends on."""
+    return (viewer.scope_id is None, viewer.currency, viewer.permissions, viewer.time_zone)

@@ -1,0 +1,216 @@
+"""The same declarations as the compiler's, carried out field by field for graphql-core, many rows at a time.
+
+It serves where a selection is not compiled: below what Python computes, where arguments are wrong and the error has to
+find its place, and with the compiler switched off, against which the compiler is compared.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import GraphQLNamedType, get_named_type
+from sqlalchemy import DateTime, Row, Select, func, literal, null, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+from sqlalchemy.types import TypeEngine
+
+from ispgraph import clock, ids
+from ispgraph.domain import pages
+from ispgraph.schema.compiler.reading import Reading
+from ispgraph.schema.compiler.selection import DEFINITION
+from ispgraph.schema.compiler.sources import (
+    MODELS,
+    PREFIXES,
+    Amount,
+    Asked,
+    Choice,
+    Column,
+    Expression,
+    Many,
+    One,
+    Pages,
+    Part,
+    Prepared,
+    Rows,
+    Source,
+    TypedId,
+    prepare,
+)
+from ispgraph.schema.context import Context, Info
+from ispgraph.schema.money import money_of
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """An object made of a row; its attributes are awaitables."""
+
+    row: Any
+    source: Part
+    prepared: Prepared
+    context: Context
+
+    def __getattr__(self, name: str) -> Coroutine[Any, Any, Any]:
+        source = self.source.members.get(name, Column(name))
+        return _read(source, self.row, self.prepared, self.context, None)
+
+
+async def load(source: Source, root: Any, info: Info, arguments: Mapping[str, Any]) -> Any:
+    """The value of a field of `root`, a row or a part of one. Raises DomainError for bad arguments."""
+    row, prepared = (root.row, root.prepared) if isinstance(root, PartOf) else (root, Prepared({}))
+    if isinstance(row, Row) and isinstance(source, Many | One):
+        row = None
+    if getattr(source, "arguments", None) is not None:
+        prepared = prepare(source, info.context.viewer_or_refuse(), arguments)
+    return await _read(source, row, prepared, info.context, get_named_type(info._raw_info.return_type))
+
+
+async def start(reading: Reading, kind: GraphQLNamedType, context: Context) -> Any:
+    """What a field reads that starts from no row."""
+    return await _read(reading.source, None, reading.prepared, context, kind)
+
+
+async def _read(source: Source, row: Any, prepared: Prepared, context: Context, kind: GraphQLNamedType | None) -> Any:
+    if isinstance(source, Column):
+        return getattr(row, source.name)
+    if isinstance(source, TypedId):
+        return ids.encode(PREFIXES[type(row)], row.id)
+    if isinstance(source, Part):
+        there = source.present is None or await _read(Expression(source.present), row, prepared, context, None)
+        return PartOf(row, source, prepared, context) if there else None
+    reader = _Reader(context, source, prepared, kind)
+    if isinstance(row, Row):
+        return reader.at_hand(row)
+    if row is None:
+        async with context.read() as session:
+            return (await reader.batch(session, None, [None]))[0]
+    name = (id(source), type(row), repr(prepared))
+    loader = context.loaders.batched(name, lambda session, keys: reader.batch(session, type(row), keys))
+    return await loader.load(row.id)
+
+
+class _Reader:
+    """Reads one source for many rows of one table at once; or for none, with the single key None."""
+
+    def __init__(self, context: Context, source: Source, prepared: Prepared, kind: GraphQLNamedType | None) -> None:
+        self._viewer = context.viewer_or_refuse()
+        self._source = source
+        self._prepared = prepared
+        self._kind = kind
+        kinds = source.arguments.kinds if isinstance(source, Part | One | Many | Pages) and source.arguments else {}
+        given = {
+            name: value if isinstance(value, Choice) else literal(value, kinds.get(name))
+            for name, value in prepared.values.items()
+        }
+        self._asked = Asked(self._viewer, literal(clock.now(), DateTime(timezone=True)), given)
+
+    def at_hand(self, row: Row[Any]) -> Any:
+        """A value that stands in the row of a select."""
+        assert isinstance(self._source, Expression | Amount)
+        value = self._source.build(row, self._asked)
+        return money_of(self._viewer.currency, value) if isinstance(self._source, Amount) else value
+
+    async def batch(self, session: AsyncSession, model: Any, keys: list[Any]) -> list[Any]:
+        """The values for the rows of `model` with these ids, in their order."""
+        parent = None if model is None else aliased(model)
+        statement, collect = self._statement(parent)
+        if parent is not None:
+            statement = statement.where(parent.id.in_(keys))
+        groups: dict[Any, list[Any]] = defaultdict(list)
+        for row in await session.execute(statement):
+            groups[row[0]].append(row)
+        return [collect(groups[key], key) for key in keys]
+
+    def _statement(self, parent: Any) -> tuple[Select[Any], Callable[[list[Any], Any], Any]]:
+        """A select whose first column is the parent's id, and what makes a value of the rows of one parent."""
+        source, key = self._source, null() if parent is None else parent.id
+        if isinstance(source, Expression | Amount):
+            value = source.build(parent, self._asked)
+            rows = _beside(select(key.label("parent_id"), value.label("value")), parent)
+            return rows, self._money if isinstance(source, Amount) else _single
+        if isinstance(source, Rows):
+            table = _within(source.select(parent, self._asked), parent).lateral()
+            collect = _first if source.single else _all
+            return _beside(select(key.label("parent_id"), table), parent, table), collect
+        if isinstance(source, Pages):
+            return self._page(source, parent, key)
+        assert isinstance(source, One | Many)
+        other = aliased(self._model())
+        rows = select(key.label("parent_id"), other)
+        matches = source.matches(parent, other, self._asked)
+        rows = rows.where(matches) if parent is None else rows.select_from(parent).join(other, matches)
+        if isinstance(source, One):
+            return rows, _single
+        rows = rows.order_by(*source.order(other, self._asked))
+        if source.limit is not None:
+            rows = rows.limit(source.limit(other, self._asked))
+        return rows, lambda found, _: [row[1] for row in found]
+
+    def _page(self, source: Pages, parent: Any, key: Any) -> tuple[Select[Any], Callable[[list[Any], Any], Any]]:
+        window = self._prepared.window
+        assert window is not None
+        model = self._model()
+        matching = source.narrowed(parent, self._asked)
+        page = pages.page(
+            _within(select(model).where(*matching), parent), source.order, window, self._parameter, one_more=True
+        ).subquery()
+        numbered = _within(select(page, func.row_number().over().label("n")), parent).lateral()
+        other = aliased(model, numbered)
+        cursor = pages.cursor(source.order, [numbered.c[f"key{i}"] for i in range(len(source.order.keys))])
+        rows = _beside(select(key.label("parent_id"), other, cursor), parent, numbered).order_by(numbered.c.n)
+
+        async def count(session: AsyncSession, of: Any) -> int:
+            counted = select(func.count()).select_from(model).where(*matching)
+            if parent is not None:
+                counted = select(counted.correlate(parent).scalar_subquery()).where(parent.id == of)
+            return await session.scalar(counted) or 0
+
+        def collect(found: list[Any], of: Any) -> pages.Page:
+            more, kept = len(found) > window.size, found[: window.size]
+            if window.backwards:
+                kept.reverse()
+            return pages.Page(
+                rows=[row[1] for row in kept],
+                cursors=[row[2] for row in kept],
+                has_next=window.before is not None if window.backwards else more,
+                has_previous=more if window.backwards else window.after is not None,
+                count=lambda session: count(session, of),
+            )
+
+        return rows, collect
+
+    def _parameter(self, name: str, kind: TypeEngine[Any]) -> Any:
+        return literal(self._prepared.value(name), kind)
+
+    def _model(self) -> Any:
+        kind: Any = self._kind
+        if isinstance(self._source, Pages):
+            kind = get_named_type(kind.fields["nodes"].type)
+        return MODELS[kind.extensions[DEFINITION].origin]
+
+    def _money(self, found: list[Any], _key: Any) -> Any:
+        minor = _single(found, None)
+        return None if minor is None else money_of(self._viewer.currency, int(minor))
+
+
+def _single(found: list[Any], _key: Any) -> Any:
+    return found[0][1] if found else None
+
+
+def _first(found: list[Any], _key: Any) -> Any:
+    return found[0] if found else None
+
+
+def _all(found: list[Any], _key: Any) -> list[Any]:
+    return found
+
+
+def _within(rows: Select[Any], parent: Any) -> Select[Any]:
+    return rows if parent is None else rows.correlate(parent)
+
+
+def _beside(rows: Select[Any], parent: Any, table: Any = None) -> Select[Any]:
+    """Read from the parent and, beside each of its rows, from a table."""
+    if parent is None:
+        return rows if table is None else rows.select_from(table)
+    return rows.select_from(parent) if table is None else rows.select_from(parent).join(table, true())

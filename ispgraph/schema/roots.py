@@ -1,0 +1,76 @@
+"""What the root fields read. Each source is made once; resolvers supply the values."""
+
+from typing import Any
+
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Date, String, Uuid, and_, any_, select, true, type_coerce
+
+from ispgraph.domain import customer_lists, jobs, models, operators, packages
+from ispgraph.domain.billing import invoices
+from ispgraph.domain.customers import belonging
+from ispgraph.domain.onboarding import drafts
+from ispgraph.domain.permissions import in_scope
+from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, values_of
+
+
+def _customer(customer: Any, asked: Asked) -> ColumnElement[bool]:
+    given = asked.given
+    wanted = [in_scope(asked.viewer, customer.operator_id)]
+    if "id" in given:
+        wanted.append(customer.id == given["id"])
+    if "account_number" in given:
+        wanted.append(customer.account_number == given["account_number"])
+    if "username" in given:
+        services = select(models.Service.customer_id).where(models.Service.username == given["username"])
+        wanted.append(customer.id.in_(services))
+    return and_(*wanted)
+
+
+def _operator(operator: Any, asked: Asked) -> ColumnElement[bool]:
+    given = asked.given
+    of_role = type_coerce(operator.role, String()) == any_(given["role"]) if "role" in given else true()
+    return and_(operators.visible(asked.viewer, operator), of_role)
+
+
+def _draft(asked: Asked) -> ColumnElement[bool]:
+    given, draft = asked.given, models.Draft
+    wanted = [drafts.visible(asked.viewer), drafts.status_at(draft, asked.now) == any_(given["status"])]
+    if "mine" in given:
+        wanted.append(draft.created_by_id == asked.viewer.operator_id)
+    return and_(*wanted)
+
+
+CUSTOMER = One(
+    lambda _, customer, asked: _customer(customer, asked),
+    values_of(id=Uuid(), account_number=String(), username=String()),
+)
+CUSTOMERS = {
+    field: Pages(
+        lambda _, asked: in_scope(asked.viewer, models.Customer.operator_id),
+        order,
+        customer_lists.FILTERS,
+        values_of(**{name: each.kind for name, each in customer_lists.FILTERS.items()}),
+    )
+    for field, order in customer_lists.ORDERS.items()
+}
+CUSTOMER_STATS = Rows(lambda _, asked: customer_lists.figures(asked.viewer), single=True)
+INVOICES = Pages(
+    lambda _, asked: belonging(asked.viewer, models.Invoice.customer_id),
+    invoices.NEWEST,
+    invoices.FILTERS,
+    values_of(status=ARRAY(String()), overdue=Date(), not_overdue=Date()),
+)
+DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
+JOBS = Pages(lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(status=ARRAY(String())))
+PACKAGES = Many(
+    lambda _, package, asked: packages.on_offer(package, asked.given),
+    lambda package, asked: [package.price_minor, package.name, package.id],
+    values_of(active_only=Boolean(), connection_type=String()),
+)
+ZONES = Many(lambda _, zone, asked: true(), lambda zone, asked: [zone.name, zone.id])
+ROUTERS = Many(lambda _, router, asked: true(), lambda router, asked: [router.name, router.id])
+OPERATORS = Many(
+    lambda _, operator, asked: _operator(operator, asked),
+    lambda operator, asked: [operator.level, operator.name, operator.id],
+    values_of(role=ARRAY(String())),
+)
+CUSTOM_FIELDS = Many(lambda _, field, asked: true(), lambda field, asked: [field.id])

@@ -1,0 +1,118 @@
+"""Accounting sessions, and the usage that follows from them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+
+from ispgraph.domain import models, usage
+from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.usage import UsageGranularity
+from ispgraph.schema.base import Node, node
+from ispgraph.schema.compiler.fields import column, one, part, rows
+from ispgraph.schema.compiler.sources import Arguments, Asked, Choice, Expression, in_use
+from ispgraph.schema.routers import Router
+from ispgraph.schema.scalars import BigInt, IpAddress, MacAddress
+
+
+@node("ses", models.Session, description="One accounting session.")
+class Session(Node):
+    acct_session_id: str
+    state: models.SessionState
+    connection_type: models.ConnectionType
+    started_at: datetime
+    updated_at: datetime
+    stopped_at: datetime | None
+    duration_seconds: int
+    download_bytes: BigInt = column("output_octets")
+    upload_bytes: BigInt = column("input_octets")
+    ip_address: IpAddress | None
+    mac_address: MacAddress | None
+    nas_address: IpAddress | None
+    router: Router | None = one("router_id")
+    terminate_cause: str | None
+
+
+@strawberry.input(description="`from` and `to` bound when a session began.")
+class SessionWhere:
+    from_: datetime | None = strawberry.field(default=None, name="from")
+    to: datetime | None = None
+    connection_type: models.ConnectionType | None = None
+    state: models.SessionState | None = None
+
+
+def session_values(viewer: Viewer, where: SessionWhere | None = None) -> Mapping[str, Any]:
+    """The values of the filters of `domain.sessions`."""
+    if where is None:
+        return {}
+    return in_use(
+        viewer,
+        begun_from=where.from_,
+        begun_to=where.to,
+        connection_type=where.connection_type,
+        state=where.state,
+    )
+
+
+@strawberry.type
+class UsagePoint:
+    start: datetime
+    download_bytes: BigInt
+    upload_bytes: BigInt
+
+
+def _points(customer: Any, asked: Asked) -> Any:
+    granularity = UsageGranularity[asked.given["granularity"]]
+    return usage.points(customer, asked.given, granularity, asked.viewer.time_zone)
+
+
+@strawberry.type(
+    description="What was used in a stretch of time, widened to whole days or months of the tenant's zone, or hours."
+)
+class Usage:
+    download_bytes: BigInt
+    upload_bytes: BigInt
+    total_bytes: BigInt
+    seconds: int
+    points: list[UsagePoint] = rows(_points, description="In order of time; those without usage are left out.")
+
+
+def _stretch(
+    viewer: Viewer,
+    from_: datetime | None = None,
+    to: datetime | None = None,
+    granularity: UsageGranularity | None = None,
+) -> Mapping[str, Any]:
+    chosen = granularity or UsageGranularity.DAY
+    values = usage.stretch(viewer, since=from_, until=to, granularity=chosen)
+    return {**values, "granularity": Choice(chosen.name)}
+
+
+def usage_of_customer() -> Any:
+    """The field `usage` of a customer."""
+
+    def total(figure: str) -> Expression:
+        return Expression(lambda customer, asked: usage.total(customer, asked.given, figure))
+
+    return part(
+        arguments=Arguments(
+            {
+                "from_": Annotated[datetime | None, strawberry.argument(name="from")],
+                "to": datetime | None,
+                "granularity": UsageGranularity | None,
+            },
+            _stretch,
+            usage.KINDS,
+            {"granularity": UsageGranularity.DAY},
+        ),
+        description="By default this month so far.",
+        download_bytes=total("output_octets"),
+        upload_bytes=total("input_octets"),
+        total_bytes=Expression(
+            lambda customer, asked: (
+                usage.total(customer, asked.given, "output_octets") + usage.total(customer, asked.given, "input_octets")
+            )
+        ),
+        seconds=total("seconds"),
+    )
