@@ -9,9 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from ispgraph.db import Base, Database
-from ispgraph.domain.models import Customer, CustomerStatus, Zone
+from ispgraph.domain.models import Customer, CustomerStatus, Invoice, InvoiceStatus, ServiceMac, Zone
 from tests.conftest import Dsns
-from tests.crowd import customer, fill
+from tests.crowd import customer, fill, service
 from tests.factories import House
 
 # Tables that are not of one tenant, each with its reason.
@@ -152,16 +152,35 @@ async def test_the_tenant_leads_into_the_indexes(dsns: Dsns, house: House, other
     await connection.close()
 
 
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        (0, "someone"),
+        (0, "someones-line"),
+        (1, "1900"),
+        (2, "+88019"),
+        (3, "a45e"),
+        (4, "203.0.113.7"),
+        (5, "INV-2026-1"),
+    ],
+)
 async def test_the_search_answers_only_for_the_tenant_at_hand(
-    database: Database, house: House, other_house: House
+    database: Database, house: House, other_house: House, form: int, value: str
 ) -> None:
-    await house.add(customer(house, "Someone"))
-    search = text("SELECT count(*) FROM customer_matches(ARRAY['someone', NULL, NULL, NULL, NULL, NULL])")
-    counts = []
+    someone, package = customer(house, "Someone"), await house.package()
+    line = service(someone, package.id, username="someones-line", ip_address="203.0.113.7")
+    bill = Invoice(customer_id=someone.id, number="INV-2026-1", status=InvoiceStatus.PAID, due_on=None)
+    bill.subtotal_minor = bill.tax_minor = bill.total_minor = 0
+    await house.add(someone, line, ServiceMac(service_id=line.id, mac="a4:5e:60:c2:19:f0"), bill)
+    forms: list[str | None] = [None] * 6
+    forms[form] = value
+    answers = []
     for tenant_id in (house.tenant.id, other_house.tenant.id, None):
         async with database.read(tenant_id) as session:
-            counts.append(await session.scalar(search))
-    assert counts == [1, 0, 0]
+            found = await session.scalars(text("SELECT customer_matches(CAST(:forms AS text[]))"), {"forms": forms})
+            answers.append(list(found))
+    # Of the function itself: a list would hide what it let through.
+    assert answers == [[someone.id], [], []]
 
 
 @pytest.mark.parametrize("table", ["sessions", "usage_days", "usage_buckets", "customer_balances"])
