@@ -1,4 +1,4 @@
-"""Measures the reading queries: `python -m bench.reads [--dir DIR] [--seconds 3] [--rounds 5] [--only limit,ours]`."""
+"""Measures the reading queries: `python -m bench.reads [--seconds 3] [--rounds 5] [--only limit,ours]`."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from bench.reads import questions, same
 from bench.reads.servers import KINDS, POOL, Served, running
 
 CONNECTIONS = 16
-WARM_UP_SECONDS = 2.0
+WARM_UP_SECONDS = 4.0
 COMPARED = 6
 COUNTED = 32
 
@@ -157,22 +157,37 @@ def table(query: str, rounds: dict[str, list[Figures]], sql: dict[str, float], t
     return "\n".join(lines)
 
 
-def run(place: Place, names: Sequence[str], queries: Sequence[str], seconds: float, rounds: int, say: Say) -> None:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to measure, and for how long."""
+
+    servers: Sequence[str]
+    queries: Sequence[str]
+    search: str
+    seconds: float
+    rounds: int
+
+
+def run(place: Place, options: Options, say: Say) -> None:
     """Start everything, see that the answers are the same, measure in rounds, print the tables."""
-    generator = Generator()
-    with place.running(), place.valkey() as redis_url, running(place, names, redis_url, say) as servers:
+    generator, terms = Generator(), questions.SEARCHES[options.search]
+    with (
+        place.running(),
+        place.valkey() as redis_url,
+        running(place, options.servers, terms, redis_url, say) as servers,
+    ):
         for served in servers:
             generator.learn(served)
-        for query in queries:
+        for query in options.queries:
             right = compare(servers, query, say)
             for served in right:
                 generator.run(served, query, WARM_UP_SECONDS, 0)
             sql = {served.kind.name: statements(place, generator, served, query) for served in right}
             found: dict[str, list[Figures]] = {served.kind.name: [] for served in right}
-            for number in range(rounds):
-                turn = number % len(right) if right else 0
+            for number in range(options.rounds):
+                turn = number % max(len(right), 1)
                 for served in right[turn:] + right[:turn]:
-                    figures = measure(place, generator, served, query, seconds, number * 13)
+                    figures = measure(place, generator, served, query, options.seconds, number * 13)
                     found[served.kind.name].append(figures)
             if found:
                 titles = {served.kind.name: served.kind.title for served in right}
@@ -188,16 +203,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=",".join(kind.name for kind in KINDS), help="servers, by comma")
     parser.add_argument("--query", choices=questions.QUERIES, help="one of the two queries")
+    parser.add_argument("--search", choices=questions.SEARCHES, default="mixed", help="how many customers a term finds")
     given = parser.parse_args()
     place, names = Place.open(given.dir.absolute()), given.only.split(",")
+    if unknown := set(names) - {kind.name for kind in KINDS}:
+        parser.error(f"no such server: {', '.join(unknown)}")
     queries = [given.query] if given.query else list(questions.QUERIES)
+    options = Options(names, queries, given.search, given.seconds, given.rounds)
     known = place.description
     print(
-        f"{known.customers} customers, {known.sessions} sessions; {CONNECTIONS} connections, pool {POOL}, "
-        f"{given.rounds} rounds of {given.seconds:g} s, medians; SQL counted by pg_stat_statements\n",
+        f"{known.customers} customers, {known.sessions} sessions; search finding {given.search}; "
+        f"{CONNECTIONS} connections, pool {POOL}, {given.rounds} rounds of {given.seconds:g} s, medians\n",
         flush=True,
     )
-    run(place, names, queries, given.seconds, given.rounds, lambda line: print(line, flush=True))
+    run(place, options, lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

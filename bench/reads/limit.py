@@ -22,7 +22,8 @@ from ispgraph.db import Database
 from ispgraph.resolvers.context import ContextFactory
 from ispgraph.settings import Settings
 
-# The tenant is set in the statement that reads: the reference to x.t keeps the reading behind the setting.
+# The tenant is set in the statement that reads: the reference to x.t keeps the reading behind the setting. What the
+# search found is sorted first, so that customers are looked up until the page is full and not all of them.
 _LIST = """
 SELECT (SELECT COALESCE(json_agg(r), '[]')::text FROM (
   SELECT 'cus_' || encode(uuid_send(c.id), 'hex') AS id, c.name, c.status,
@@ -40,9 +41,9 @@ SELECT (SELECT COALESCE(json_agg(r), '[]')::text FROM (
     (SELECT row_to_json(u) FROM (
        SELECT COALESCE(sum(output_octets + input_octets), 0)::text AS "totalBytes" FROM usage_days
         WHERE customer_id = c.id AND day >= $3 AND day <= $4) u) AS usage
-    FROM customers c
-   WHERE c.status = 'ACTIVE' AND c.id IN (SELECT customer_matches(ARRAY[$2::text, NULL, NULL, NULL, NULL, NULL]))
-   ORDER BY c.id DESC LIMIT 50) r WHERE x.t IS NOT NULL)
+    FROM (SELECT key FROM customer_matches(ARRAY[$2::text, NULL, NULL, NULL, NULL, NULL]) key ORDER BY key DESC) found
+    JOIN customers c ON c.id = found.key
+   WHERE c.status = 'ACTIVE' ORDER BY found.key DESC LIMIT 50) r WHERE x.t IS NOT NULL)
   FROM (SELECT set_config('app.tenant_id', $1, true) t OFFSET 0) x
 """
 

@@ -67,7 +67,7 @@ def _of_postgraphile(row: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "id": UUID(row["id"]),
         "package": row["servicesByTenantIdAndCustomerIdList"][0]["packageByTenantIdAndPackageId"]["name"],
-        "balance": Decimal(row["customerBalanceByTenantIdAndCustomerId"]["balanceMinor"]).scaleb(-2),
+        "balance": Decimal(row["balanceMinor"]).scaleb(-2),
         "invoices": [
             (
                 invoice["number"],

@@ -50,8 +50,11 @@ class Served:
 
 
 @contextmanager
-def running(place: Place, names: Sequence[str], redis_url: str, say: Callable[[str], None]) -> Iterator[list[Served]]:
-    """The servers of these names, listening. One that cannot be run here is left out, and said so."""
+def running(
+    place: Place, names: Sequence[str], terms: Sequence[str], redis_url: str, say: Callable[[str], None]
+) -> Iterator[list[Served]]:
+    """The servers of these names, listening, to be asked for these terms. One that cannot be run here is left out, and
+    said so."""
     customers = some_customers(place)
     kinds = [kind for kind in KINDS if kind.name in names]
     with ExitStack() as stack:
@@ -65,7 +68,7 @@ def running(place: Place, names: Sequence[str], redis_url: str, say: Callable[[s
                 stack.enter_context(_functions(place))
         served = []
         for kind in kinds:
-            one = _prepare(place, kind, redis_url, customers)
+            one = _prepare(place, kind, redis_url, terms, customers)
             one.process.start()
             stack.callback(one.process.stop)
             served.append(one)
@@ -81,7 +84,7 @@ def some_customers(place: Place, count: int = 2000) -> list[UUID]:
     return [UUID(row) for row in rows.splitlines()]
 
 
-def _prepare(place: Place, kind: Kind, redis_url: str, customers: Sequence[UUID]) -> Served:
+def _prepare(place: Place, kind: Kind, redis_url: str, terms: Sequence[str], customers: Sequence[UUID]) -> Served:
     port, known = free_port(), place.description
     environment = place.environment(redis_url, pool=POOL, port=port) | kind.variables
     if kind.postgraphile:
@@ -102,7 +105,7 @@ def _prepare(place: Place, kind: Kind, redis_url: str, customers: Sequence[UUID]
         + ("" if kind.postgraphile else f"Authorization: Bearer {place.token()}\r\n")
     )
     bodies = {
-        query: questions.bodies(query, customers, known.until, postgraphile=kind.postgraphile)
+        query: questions.bodies(query, terms, customers, known.until, postgraphile=kind.postgraphile)
         for query in questions.QUERIES
     }
     return Served(kind, port, process, head, bodies)
@@ -115,5 +118,5 @@ def _functions(place: Place) -> Iterator[None]:
     try:
         yield
     finally:
-        dropped = "DROP FUNCTION search_customers(text, text), customers_month_bytes(customers)"
-        place.postgres.execute(f"{dropped}; COMMENT ON FUNCTION all_tenants() IS NULL", DATABASE)
+        made = "search_customers(text, text), customers_month_bytes(customers), customers_balance_minor(customers)"
+        place.postgres.execute(f"DROP FUNCTION {made}; COMMENT ON FUNCTION all_tenants() IS NULL", DATABASE)

@@ -321,7 +321,9 @@ class Query:
             rows = rows.where(models.Customer.status.in_(where.status))
         if search is not None:
             forms = cast([search, None, None, None, None, None], ARRAY(Text))
-            rows = rows.where(models.Customer.id.in_(select(func.customer_matches(forms))))
+            found = select(func.customer_matches(forms, type_=Uuid()).label("key")).subquery()
+            keys = select(found.c.key).order_by(found.c.key.desc()).subquery()
+            rows = rows.join(keys, keys.c.key == models.Customer.id).order_by(None).order_by(keys.c.key.desc())
         if after is not None:
             rows = rows.where(models.Customer.id < ids.decode("cus", after))
         async with info.context.database.read(info.context.viewer.tenant_id) as session:
