@@ -241,8 +241,8 @@ async def test_jobs_of_another_subtree_or_tenant_are_not_there(house: House, oth
     }.items():
         async with house.database.read(viewer.tenant_id) as session:
             found = [job.id for job in (hers, nobodys) if await jobs.find(session, job.id, by=viewer)]
-            listed = await jobs.seen_by(session, viewer)
-            assert sorted(row.id for row in listed.rows) == sorted(found)
+            listed = await session.scalars(select(Job.id).where(jobs.visible(viewer)))
+            assert sorted(listed) == sorted(found)
             seen[name] = found
 
     assert seen == {"admin": [hers.id, nobodys.id], "north": [hers.id], "south": [], "elsewhere": []}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeEngine
 
 from ispgraph.domain.permissions import Viewer
@@ -29,7 +30,7 @@ class Filter:
 class Key:
     """One expression that a list is sorted by. It is never null, and `kind` is its SQL type."""
 
-    expression: ColumnElement[Any]
+    expression: ColumnElement[Any] | InstrumentedAttribute[Any]
     kind: TypeEngine[Any]
 
 

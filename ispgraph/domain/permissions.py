@@ -142,4 +142,4 @@ def manageable(viewer: Viewer, operator: Any = Operator) -> ColumnElement[bool]:
     """Operators in the viewer's subtree, the viewer's reseller included."""
     if viewer.scope_id is None:
         return true()
-    return or_(operator.id == viewer.scope_id, viewer.scope_id == any_(operator.ancestors))
+    return or_(operator.id == viewer.scope_id, any_(operator.ancestors) == viewer.scope_id)

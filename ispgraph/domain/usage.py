@@ -1,12 +1,15 @@
 """What customers used: bytes and seconds of a stretch of time, whole days of the tenant's zone or whole hours."""
 
 import enum
+import functools
+import operator
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Date, DateTime, Select, and_, cast, func, literal_column, select
+from sqlalchemy.types import TypeEngine
 
 from ispgraph import clock
 from ispgraph.domain.errors import ErrorCode, fail
@@ -27,7 +30,7 @@ LONGEST = {
     UsageGranularity.MONTH: timedelta(days=3700),
 }
 """How much time may be asked for at each granularity."""
-KINDS = {
+KINDS: Mapping[str, TypeEngine[Any]] = {
     "first_day": Date(),
     "end_day": Date(),
     "since": DateTime(timezone=True),
@@ -59,10 +62,11 @@ def stretch(
     return {"first_day": first, "end_day": last + timedelta(days=1)}
 
 
-def total(customer: Any, given: Mapping[str, Any], figure: str) -> ColumnElement[int]:
-    """`input_octets`, `output_octets` or `seconds` of a customer within the given stretch."""
+def total(customer: Any, given: Mapping[str, Any], *figures: str) -> ColumnElement[int]:
+    """The sum of `input_octets`, `output_octets` or `seconds` of a customer within the given stretch."""
     table, within = _table(customer, given)
-    return select(func.coalesce(func.sum(getattr(table, figure)), 0)).where(within).scalar_subquery()
+    each: Any = functools.reduce(operator.add, (getattr(table, figure) for figure in figures))
+    return select(func.coalesce(func.sum(each), 0)).where(within).scalar_subquery()
 
 
 def points(customer: Any, given: Mapping[str, Any], granularity: UsageGranularity, time_zone: str) -> Select[Any]:

@@ -38,7 +38,7 @@ class NodeKind:
 KINDS: dict[str, NodeKind] = {}
 
 
-@dataclass_transform(field_specifiers=(strawberry.field,))
+@dataclass_transform(kw_only_default=True, field_specifiers=(strawberry.field,))
 def node(
     prefix: str, model: type[Base], *, when: Callable[[Any], Any] | None = None, **options: Any
 ) -> Callable[[T], T]:
@@ -56,7 +56,7 @@ def node(
     return decorate
 
 
-@dataclass_transform(field_specifiers=(strawberry.field,))
+@dataclass_transform(kw_only_default=True, field_specifiers=(strawberry.field,))
 def row(model: type[Base], **options: Any) -> Callable[[T], T]:
     """A type whose objects are rows of `model` without an id of their own."""
 

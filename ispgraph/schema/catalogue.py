@@ -40,7 +40,7 @@ class Package(Node):
     time_quota_seconds: int | None = strawberry.field(description="Per period; without one there is no limit.")
     fup: FupPolicy | None = part(
         lambda package, asked: package.fup_download_kbps.is_not(None),
-        **{name: Column(f"fup_{name}") for name in FupPolicy.__annotations__},
+        members={name: Column(f"fup_{name}") for name in FupPolicy.__annotations__},
     )
     customer_count: int = expression(
         lambda package, asked: packages.customer_count(package, asked.viewer),

@@ -92,8 +92,8 @@ def _stretch(
 def usage_of_customer() -> Any:
     """The field `usage` of a customer."""
 
-    def total(figure: str) -> Expression:
-        return Expression(lambda customer, asked: usage.total(customer, asked.given, figure))
+    def total(*figures: str) -> Expression:
+        return Expression(lambda customer, asked: usage.total(customer, asked.given, *figures))
 
     return part(
         arguments=Arguments(
@@ -107,12 +107,10 @@ def usage_of_customer() -> Any:
             {"granularity": UsageGranularity.DAY},
         ),
         description="By default this month so far.",
-        download_bytes=total("output_octets"),
-        upload_bytes=total("input_octets"),
-        total_bytes=Expression(
-            lambda customer, asked: (
-                usage.total(customer, asked.given, "output_octets") + usage.total(customer, asked.given, "input_octets")
-            )
-        ),
-        seconds=total("seconds"),
+        members={
+            "download_bytes": total("output_octets"),
+            "upload_bytes": total("input_octets"),
+            "total_bytes": total("output_octets", "input_octets"),
+            "seconds": total("seconds"),
+        },
     )

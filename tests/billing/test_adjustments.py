@@ -119,10 +119,10 @@ async def test_a_debt_is_left_alone(till: Till, hand: Hand) -> None:
         ("1.005", "x" * 256, [("INVALID", "input.amount"), ("INVALID", "input.reason")]),
         ("5", " \t ", [("REQUIRED", "input.reason")]),
         ("5", "a\u202eb", [("INVALID", "input.reason")]),
-        ("-20.01", "x", [("INVALID", "input.amount")]),
+        ("-20.01", "x", [("INSUFFICIENT_FUNDS", "input.amount")]),
         ("90000000000000", "x", [("INVALID", "input.amount")]),
         ("90000000000000.01", "x", [("INVALID", "input.amount")]),
-        ("-90000000000000", "x", [("INVALID", "input.amount")]),
+        ("-90000000000000", "x", [("INSUFFICIENT_FUNDS", "input.amount")]),
     ],
 )
 async def test_what_is_refused_changes_nothing(
@@ -164,7 +164,7 @@ async def test_twenty_debits_of_a_wallet_that_covers_five(till: Till, hand: Hand
     await till.pay(5_000, customer_id=hand.customer.id)
     answers = await asyncio.gather(*(hand.adjust("-10", f"Debit {n}") for n in range(20)))
     refused = [faults(answer) for answer in answers if answer["errors"]]
-    assert refused == [[("INVALID", "input.amount")]] * 15
+    assert refused == [[("INSUFFICIENT_FUNDS", "input.amount")]] * 15
     assert await held(till, hand.customer) == ledger.Balance(0, 0)
     assert [finding for finding in await invariants.check(owner) if finding.broken] == []
 
@@ -219,7 +219,9 @@ async def _walk(till: Till, amounts: list[int]) -> None:
             wallet += minor
             moved.append(minor)
         else:
-            assert refused == [(ErrorCode.INVALID, ("input", "amount"))]
+            lacking = abs(minor) <= money.LIMIT_MINOR and wallet + minor < 0
+            code = ErrorCode.INSUFFICIENT_FUNDS if lacking else ErrorCode.INVALID
+            assert refused == [(code, ("input", "amount"))]
     assert await held(till, customer) == ledger.Balance(wallet, 0)
     async with till.database.read(till.house.tenant.id) as session:
         rows = select(Posting).where(Posting.customer_id == customer.id).order_by(Posting.id)

@@ -137,7 +137,7 @@ async def _post(session: AsyncSession, payment: Payment, *, allocated: int, at: 
     )
 
 
-def last_received_at(customer: Any) -> ColumnElement[datetime | None]:
+def last_received_at(customer: Any) -> ColumnElement[datetime]:
     """When a customer last paid."""
     return (
         select(func.max(Payment.received_at))

@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 import orjson
-from graphql import GraphQLError, get_nullable_type, is_non_null_type
+from graphql import GraphQLError, get_nullable_type, is_abstract_type, is_non_null_type
 from graphql import get_named_type as named
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
@@ -19,8 +19,8 @@ from ispgraph.domain.errors import DomainError
 from ispgraph.schema.compiler import computed, loading, plans
 from ispgraph.schema.compiler.plans import Plans, Tree, Values
 from ispgraph.schema.compiler.reading import Reading, RowOf
-from ispgraph.schema.compiler.selection import NotCompiled
-from ispgraph.schema.compiler.sources import PREFIXES, Prepared, prepare
+from ispgraph.schema.compiler.selection import DEFINITION, NotCompiled
+from ispgraph.schema.compiler.sources import MODELS, PREFIXES, Prepared, prepare
 
 
 class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -30,7 +30,7 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
     ) -> Any:
         """As graphql-core's; a reading becomes an awaitable of its JSON."""
-        if isinstance(result, Base) and self.context_value.settings.compiled_reads and type(result) in PREFIXES:
+        if isinstance(result, Base) and self.context_value.settings.compiled_reads and _is_node(return_type, result):
             result = RowOf(type(result), result.id)  # type: ignore[attr-defined]
         if not isinstance(result, Reading | RowOf):
             return super().complete_value(return_type, field_details_list, info, path, result, position_context)
@@ -101,6 +101,14 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             return await context.loaders.one(result.model, result.key)
         async with context.read() as session:
             return await visibility.find(session, result.model, result.key, by=context.viewer_or_refuse())
+
+
+def _is_node(return_type: Any, row: Base) -> bool:
+    """Whether a row stands where the schema has nodes of its table: it is in the database, under its id."""
+    if type(row) not in PREFIXES:
+        return False
+    kind = named(return_type)
+    return is_abstract_type(kind) or MODELS.get(kind.extensions[DEFINITION].origin) is type(row)
 
 
 def _plans(schema: Any) -> Plans:

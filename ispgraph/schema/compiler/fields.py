@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import strawberry
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import ColumnElement
 
 from ispgraph.domain.lists import Filter, Order
 from ispgraph.schema.compiler import loading
@@ -42,6 +42,8 @@ from ispgraph.schema.compiler.sources import (
 from ispgraph.schema.context import Info
 
 T = TypeVar("T", bound=type)
+_PARENT: Any = strawberry.Parent
+_PARENT = _PARENT[Any]
 
 
 def row_of(model: Any, *, when: Callable[[Any], ColumnElement[bool]] | None = None) -> Callable[[T], T]:
@@ -74,12 +76,12 @@ def amount(build: Build | str, *, description: str | None = None) -> Any:
 def part(
     present: Build | None = None,
     *,
+    members: Mapping[str, Source] | None = None,
     arguments: Arguments | None = None,
     description: str | None = None,
-    **members: Source,
 ) -> Any:
-    """An object made of the same row; null where `present` is not true."""
-    return declared(Part(present, members, arguments), description)
+    """An object made of the same row, null where `present` is not true. Members that are not given are columns."""
+    return declared(Part(present, members or {}, arguments), description)
 
 
 def one(join: str | Matches, *, description: str | None = None) -> Any:
@@ -97,7 +99,7 @@ def many(
     return declared(Many(_referring(join) if isinstance(join, str) else join, order), description)
 
 
-def rows(select: Callable[[Any, Asked], Select[Any]], *, description: str | None = None) -> Any:
+def rows(select: Callable[[Any, Asked], Any], *, description: str | None = None) -> Any:
     """Objects that are rows of a select of their own."""
     return declared(Rows(select), description)
 
@@ -132,7 +134,7 @@ def declared(source: Source, description: str | None = None) -> Any:
 def _signature(given: Arguments | None) -> inspect.Signature:
     places = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [
-        inspect.Parameter("root", places, annotation=strawberry.Parent[Any]),
+        inspect.Parameter("root", places, annotation=_PARENT),
         inspect.Parameter("info", places, annotation=Info),
     ]
     for name, annotation in (given.annotations if given else {}).items():

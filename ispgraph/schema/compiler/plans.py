@@ -17,7 +17,7 @@ from ispgraph.schema.compiler.selection import Collector, Selection, Site, decid
 from ispgraph.schema.compiler.sources import Prepared, Source, plain
 from ispgraph.schema.compiler.statement import Statement, Visible, parameter
 
-_DIALECT = PGDialect_asyncpg()
+_DIALECT: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _KEPT_FIELDS = 500
 _KEPT_TREES = 16
 _KEPT_PLANS = 64

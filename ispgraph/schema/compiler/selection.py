@@ -54,8 +54,8 @@ class Selected:
 class Selection:
     """What is selected of objects of one type."""
 
+    cls: Any
     type: GraphQLObjectType
-    cls: type
     fields: list[Selected]
 
     @property
@@ -122,7 +122,7 @@ class Collector:
         if definition is None:
             raise NotCompiled(kind.name)
         fields = [self._field(kind, key, found) for key, found in collected.grouped_field_set.items()]
-        made = Selection(kind, definition.origin, fields)
+        made = Selection(definition.origin, kind, fields)
         self.computed = self.computed or made.computed
         if made.computed and made.cls not in MODELS:
             raise NotCompiled(f"{kind.name} has no row for what Python computes")

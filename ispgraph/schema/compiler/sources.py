@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import ColumnElement
 from sqlalchemy.types import TypeEngine
 from strawberry.types.field import StrawberryField
 
@@ -128,7 +128,7 @@ class Many:
 class Rows:
     """The rows of any select over the row, or its only one; its columns are the fields of the type."""
 
-    select: Callable[[Any, Asked], Select[Any]]
+    select: Callable[[Any, Asked], Any]
     single: bool = False
 
 

@@ -56,8 +56,8 @@ ROW_ID = "#"
 """The key under which an object carries the id of its row where Python has to compute some of its fields."""
 
 _MOST_PAIRS = 50
-_ONE = literal_column("1")
-_EMPTY_LIST = literal_column("'[]'::json")
+_ONE: ColumnElement[Any] = literal_column("1")
+_EMPTY_LIST: ColumnElement[Any] = literal_column("'[]'::json")
 Narrow = Callable[[Select[Any]], Select[Any]]
 Visible = Callable[[Viewer, Any], ColumnElement[bool]]
 """Whether the viewer may see a row."""
@@ -161,7 +161,7 @@ class Statement:
     def _money(self, minor: Any, selection: Selection) -> ColumnElement[Any]:
         currency = self._viewer.currency
         values = {"amount": printing.amount(minor, currency), "currency": literal(currency)}
-        typed = literal_column(f"'{selection.type.name}'")
+        typed: ColumnElement[Any] = literal_column(f"'{selection.type.name}'")
         pairs = [(each.key, values[each.name] if each.definition else typed) for each in selection.fields]
         return case((minor.is_(None), null()), else_=_object(pairs))
 
@@ -252,7 +252,7 @@ class Statement:
         other = aliased(listed.model, numbered)
         keys = [numbered.c[f"key{i}"] for i in range(len(listed.order.keys))]
         size = listed.parameter("size", Integer())
-        columns: list[Label[Any]] = [
+        columns: list[Any] = [
             numbered.c.n,
             case((numbered.c.n <= size, pages.cursor(listed.order, keys))).label("cursor"),
         ]
@@ -304,7 +304,7 @@ class Statement:
     def _page_info(self, selection: Selection, listed: "_Listed", found: Any) -> ColumnElement[Any]:
         size = listed.parameter("size", Integer())
         more = func.count() > size
-        onwards = literal_column("true" if listed.beyond else "false")
+        onwards: ColumnElement[Any] = literal_column("true" if listed.beyond else "false")
         first, last = found.c.n.asc(), found.c.n.desc()
         if listed.backwards:
             first, last = last, first
@@ -314,7 +314,7 @@ class Statement:
             "start_cursor": _outermost(found, first),
             "end_cursor": _outermost(found, last),
         }
-        typed = literal_column(f"'{selection.type.name}'")
+        typed: ColumnElement[Any] = literal_column(f"'{selection.type.name}'")
         return _object([(each.key, values[each.name] if each.definition else typed) for each in selection.fields])
 
 
