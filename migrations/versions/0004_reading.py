@@ -60,6 +60,8 @@ DECLARE
   tenant uuid := NULLIF(current_setting('app.tenant_id', true), '')::uuid;
   -- Any part of a name, e-mail, account number or username; every character stands for itself.
   part text := '%' || regexp_replace(p_forms[1], '([\\%_])', '\\\1', 'g') || '%';
+  -- E-mails and usernames are stored in lower case; ILIKE would fold each of them again.
+  lower_part text := lower(part);
   -- Some digits of a mobile, and how one begins.
   some_digits text := '%' || p_forms[2] || '%';
   dialled text := p_forms[3] || '%';
@@ -71,10 +73,10 @@ DECLARE
 BEGIN
   RETURN QUERY
     SELECT c.id FROM customers c
-     WHERE c.tenant_id = tenant AND (c.name ILIKE part OR c.email ILIKE part OR c.account_number ILIKE part
-                                     OR c.mobile LIKE some_digits OR c.mobile LIKE dialled)
+     WHERE c.tenant_id = tenant AND (c.email LIKE lower_part OR c.mobile LIKE some_digits OR c.mobile LIKE dialled
+                                     OR c.name ILIKE part OR c.account_number ILIKE part)
     UNION
-    SELECT s.customer_id FROM services s WHERE s.tenant_id = tenant AND s.username ILIKE part
+    SELECT s.customer_id FROM services s WHERE s.tenant_id = tenant AND s.username LIKE lower_part
     UNION
     SELECT s.customer_id FROM services s
      WHERE s.tenant_id = tenant AND s.ip_address = held AND s.status <> 'TERMINATED'
