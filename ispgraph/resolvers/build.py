@@ -5,6 +5,7 @@ import sys
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
@@ -30,6 +31,7 @@ class Query(
     OnboardingQueries,
     CatalogueQueries,
     RouterQueries,
+    BillingQueries,
     JobQueries,
     TenantQueries,
 ):
