@@ -22,13 +22,13 @@ from sqlalchemy.dialects import postgresql
 from bench.names import COMMON, FIRST, SELECTIVE
 from bench.place import DIRECTORY, ROOT, Place
 from bench.processes import Running, python
+from ispgraph.domain import pages as pages_
 from ispgraph.domain.customer_lists import ORDERS, CustomerOrderField, wanted
 from ispgraph.domain.models import Customer, Role
 from ispgraph.domain.permissions import Viewer
 from ispgraph.up.ports import free_port
 
 PAGE = 50
-WALK = 100
 _SEARCH_INDEXES = ("ix_customers_search", "ix_services_search")
 
 _PAGE = """query Page($after: String, $first: Int!, $order: CustomerOrder!) {
@@ -107,26 +107,6 @@ def _table(title: str, rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cursors(api: Api, order: dict[str, str], deep: int) -> tuple[str, str, int]:
-    """Cursors in front of row `deep` and of the last page, found by walking the whole list, and its length."""
-    after, at_deep, before_last, seen = None, None, None, 0
-    rows = set()
-    while True:
-        found = api(_PAGE, after=after, first=WALK, order=order)["customers"]
-        if not found["pageInfo"]["hasNextPage"]:
-            before_last = after
-        seen += len(found["nodes"])
-        rows.update(node["id"] for node in found["nodes"])
-        after = found["pageInfo"]["endCursor"]
-        if seen >= deep and at_deep is None:
-            at_deep = after
-        if not found["pageInfo"]["hasNextPage"]:
-            break
-    if len(rows) != seen:
-        raise RuntimeError(f"paging by {order} gave {seen} rows, of them {len(rows)} different")
-    return at_deep or "", before_last or "", seen
-
-
 def _listed(order: CustomerOrderField) -> Select[Any]:
     found: Select[Any] = select(Customer.id, Customer.name, Customer.status)
     return ORDERS[order].joined(found).order_by(*_keys(order)).limit(PAGE)
@@ -140,12 +120,17 @@ def _text(statement: Select[Any]) -> str:
     return str(statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
 
 
+def _border(order: CustomerOrderField, rows: int, *columns: Any) -> str:
+    """What stands in the row before a page, which begins behind so many rows."""
+    found = ORDERS[order].joined(select(*columns).select_from(Customer)).order_by(*_keys(order))
+    return _text(found.limit(1).offset(rows - 1))
+
+
 async def _after(app: asyncpg.Connection, order: CustomerOrderField, rows: int) -> str:
     """A page by keyset in SQL, behind so many rows."""
     if rows == 0:
         return _text(_listed(order))
-    border = ORDERS[order].joined(select(*_keys(order))).order_by(*_keys(order)).limit(1).offset(rows - 1)
-    values = await app.fetchrow(_text(border))
+    values = await app.fetchrow(_border(order, rows, *_keys(order)))
     kinds = [key.kind for key in ORDERS[order].keys]
     given = tuple_(*(literal(value, kind) for value, kind in zip(values, kinds, strict=True)))
     return _text(_listed(order).where(tuple_(*_keys(order)) > given))
@@ -153,22 +138,23 @@ async def _after(app: asyncpg.Connection, order: CustomerOrderField, rows: int) 
 
 async def pages(api: Api, app: asyncpg.Connection, deep: int, rounds: int, say: Callable[[str], None]) -> None:
     """Pages by keyset through the API; and, in plain SQL at the same depths, by keyset and by OFFSET."""
+    count = await app.fetchval("SELECT count(*) FROM customers")
+    places = (("page 1", 0), (f"at row {deep:,}", deep), ("last page", count - PAGE))
     for order in CustomerOrderField:
-        given = {"field": order.value, "direction": "ASC"}
-        begun = time.perf_counter()
-        at_deep, before_last, count = _cursors(api, given, deep)
-        title = f"by {order.value} ({count:,} rows walked in {time.perf_counter() - begun:.0f} s)"
-        places = (("page 1", None, 0), (f"at row {deep:,}", at_deep, deep), ("last page", before_last, count - PAGE))
-        by_api = [
-            Row(f"through the API, {name}", api.asking(_PAGE, after=after, first=PAGE, order=given))
-            for name, after, _ in places
-        ]
-        by_key = [Row(f"keyset in SQL, {name}", _sql(app, await _after(app, order, rows))) for name, _, rows in places]
+        by_api = []
+        for name, rows in places:
+            cursor = pages_.cursor(ORDERS[order], _keys(order))
+            after = await app.fetchval(_border(order, rows, cursor)) if rows else None
+            given = {"field": order.value, "direction": "ASC"}
+            if len(api(_PAGE, after=after, first=PAGE, order=given)["customers"]["nodes"]) != PAGE:
+                raise RuntimeError(f"{name} by {order.value} has not {PAGE} rows")
+            by_api.append(Row(f"through the API, {name}", api.asking(_PAGE, after=after, first=PAGE, order=given)))
+        by_key = [Row(f"keyset in SQL, {name}", _sql(app, await _after(app, order, rows))) for name, rows in places]
         by_offset = [
-            Row(f"OFFSET in SQL, {name}", _sql(app, _text(_listed(order).offset(rows)))) for name, _, rows in places[1:]
+            Row(f"OFFSET in SQL, {name}", _sql(app, _text(_listed(order).offset(rows)))) for name, rows in places[1:]
         ]
         await _measure([*by_api, *by_key, *by_offset], rounds)
-        say(_table(title, by_api) + _table("", [*by_key, *by_offset]))
+        say(_table(f"by {order.value}, of {count:,} rows", by_api) + _table("", [*by_key, *by_offset]))
 
 
 def _sql(connection: asyncpg.Connection, text: str) -> Ask:
