@@ -16,6 +16,7 @@ from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.routers import RouterQueries
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.schema.base import KINDS
+from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
 from ispgraph.schema.jobs import NetworkJob
@@ -53,7 +54,7 @@ class Subscription(JobSubscriptions):
 def build(*, suggestions: bool = False) -> ApiSchema:
     """The schema. Field suggestions in errors tell names, so they go with open introspection only."""
     assert KINDS, "the types are registered by now"
-    return ApiSchema(
+    schema = ApiSchema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
@@ -62,6 +63,8 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
     )
+    resolve_directly(schema)
+    return schema
 
 
 def main() -> None:

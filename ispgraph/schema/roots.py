@@ -41,7 +41,8 @@ def _draft(asked: Asked) -> ColumnElement[bool]:
 
 CUSTOMER = One(
     lambda _, customer, asked: _customer(customer, asked),
-    values_of(id=Uuid(), account_number=String(), username=String()),
+    unique=True,
+    arguments=values_of(id=Uuid(), account_number=String(), username=String()),
 )
 CUSTOMERS = {
     field: Pages(

@@ -60,7 +60,7 @@ DECLARE
   tenant uuid := NULLIF(current_setting('app.tenant_id', true), '')::uuid;
   -- Any part of a name, e-mail, account number or username; every character stands for itself.
   part text := '%' || regexp_replace(p_forms[1], '([\\%_])', '\\\1', 'g') || '%';
-  -- E-mails and usernames are stored in lower case; ILIKE would fold each of them again.
+  -- Where the case is folded in the table already, ILIKE would fold each row again.
   lower_part text := lower(part);
   -- Some digits of a mobile, and how one begins.
   some_digits text := '%' || p_forms[2] || '%';
@@ -73,8 +73,9 @@ DECLARE
 BEGIN
   RETURN QUERY
     SELECT c.id FROM customers c
-     WHERE c.tenant_id = tenant AND (c.email LIKE lower_part OR c.mobile LIKE some_digits OR c.mobile LIKE dialled
-                                     OR c.name ILIKE part OR c.account_number ILIKE part)
+     WHERE c.tenant_id = tenant AND (c.name_key LIKE lower_part OR c.email LIKE lower_part
+                                     OR c.mobile LIKE some_digits OR c.mobile LIKE dialled
+                                     OR c.account_number ILIKE part)
     UNION
     SELECT s.customer_id FROM services s WHERE s.tenant_id = tenant AND s.username LIKE lower_part
     UNION
@@ -299,7 +300,7 @@ def _lists_and_search() -> None:
     op.create_index("ix_customers_joined", "customers", ["tenant_id", "joined_at", "id"])
     op.create_index("ix_customers_name", "customers", ["tenant_id", "name_key", "id"])
     op.create_index("ix_customers_status", "customers", ["tenant_id", "status", "id"])
-    _trigrams("ix_customers_search", "customers", "name", "mobile", "email", "account_number")
+    _trigrams("ix_customers_search", "customers", "name_key", "mobile", "email", "account_number")
     _trigrams("ix_services_search", "services", "username")
     op.create_index(
         "ix_invoices_number", "invoices", ["tenant_id", "number"], postgresql_ops={"number": "text_pattern_ops"}

@@ -75,14 +75,14 @@ class Customer(TenantRow):
         Index("ix_customers_name", "tenant_id", "name_key", "id"),
         Index("ix_customers_status", "tenant_id", "status", "id"),
         Index("ix_customers_joined", "tenant_id", "joined_at", "id"),
-        _trigrams("ix_customers_search", "name", "mobile", "email", "account_number"),
+        _trigrams("ix_customers_search", "name_key", "mobile", "email", "account_number"),
     )
 
     account_number: Mapped[str] = mapped_column(String(24))
     version: Mapped[int] = mapped_column(default=1)
     name: Mapped[str] = mapped_column(String(255))
     name_key: Mapped[str] = mapped_column(Text, Computed("lower((name)::text)", persisted=True), deferred=True)
-    """What lists by name are sorted by."""
+    """What lists by name are sorted by, and what a search looks into."""
     mobile: Mapped[str] = mapped_column(String(20))
     email: Mapped[str | None] = mapped_column(String(320))
     company: Mapped[str | None] = mapped_column(String(255))

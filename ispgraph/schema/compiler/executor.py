@@ -17,9 +17,10 @@ from ispgraph.db import Base
 from ispgraph.domain import visibility
 from ispgraph.domain.errors import DomainError
 from ispgraph.schema.compiler import computed, loading, plans
+from ispgraph.schema.compiler.arguments import DEFINITION
 from ispgraph.schema.compiler.plans import Plans, Tree, Values
 from ispgraph.schema.compiler.reading import Reading, RowOf
-from ispgraph.schema.compiler.selection import DEFINITION, NotCompiled
+from ispgraph.schema.compiler.selection import NotCompiled
 from ispgraph.schema.compiler.sources import MODELS, PREFIXES, Prepared, prepare
 
 

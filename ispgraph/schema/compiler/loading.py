@@ -17,8 +17,8 @@ from sqlalchemy.types import TypeEngine
 
 from ispgraph import clock, ids
 from ispgraph.domain import pages
+from ispgraph.schema.compiler.arguments import DEFINITION
 from ispgraph.schema.compiler.reading import Reading
-from ispgraph.schema.compiler.selection import DEFINITION
 from ispgraph.schema.compiler.sources import (
     MODELS,
     PREFIXES,

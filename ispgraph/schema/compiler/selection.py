@@ -21,12 +21,11 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FieldDetails, collect_subfields
 from graphql.execution.values import get_argument_values
-from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 
+from ispgraph.schema.compiler.arguments import DEFINITION, ConvertArguments, converter
 from ispgraph.schema.compiler.sources import MODELS, Source, source_of
 
-DEFINITION = "strawberry-definition"
 _LONGEST_KEY = 63
 _TYPE_NAME = "__typename"
 
@@ -69,9 +68,9 @@ class Site:
     """A field with arguments. Those without variables are the same for every request."""
 
     definition: GraphQLField
-    declared: StrawberryField
     source: Source
     node: FieldNode
+    convert: ConvertArguments
     constant: Mapping[str, Any] | None = None
 
     def arguments(self, executor: Any) -> Mapping[str, Any]:
@@ -84,14 +83,7 @@ class Site:
         return found
 
     def _read(self, executor: Any) -> Mapping[str, Any]:
-        coerced = get_argument_values(self.definition, self.node, executor.variable_values)
-        if not coerced:
-            return {}
-        schema = executor.schema._strawberry_schema
-        converted: dict[str, Any] = convert_arguments(
-            coerced, self.declared.arguments, schema.schema_converter.scalar_registry, schema.config
-        )
-        return converted
+        return self.convert(get_argument_values(self.definition, self.node, executor.variable_values))
 
 
 class Collector:
@@ -144,7 +136,8 @@ class Collector:
             return made
         if getattr(source, "arguments", None) is not None:
             made.site = len(self.sites)
-            self.sites.append(Site(definition, declared, source, node))
+            convert = converter(declared, self._executor.schema._strawberry_schema)
+            self.sites.append(Site(definition, source, node, convert))
         if not is_leaf_type(kind):
             made.below = self.below(kind, details)
         return made

@@ -108,9 +108,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """The row of another table that matches, or none."""
+    """The row of another table that matches, or none. `unique` where there cannot be two."""
 
     matches: Matches
+    unique: bool = False
     arguments: Arguments | None = None
 
 

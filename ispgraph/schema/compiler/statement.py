@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from graphql import get_named_type
+from graphql import get_named_type, is_non_null_type
 from sqlalchemy import (
     ColumnElement,
     DateTime,
@@ -32,7 +32,8 @@ from sqlalchemy.types import TypeEngine
 from ispgraph.domain import pages
 from ispgraph.domain.permissions import Viewer
 from ispgraph.schema.compiler import printing
-from ispgraph.schema.compiler.selection import DEFINITION, NotCompiled, Selected, Selection
+from ispgraph.schema.compiler.arguments import DEFINITION
+from ispgraph.schema.compiler.selection import NotCompiled, Selected, Selection
 from ispgraph.schema.compiler.sources import (
     MODELS,
     PREFIXES,
@@ -98,7 +99,7 @@ class Statement:
             found: ColumnElement[bool] = other.id == key.id
             return found if visible is None else and_(found, visible(asked.viewer, other))
 
-        return self._one(One(matches), below, _Plain(keys), self._asked)
+        return self._one(One(matches, unique=True), below, _Plain(keys), self._asked)
 
     def _nested(
         self, source: Source, site: int | None, below: Mapping[str, Selection], row: Any, asked: Asked
@@ -155,15 +156,16 @@ class Statement:
         if isinstance(source, TypedId):
             return printing.typed_id(PREFIXES[MODELS[selection.cls]], row.id)
         if isinstance(source, Amount):
-            return self._money(source.build(row, asked), _only(each.below))
+            return self._money(each, source.build(row, asked))
         return self._nested(source, each.site, each.below, row, asked)
 
-    def _money(self, minor: Any, selection: Selection) -> ColumnElement[Any]:
-        currency = self._viewer.currency
+    def _money(self, each: Selected, minor: Any) -> ColumnElement[Any]:
+        selection, currency = _only(each.below), self._viewer.currency
         values = {"amount": printing.amount(minor, currency), "currency": literal(currency)}
         typed: ColumnElement[Any] = literal_column(f"'{selection.type.name}'")
-        pairs = [(each.key, values[each.name] if each.definition else typed) for each in selection.fields]
-        return case((minor.is_(None), null()), else_=_object(pairs))
+        made = _object([(part.key, values[part.name] if part.definition else typed) for part in selection.fields])
+        assert each.definition is not None
+        return made if is_non_null_type(each.definition.type) else case((minor.is_(None), null()), else_=made)
 
     def _part(self, source: Part, selection: Selection, row: Any, asked: Asked) -> ColumnElement[Any]:
         pairs = [(each.key, self._value(each, selection, row, asked, source.members)) for each in selection.fields]
@@ -174,7 +176,8 @@ class Statement:
         other = aliased(_model(below))
 
         def narrow(rows: Select[Any]) -> Select[Any]:
-            return _within(rows, row).where(source.matches(row, other, asked)).limit(_ONE)
+            found = _within(rows, row).where(source.matches(row, other, asked))
+            return found if source.unique else found.limit(_ONE)
 
         inner, element = self._objects(below, other, asked, narrow)
         made = func.row_to_json(element) if len(below) == 1 else element
