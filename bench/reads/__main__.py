@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import urllib.request
@@ -138,23 +139,37 @@ def statements(place: Place, generator: Generator, served: Served, query: str) -
 
 
 def table(query: str, rounds: dict[str, list[Figures]], sql: dict[str, float], titles: dict[str, str]) -> str:
-    """The medians over the rounds. What is named "×" is a median of the ratios within each round."""
+    """The medians over the rounds. Ratios are medians of the ratios within each round: of requests per second and of
+    processor time to the first server, and of the product's requests per second to each server's."""
     first = next(iter(rounds))
-    heads = ("req/s", f"x {first}", "p50 ms", "p99 ms", "app ms", f"x {first}", "PG ms", "SQL", "kB", "requests")
+    heads = ("req/s", f"x {first}", "ours x", "p50 ms", "p99 ms", "app ms", f"x {first}", "PG ms", "SQL", "kB", "asked")
     lines = [f"{query:30} " + " ".join(f"{head:>8}" for head in heads)]
     for name, figures in rounds.items():
-        rate = median(one.per_second / base.per_second for one, base in zip(figures, rounds[first], strict=True))
-        cost = median(one.app_ms / base.app_ms for one, base in zip(figures, rounds[first], strict=True))
-
-        def middle(field: str, figures: list[Figures] = figures) -> float:
-            return median(getattr(one, field) for one in figures)
-
-        lines.append(
-            f"{titles[name]:30} {middle('per_second'):8.1f} {rate:8.3f} {middle('p50'):8.1f} {middle('p99'):8.1f} "
-            f"{middle('app_ms'):8.2f} {cost:8.2f} {middle('database_ms'):8.2f} {sql[name]:8.1f} "
-            f"{middle('kilobytes'):8.1f} {sum(one.requests for one in figures):8}"
+        ours = _ratio(rounds["ours"], figures, "per_second") if "ours" in rounds else math.nan
+        cells = (
+            f"{_middle(figures, 'per_second'):.1f}",
+            f"{_ratio(figures, rounds[first], 'per_second'):.3f}",
+            f"{ours:.2f}",
+            f"{_middle(figures, 'p50'):.1f}",
+            f"{_middle(figures, 'p99'):.1f}",
+            f"{_middle(figures, 'app_ms'):.2f}",
+            f"{_ratio(figures, rounds[first], 'app_ms'):.2f}",
+            f"{_middle(figures, 'database_ms'):.2f}",
+            f"{sql[name]:.1f}",
+            f"{_middle(figures, 'kilobytes'):.1f}",
+            str(sum(one.requests for one in figures)),
         )
+        lines.append(f"{titles[name]:30} " + " ".join(f"{cell:>8}" for cell in cells))
     return "\n".join(lines)
+
+
+def _middle(figures: Sequence[Figures], field: str) -> float:
+    return median(getattr(one, field) for one in figures)
+
+
+def _ratio(figures: Sequence[Figures], to: Sequence[Figures], field: str) -> float:
+    pairs = zip(figures, to, strict=True)
+    return median(getattr(one, field) / (getattr(other, field) or math.nan) for one, other in pairs)
 
 
 @dataclass(frozen=True, slots=True)
