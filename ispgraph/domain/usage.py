@@ -1,4 +1,4 @@
-"""What customers used: bytes and seconds of a stretch of time, whole days of the tenant's zone or whole hours."""
+"""What customers used: bytes and seconds of a stretch of time, in whole hours, days or months of the tenant's zone."""
 
 import enum
 import functools
@@ -24,6 +24,7 @@ class UsageGranularity(enum.Enum):
 
 
 _HOUR = timedelta(hours=1)
+_INSTANT = timedelta(microseconds=1)
 LONGEST = {
     UsageGranularity.HOUR: timedelta(days=62),
     UsageGranularity.DAY: timedelta(days=1100),
@@ -43,20 +44,27 @@ def stretch(
 ) -> Mapping[str, Any]:
     """The stretch of time to be summed, by default this month so far, widened to whole points of the granularity.
 
-    Days and months are of the tenant's zone, hours of UTC. Raises DomainError INVALID naming from.
+    Hours, days and months are those of the tenant's zone. Raises DomainError INVALID naming from, or to.
     """
     zone = ZoneInfo(viewer.time_zone)
     end = until or clock.now()
-    begin = since or datetime.combine(end.astimezone(zone).date().replace(day=1), time(), zone)
-    if begin >= end:
-        raise fail(ErrorCode.INVALID, "The stretch of time must begin before it ends.", "from")
-    if end - begin > LONGEST[granularity]:
-        days = LONGEST[granularity].days
-        raise fail(ErrorCode.INVALID, f"By {granularity.value.lower()}, ask for at most {days} days.", "from")
+    try:
+        begin = since or datetime.combine(end.astimezone(zone).date().replace(day=1), time(), zone)
+        if begin >= end:
+            raise fail(ErrorCode.INVALID, "The stretch of time must begin before it ends.", "from")
+        if end - begin > LONGEST[granularity]:
+            days = LONGEST[granularity].days
+            raise fail(ErrorCode.INVALID, f"By {granularity.value.lower()}, ask for at most {days} days.", "from")
+        return _widened(begin, end, zone, granularity)
+    except OverflowError as error:
+        raise fail(ErrorCode.INVALID, "The stretch of time must end while the calendar lasts.", "to") from error
+
+
+def _widened(begin: datetime, end: datetime, zone: ZoneInfo, granularity: UsageGranularity) -> Mapping[str, Any]:
     if granularity is UsageGranularity.HOUR:
-        return {"since": _hour(begin), "until": _hour(end + _HOUR - timedelta(microseconds=1))}
+        return {"since": _hour(begin, zone), "until": _hour(end + _HOUR - _INSTANT, zone)}
     first = begin.astimezone(zone).date()
-    last = (end - timedelta(microseconds=1)).astimezone(zone).date()
+    last = (end - _INSTANT).astimezone(zone).date()
     if granularity is UsageGranularity.MONTH:
         first, last = first.replace(day=1), _month_after(last) - timedelta(days=1)
     return {"first_day": first, "end_day": last + timedelta(days=1)}
@@ -73,7 +81,8 @@ def points(customer: Any, given: Mapping[str, Any], granularity: UsageGranularit
     """The points of the given stretch in order: start, download_bytes, upload_bytes; those without usage left out."""
     table, within = _table(customer, given)
     if granularity is UsageGranularity.HOUR:
-        start = func.date_trunc("hour", table.starts_at)
+        # Zones that are not whole hours from UTC have hours of their own; the quarters of an hour fit into them.
+        start = func.date_trunc("hour", table.starts_at, time_zone)
     else:
         day = table.day if granularity is UsageGranularity.DAY else cast(func.date_trunc("month", table.day), Date)
         start = func.timezone(time_zone, cast(day, DateTime()))
@@ -100,8 +109,10 @@ def _table(customer: Any, given: Mapping[str, Any]) -> tuple[Any, ColumnElement[
     return table, and_(table.customer_id == customer.id, within)
 
 
-def _hour(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+def _hour(at: datetime, zone: ZoneInfo) -> datetime:
+    """The beginning of the hour of the zone's wall clock; as date_trunc, by the offset of the moment."""
+    offset = at.astimezone(zone).utcoffset() or timedelta()
+    return (at.astimezone(UTC) + offset).replace(minute=0, second=0, microsecond=0) - offset
 
 
 def _month_after(day: date) -> date:

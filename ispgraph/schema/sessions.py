@@ -68,7 +68,7 @@ def _points(customer: Any, asked: Asked) -> Any:
 
 
 @strawberry.type(
-    description="What was used in a stretch of time, widened to whole days or months of the tenant's zone, or hours."
+    description="What was used in a stretch of time, widened to whole hours, days or months of the tenant's time zone."
 )
 class Usage:
     download_bytes: BigInt
