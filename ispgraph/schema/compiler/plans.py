@@ -13,9 +13,10 @@ from sqlalchemy import ARRAY, Select, Text, Uuid, cast, func, literal_column, se
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from ispgraph.domain.permissions import Viewer
+from ispgraph.schema.compiler.forms import parameter
 from ispgraph.schema.compiler.selection import Collector, Selection, Site, deciding_variables
 from ispgraph.schema.compiler.sources import Prepared, Source, plain
-from ispgraph.schema.compiler.statement import Statement, Visible, parameter
+from ispgraph.schema.compiler.statement import Statement, Visible
 
 _DIALECT: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _KEPT_FIELDS = 500
