@@ -262,6 +262,33 @@ def show(made: dict[str, Any]) -> None:
         print(f"      {entry['account']:<12} {side:<16} {entry['description']}: balance {entry['balance']['amount']}")
 
 
+async def look(admin: Client, mark: str) -> None:
+    """Lists, searches and figures."""
+    print("\nlists")
+    find = "query Find($s: String) { customers(search: $s) { totalCount nodes { name balance { amount } } } }"
+    for kind, term in (("a part of a name", mark), ("an e-mail address", f"person-{mark}-0@example.com")):
+        found = (await admin.get(find, s=term))["customers"]
+        expect(found["totalCount"] > 0, f"{found['totalCount']} found by {kind}: {found['nodes'][0]['name']}")
+    pages = """query Page($after: String) { customers(orderBy: {field: NAME}, first: 3, after: $after) {
+      nodes { id } pageInfo { hasNextPage endCursor } } }"""
+    seen: list[str] = []
+    after, more = None, True
+    while more:
+        page = (await admin.get(pages, after=after))["customers"]
+        seen += [customer["id"] for customer in page["nodes"]]
+        after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
+    stats = (await admin.get("{ customerStats { total active averageBalance { amount currency } } }"))["customerStats"]
+    expect(len(seen) == len(set(seen)) == stats["total"], f"{len(seen)} customers by name, three at a time; {stats}")
+    wrong = {
+        "a page of 101": ("{ customers(first: 101) { totalCount } }", "first"),
+        "a search of two letters": ('{ customers(search: "ab") { totalCount } }', "search"),
+        "a cursor of another list": (f'{{ jobs(first: 1, after: "{after}") {{ totalCount }} }}', "after"),
+    }
+    for what, (document, field) in wrong.items():
+        error = (await admin.ask(document))["errors"][0]
+        expect(error["extensions"].get("field") == [field], f"{what}: {error['message']}")
+
+
 async def misuse(admin: Client, up: dict[str, Any], mark: str) -> None:
     """What is refused, and with which code."""
     print("\nmisuse")
@@ -313,6 +340,7 @@ async def main() -> int:
     print(f"signed in to {viewer['tenant']['name']} as {viewer['operator']['name']} ({viewer['operator']['role']})")
     mark = secrets.token_hex(3)
     await create_all(admin, up, mark)
+    await look(admin, mark)
     await misuse(admin, up, mark)
     print(f"\n{'everything came out as expected' if not unexpected else f'unexpected: {unexpected}'}")
     return 1 if unexpected else 0
