@@ -140,10 +140,12 @@ def _border(order: Order, text: str, field: str) -> tuple[Any, ...]:
     try:
         if len(text) > _LONGEST_CURSOR:
             raise ValueError
-        name, *keys = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
+        padded = text + "=" * (-len(text) % 4)
+        name, *keys = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True).decode())
         if name == order.name and len(keys) == len(order.keys):
             return tuple(_key(order.keys[i].kind, key) for i, key in enumerate(keys))
-    except (binascii.Error, ValueError, TypeError, OverflowError):
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
+        # Of what clients make up themselves even the brackets may be too many.
         pass
     raise fail(ErrorCode.INVALID, f"{field} is not a cursor of this list.", field)
 

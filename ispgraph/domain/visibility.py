@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, select, true
+from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers, jobs, operators
@@ -60,9 +60,12 @@ RULES: Mapping[type[Any], Rule] = {
 }
 
 
+def condition(by: Viewer, model: type[Any], row: Any) -> ColumnElement[bool]:
+    """Whether the viewer may see a row of this kind: the permission and the rule."""
+    permission, visible = RULES[model]
+    return visible(by, row) if permission is None or by.may(permission) else false()
+
+
 async def find(session: AsyncSession, model: type[Any], key: UUID, *, by: Viewer) -> Any:
     """The row of this kind with this id if the viewer may see it, else None."""
-    permission, visible = RULES[model]
-    if permission is not None and not by.may(permission):
-        return None
-    return await session.scalar(select(model).where(model.id == key, visible(by, model)))
+    return await session.scalar(select(model).where(model.id == key, condition(by, model, model)))

@@ -8,10 +8,9 @@ from uuid import UUID
 import strawberry
 from sqlalchemy import Select, and_, select
 
-from ispgraph.domain import models
+from ispgraph.domain import models, visibility
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.onboarding import review as reviews
-from ispgraph.domain.permissions import in_scope
 from ispgraph.schema.base import Money, Node, Payload, UserError, errors, money, node
 from ispgraph.schema.billing import Invoice, Payment
 from ispgraph.schema.catalogue import CustomFieldInput, CustomFieldValue, Package, Zone
@@ -113,7 +112,7 @@ class CustomerDraft(Node):
     )
     customer: Customer | None = one(
         lambda draft, customer, asked: and_(
-            customer.id == draft.customer_id, in_scope(asked.viewer, customer.operator_id)
+            customer.id == draft.customer_id, visibility.condition(asked.viewer, models.Customer, customer)
         )
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from graphql import get_named_type
-from sqlalchemy import ColumnElement, Integer, Label, Select, case, func, literal_column, null, select
+from sqlalchemy import ColumnElement, Integer, Label, Select, case, func, literal_column, null, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
@@ -98,7 +98,8 @@ class Connection:
         pairs = [
             (each.key, self._value(each, found, f"f{number}")) for number, each in enumerate(self._selection.fields)
         ]
-        return select(object_of(pairs)).select_from(found).scalar_subquery()
+        # One object also where nothing in it is an aggregate.
+        return select(object_of(pairs)).select_from(found).having(true()).scalar_subquery()
 
     def _kept(self, numbered: Any, value: ColumnElement[Any], name: str) -> Label[Any]:
         return case((numbered.c.n <= self._size, value), else_=null()).label(name)

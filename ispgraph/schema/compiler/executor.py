@@ -4,6 +4,7 @@ What this needs of graphql-core is private there (`complete_value`, `execute_fie
 is why its version is pinned and `tests/test_compiler_internals.py` looks at it.
 """
 
+import functools
 import inspect
 from typing import Any
 
@@ -77,11 +78,7 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         """A row by its id, together with all that are asked for the same way at the same time."""
         context = self.context_value
         viewer = context.viewer_or_refuse()
-        visible = None
-        if result.if_visible:
-            permission, visible = visibility.RULES[result.model]
-            if permission is not None and not viewer.may(permission):
-                return None
+        visible = functools.partial(_visible, result.model) if result.if_visible else None
         key = (result.if_visible, *_rights(viewer), *(each.shape for each in prepared))
         plan = tree.plan(key, lambda: plans.of_ids(tree, visible, viewer, prepared))
         name = (id(plan), repr(prepared))
@@ -104,6 +101,10 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             return await visibility.find(session, result.model, result.key, by=context.viewer_or_refuse())
 
 
+def _visible(model: Any, viewer: Any, row: Any) -> Any:
+    return visibility.condition(viewer, model, row)
+
+
 def _is_node(return_type: Any, row: Base) -> bool:
     """Whether a row stands where the schema has nodes of its table: it is in the database, under its id."""
     if type(row) not in PREFIXES:
@@ -122,4 +123,4 @@ def _plans(schema: Any) -> Plans:
 
 def _rights(viewer: Any) -> tuple[Any, ...]:
     """What of the viewer a statement depends on."""
-    return (viewer.scope_id is None, viewer.currency, viewer.permissions, viewer.time_zone)
+    return (viewer.scope_id is None, viewer.role, viewer.currency, viewer.permissions, viewer.time_zone)

@@ -190,7 +190,7 @@ class Prepared:
     @property
     def shape(self) -> tuple[Any, ...]:
         """What the SQL depends on: which values there are, and those that are choices."""
-        names = tuple(value if isinstance(value, Choice) else name for name, value in self.values.items())
+        names = tuple((name, value) if isinstance(value, Choice) else name for name, value in self.values.items())
         return (names, self.window.shape if self.window else None)
 
     def value(self, name: str) -> Any:

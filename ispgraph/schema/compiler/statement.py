@@ -52,6 +52,8 @@ from ispgraph.schema.compiler.sources import (
 ROW_ID = "#"
 """The key under which an object carries the id of its row where Python has to compute some of its fields."""
 
+# No response key can be spelt like this: a column of the same name would stand in the way of the row.
+_WHOLE_ROW = "#row"
 _ONE: ColumnElement[Any] = literal_column("1")
 Narrow = Callable[[Select[Any]], Select[Any]]
 Visible = Callable[[Viewer, Any], ColumnElement[bool]]
@@ -170,7 +172,7 @@ class Statement:
             return found if source.unique else found.limit(_ONE)
 
         inner, element = self.objects(below, other, asked, narrow)
-        made = func.row_to_json(element) if len(below) == 1 else element
+        made = func.row_to_json(element) if _is_row(below) else element
         return select(made).select_from(inner).scalar_subquery()
 
     def _many(self, source: Many, below: Mapping[str, Selection], row: Any, asked: Asked) -> ColumnElement[Any]:
@@ -186,7 +188,9 @@ class Statement:
     def _rows(self, source: Rows, selection: Selection, row: Any, asked: Asked) -> ColumnElement[Any]:
         found = within(source.select(row, asked), row).subquery()
         columns = [self._value(each, selection, Plain(found), asked).label(each.key) for each in selection.fields]
-        inner = select(*columns).select_from(found).subquery()
+        if not columns:
+            raise NotCompiled("no members")
+        inner = select(*columns).select_from(found).subquery(_WHOLE_ROW)
         if source.single:
             return select(func.row_to_json(inner.table_valued())).select_from(inner).scalar_subquery()
         return list_of(inner.table_valued(), inner)
@@ -194,11 +198,10 @@ class Statement:
     def objects(
         self, below: Mapping[str, Selection], other: Any, asked: Asked, narrow: Narrow
     ) -> tuple[Any, ColumnElement[Any]]:
-        """A subselect of objects and what stands for one of them: its whole row, or a column of JSON where rows are of
-        several types."""
-        if len(below) == 1:
+        """A subselect of objects and what stands for one of them: its whole row, or a column of JSON."""
+        if _is_row(below):
             columns = self._columns(only(below), other, asked)
-            inner = narrow(select(*columns).select_from(other)).subquery()
+            inner = narrow(select(*columns).select_from(other)).subquery(_WHOLE_ROW)
             return inner, inner.table_valued()
         inner = narrow(select(self.typed(below, other, asked).label("node")).select_from(other)).subquery()
         return inner, inner.c.node
@@ -212,6 +215,11 @@ class Statement:
 
     def _inline(self, selection: Selection, row: Any, asked: Asked) -> ColumnElement[Any]:
         return object_of([(column.name, column.element) for column in self._columns(selection, row, asked)])
+
+
+def _is_row(below: Mapping[str, Selection]) -> bool:
+    """Whether objects are rows with their members as columns: not where they are of several types, or have none."""
+    return len(below) == 1 and bool(only(below).fields)
 
 
 def _model(below: Mapping[str, Selection]) -> Any:
