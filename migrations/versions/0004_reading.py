@@ -287,6 +287,8 @@ _INDEXES = (
     ("ix_customers_search", "customers"),
     ("ix_customers_status", "customers"),
     ("ix_invoices_number", "invoices"),
+    ("ix_service_macs_service", "service_macs"),
+    ("ix_postings_operator", "postings"),
     ("ix_services_search", "services"),
     ("uq_services_primary", "services"),
 )
@@ -304,6 +306,10 @@ def _lists_and_search() -> None:
     _trigrams("ix_services_search", "services", "username")
     op.create_index(
         "ix_invoices_number", "invoices", ["tenant_id", "number"], postgresql_ops={"number": "text_pattern_ops"}
+    )
+    op.create_index("ix_service_macs_service", "service_macs", ["tenant_id", "service_id"])
+    op.create_index(
+        "ix_postings_operator", "postings", ["tenant_id", "operator_id"], postgresql_where="operator_id IS NOT NULL"
     )
     op.create_index(
         "uq_services_primary", "services", ["tenant_id", "customer_id"], unique=True, postgresql_where="is_primary"

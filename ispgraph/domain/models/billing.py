@@ -212,6 +212,7 @@ class Posting(TenantRow):
             "id",
             postgresql_include=["account", "amount_minor"],
         ),
+        Index("ix_postings_operator", "tenant_id", "operator_id", postgresql_where="operator_id IS NOT NULL"),
         CheckConstraint("amount_minor <> 0", name="amount"),
         CheckConstraint("(account IN ('RECEIVABLE', 'WALLET')) = (customer_id IS NOT NULL)", name="customer_account"),
         CheckConstraint("(account = 'CASH') = (method IS NOT NULL)", name="cash_method"),

@@ -166,7 +166,11 @@ class ServiceMac(TenantRow):
     """A device of a service, by its hardware address."""
 
     __tablename__ = "service_macs"
-    __table_args__ = of_tenant(refers("service_id", "services"), UniqueConstraint("tenant_id", "mac"))
+    __table_args__ = of_tenant(
+        refers("service_id", "services"),
+        UniqueConstraint("tenant_id", "mac"),
+        Index("ix_service_macs_service", "tenant_id", "service_id"),
+    )
 
     service_id: Mapped[UUID]
     mac: Mapped[str] = mapped_column(MACADDR)
