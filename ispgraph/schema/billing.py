@@ -11,7 +11,7 @@ from ispgraph.domain import models
 from ispgraph.domain.billing import invoices, ledger
 from ispgraph.schema.base import Money, Node, node, row
 from ispgraph.schema.compiler.fields import amount as amount_of
-from ispgraph.schema.compiler.fields import expression, many, one
+from ispgraph.schema.compiler.fields import column, expression, many, one
 
 if TYPE_CHECKING:
     from ispgraph.schema.customers import Customer
@@ -25,10 +25,10 @@ OperatorLink = Annotated["Operator", strawberry.lazy("ispgraph.schema.operators"
 class InvoiceLine:
     description: str
     explanation: str | None
-    quantity: Decimal
+    quantity: Decimal = column("quantity")
     unit_price: Money = amount_of("unit_price_minor")
     amount: Money = amount_of("amount_minor")
-    tax_rate: Decimal
+    tax_rate: Decimal = column("tax_rate")
 
 
 @node("inv", models.Invoice, description="A demand for money. Once open, only its status and what is paid change.")

@@ -228,7 +228,10 @@ def _print_mac(value: object) -> str:
 
 def _print_ip(value: object) -> str:
     # inet columns arrive as interfaces ("10.0.0.1/32") from some drivers.
-    return str(ip_address(str(value).partition("/")[0]))
+    address = ip_address(str(value).partition("/")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    # As RFC 5952 section 5 and PostgreSQL write it.
+    return str(address) if mapped is None else f"::ffff:{mapped}"
 
 
 def _print_network(value: object) -> str:

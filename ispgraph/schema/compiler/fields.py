@@ -86,7 +86,7 @@ def part(
 
 def one(join: str | Matches, *, description: str | None = None) -> Any:
     """The row that a column refers to, or the one that matches."""
-    return declared(One(_refers(join), unique=True) if isinstance(join, str) else One(join), description)
+    return declared(One(_refers(join), unique=True, column=join) if isinstance(join, str) else One(join), description)
 
 
 def many(

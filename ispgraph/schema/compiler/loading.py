@@ -7,6 +7,7 @@ find its place, and with the compiler switched off, against which the compiler i
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from graphql import GraphQLNamedType, get_named_type
@@ -72,12 +73,17 @@ async def start(reading: Reading, kind: GraphQLNamedType, context: Context) -> A
 
 async def _read(source: Source, row: Any, prepared: Prepared, context: Context, kind: GraphQLNamedType | None) -> Any:
     if isinstance(source, Column):
-        return getattr(row, source.name)
+        value = getattr(row, source.name)
+        # Without the zeros that only the column's scale puts there, as `printing` has it.
+        return value.normalize() if isinstance(value, Decimal) else value
     if isinstance(source, TypedId):
         return ids.encode(PREFIXES[type(row)], row.id)
     if isinstance(source, Part):
         there = source.present is None or await _read(Expression(source.present), row, prepared, context, None)
         return PartOf(row, source, prepared, context) if there else None
+    if isinstance(source, One) and source.column is not None:
+        # Not by the id of the row, which has none where it stands in no table yet.
+        return await context.loaders.one(_model(source, kind), getattr(row, source.column))
     reader = _Reader(context, source, prepared, kind)
     if isinstance(row, Row):
         return reader.at_hand(row)
@@ -135,7 +141,7 @@ class _Reader:
         if isinstance(source, Pages):
             return self._page(source, parent, key)
         assert isinstance(source, One | Many)
-        other = aliased(self._model())
+        other = aliased(_model(source, self._kind))
         rows = select(key.label("parent_id"), other)
         matches = source.matches(parent, other, self._asked)
         rows = rows.where(matches) if parent is None else rows.select_from(parent).join(other, matches)
@@ -149,7 +155,7 @@ class _Reader:
     def _page(self, source: Pages, parent: Any, key: Any) -> tuple[Select[Any], Callable[[list[Any], Any], Any]]:
         window = self._prepared.window
         assert window is not None
-        model = self._model()
+        model = _model(source, self._kind)
         matching = source.narrowed(parent, self._asked)
         page = pages.page(
             _within(select(model).where(*matching), parent), source.order, window, self._parameter, one_more=True
@@ -182,15 +188,15 @@ class _Reader:
     def _parameter(self, name: str, kind: TypeEngine[Any]) -> Any:
         return literal(self._prepared.value(name), kind)
 
-    def _model(self) -> Any:
-        kind: Any = self._kind
-        if isinstance(self._source, Pages):
-            kind = get_named_type(kind.fields["nodes"].type)
-        return MODELS[kind.extensions[DEFINITION].origin]
-
     def _money(self, found: list[Any], _key: Any) -> Any:
         minor = _single(found, None)
         return None if minor is None else money_of(self._viewer.currency, int(minor))
+
+
+def _model(source: Source, kind: Any) -> Any:
+    """The table of the rows that a field of this type holds."""
+    listed = get_named_type(kind.fields["nodes"].type) if isinstance(source, Pages) else kind
+    return MODELS[listed.extensions[DEFINITION].origin]
 
 
 def _single(found: list[Any], _key: Any) -> Any:

@@ -108,10 +108,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """The row of another table that matches, or none. `unique` where there cannot be two."""
+    """The row of another table that matches, or none. `unique` where there cannot be two; `column` is that of the row
+    itself that holds the other's id, where there is one."""
 
     matches: Matches
     unique: bool = False
+    column: str | None = None
     arguments: Arguments | None = None
 
 
