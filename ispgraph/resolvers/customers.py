@@ -25,11 +25,12 @@ from ispgraph.schema.pages import Connection
 class CustomerBy:
     id: strawberry.ID | None = None
     account_number: str | None = None
-    username: str | None = None
+    username: str | None = strawberry.field(default=None, description="Of any of the customer's services.")
 
 
 @strawberry.input(
-    description="What is left out is no condition; conditions on services ask for one that is not terminated."
+    description="What is left out is no condition, and an empty list matches nobody. All conditions are met: "
+    "connectionType, packageId, routerId and expiresBefore each by some service that is not terminated."
 )
 class CustomerWhere:
     status: list[models.CustomerStatus] | None = None
@@ -39,12 +40,20 @@ class CustomerWhere:
     operator_id: strawberry.ID | None = None
     router_id: strawberry.ID | None = None
     online: bool | None = strawberry.field(default=None, description="Whether a session is open.")
-    overdue: bool | None = strawberry.field(default=None, description="Whether an invoice is.")
-    joined_from: datetime | None = None
-    joined_to: datetime | None = strawberry.field(default=None, description="Not included.")
-    expires_before: datetime | None = None
-    balance_below: Decimal | None = strawberry.field(default=None, description="Below -100: owes more than 100.")
-    balance_above: Decimal | None = None
+    overdue: bool | None = strawberry.field(
+        default=None, description="Whether money is still due on an invoice whose due day is over."
+    )
+    joined_from: datetime | None = strawberry.field(default=None, description="At this instant or later.")
+    joined_to: datetime | None = strawberry.field(default=None, description="Earlier than this instant.")
+    expires_before: datetime | None = strawberry.field(
+        default=None, description="A service ends, or has ended, earlier than this instant."
+    )
+    balance_below: Decimal | None = strawberry.field(
+        default=None, description="In the tenant's currency; below -100 is who owes more than 100."
+    )
+    balance_above: Decimal | None = strawberry.field(
+        default=None, description="In the tenant's currency; above 0 is who has credit."
+    )
 
     def checked(self) -> customer_lists.CustomerWhere:
         """With ids as they stand in tables. Raises DomainError."""
@@ -59,7 +68,10 @@ class CustomerWhere:
 
 @strawberry.input
 class CustomerOrder:
-    field: CustomerOrderField
+    field: CustomerOrderField = strawberry.field(
+        description="NAME goes without regard to case. EXPIRES_AT is that of the primary service; who has none, or one "
+        "without an end, comes last, and with DESC first."
+    )
     direction: OrderDirection = OrderDirection.ASC
 
 
@@ -87,7 +99,8 @@ async def customers(
     before: str | None = None,
 ) -> Connection[Customer]:
     """The viewer's customers, newest first unless sorted. `search` finds names, mobile numbers in any form, e-mail
-    addresses, account numbers, usernames, MAC and IP addresses and invoice numbers, from three characters on."""
+    addresses, account numbers, usernames, MAC and IP addresses and invoice numbers, from three characters on: any part
+    of a text, the beginning of a MAC address or invoice number, an IP address as a whole."""
     wanted = customer_lists.wanted(
         where.checked() if where is not None else None, search, by=info.context.viewer_or_refuse()
     )

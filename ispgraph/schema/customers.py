@@ -103,8 +103,14 @@ class Customer(Node):
         lambda customer, asked: ledger.kept(customer, "receivable_minor"),
         description="Sum open on finalized invoices.",
     )
-    wallet: Money = amount(lambda customer, asked: ledger.kept(customer, "wallet_minor"))
-    last_payment_at: datetime | None = expression(lambda customer, asked: payments.last_received_at(customer))
+    wallet: Money = amount(
+        lambda customer, asked: ledger.kept(customer, "wallet_minor"),
+        description="Paid, and not yet used for an invoice.",
+    )
+    last_payment_at: datetime | None = expression(
+        lambda customer, asked: payments.last_received_at(customer),
+        description="When the latest payment was received.",
+    )
     device_count: int = expression(
         lambda customer, asked: sessions.open_count(customer), description="Sessions that are open now."
     )
@@ -119,15 +125,19 @@ class Customer(Node):
         invoices.NEWEST,
         filters=invoices.FILTERS,
         arguments={"status": list[models.InvoiceStatus] | None},
+        description="Newest first; with `status`, those in these states.",
     )
     payments: Connection[Payment] = pages(
         lambda customer, asked: models.Payment.customer_id == customer.id,
         payments.NEWEST,
         filters=payments.FILTERS,
         arguments={"status": list[models.PaymentStatus] | None},
+        description="Newest first; with `status`, those in these states.",
     )
     ledger: Connection[LedgerEntry] = pages(
-        lambda customer, asked: models.Posting.customer_id == customer.id, ledger.NEWEST
+        lambda customer, asked: models.Posting.customer_id == customer.id,
+        ledger.NEWEST,
+        description="What came to be owed and what was paid, newest first.",
     )
     sessions: Connection[Session] = pages(
         lambda customer, asked: models.Session.customer_id == customer.id,
@@ -143,6 +153,7 @@ class Customer(Node):
         jobs.NEWEST,
         filters=jobs.FILTERS,
         arguments={"status": list[models.JobStatus] | None},
+        description="Newest first; with `status`, those in these states.",
     )
 
 
@@ -155,13 +166,15 @@ def _top_size(_viewer: Viewer, first: int | None = None) -> Mapping[str, Any]:
 
 @strawberry.type(description="Figures of the customers the viewer may see.")
 class CustomerStats:
-    total: int
+    total: int = strawberry.field(description="Those who are not terminated.")
     active: int
     suspended: int
     pending: int
     expired: int
-    online: int
-    average_balance: Money = amount("average_minor")
+    online: int = strawberry.field(description="Customers, not sessions: those with at least one that is open.")
+    average_balance: Money = amount(
+        "average_minor", description="Of those who are not terminated, rounded half away from zero."
+    )
     top_by_balance: list[Customer] = declared(
         Many(
             lambda _, customer, asked: and_(
@@ -172,7 +185,7 @@ class CustomerStats:
             Arguments({"first": int | None}, _top_size, {"size": Integer()}, {"first": 5}),
             limit=lambda customer, asked: asked.given["size"],
         ),
-        "Those with the most credit; at most 100.",
+        "Those with the most credit, or the least debt, who are not terminated; at most 100.",
     )
 
 

@@ -3,6 +3,7 @@
 The compiler knows these fields by name; the resolvers here are for graphql-core, over a page that was loaded.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -16,15 +17,15 @@ T = TypeVar("T")
 
 
 def _linked(resolver: Callable[..., Any]) -> Any:
-    return strawberry.field(resolver=resolver, metadata={"source": Link()})
+    return strawberry.field(resolver=resolver, description=inspect.getdoc(resolver), metadata={"source": Link()})
 
 
-@strawberry.type
+@strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
+    has_next_page: bool = strawberry.field(description="The list goes on after this page.")
+    has_previous_page: bool = strawberry.field(description="There is more of the list before this page.")
+    start_cursor: str | None = strawberry.field(description="Of the first row, for `before`; null without rows.")
+    end_cursor: str | None = strawberry.field(description="Of the last row, for `after`; null without rows.")
 
 
 @strawberry.type
@@ -33,7 +34,10 @@ class Edge(Generic[T]):
     node: T
 
 
-@strawberry.type
+@strawberry.type(
+    description="A page of a list: 20 rows, unless `first` or `last` asks for another number up to 100. Cursors are of "
+    "one list in one order."
+)
 class Connection(Generic[T]):
     @_linked
     def edges(root: strawberry.Parent[pages.Page]) -> list[Edge[T]]:
@@ -54,5 +58,6 @@ class Connection(Generic[T]):
 
     @_linked
     async def total_count(root: strawberry.Parent[pages.Page], info: Info) -> int:
+        """How many rows the whole list has."""
         async with info.context.read() as session:
             return await root.count(session)

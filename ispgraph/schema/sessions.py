@@ -19,22 +19,26 @@ from ispgraph.schema.scalars import BigInt, IpAddress, MacAddress
 @node("ses", models.Session, description="One accounting session.")
 class Session(Node):
     acct_session_id: str
-    state: models.SessionState
+    state: models.SessionState = strawberry.field(
+        description="STALE: nothing was heard of it for too long, so it is taken to have ended at its last update."
+    )
     connection_type: models.ConnectionType
     started_at: datetime
-    updated_at: datetime
+    updated_at: datetime = strawberry.field(description="When accounting last told of it.")
     stopped_at: datetime | None
     duration_seconds: int
     download_bytes: BigInt = column("output_octets")
     upload_bytes: BigInt = column("input_octets")
     ip_address: IpAddress | None
     mac_address: MacAddress | None
-    nas_address: IpAddress | None
+    nas_address: IpAddress | None = strawberry.field(description="Of the router that told of it.")
     router: Router | None = one("router_id")
     terminate_cause: str | None
 
 
-@strawberry.input(description="`from` and `to` bound when a session began.")
+@strawberry.input(
+    description="What is left out is no condition. Sessions began at `from` or later, and earlier than `to`."
+)
 class SessionWhere:
     from_: datetime | None = strawberry.field(default=None, name="from")
     to: datetime | None = None
@@ -55,9 +59,9 @@ def session_values(viewer: Viewer, where: SessionWhere | None = None) -> Mapping
     )
 
 
-@strawberry.type
+@strawberry.type(description="One hour, day or month.")
 class UsagePoint:
-    start: datetime
+    start: datetime = strawberry.field(description="Midnight in the tenant's time zone begins a day or month.")
     download_bytes: BigInt
     upload_bytes: BigInt
 
@@ -73,8 +77,8 @@ def _points(customer: Any, asked: Asked) -> Any:
 class Usage:
     download_bytes: BigInt
     upload_bytes: BigInt
-    total_bytes: BigInt
-    seconds: int
+    total_bytes: BigInt = strawberry.field(description="Download and upload together.")
+    seconds: int = strawberry.field(description="How long sessions were open.")
     points: list[UsagePoint] = rows(_points, description="In order of time; those without usage are left out.")
 
 
@@ -91,6 +95,7 @@ def _stretch(
 
 def usage_of_customer() -> Any:
     """The field `usage` of a customer."""
+    longest = ", ".join(f"{each.days} days by {kind.value}" for kind, each in usage.LONGEST.items())
 
     def total(*figures: str) -> Expression:
         return Expression(lambda customer, asked: usage.total(customer, asked.given, *figures))
@@ -106,7 +111,7 @@ def usage_of_customer() -> Any:
             usage.KINDS,
             {"granularity": UsageGranularity.DAY},
         ),
-        description="By default this month so far.",
+        description=f"From `from`, by default the month's beginning, up to `to`, by default now: at most {longest}.",
         members={
             "download_bytes": total("output_octets"),
             "upload_bytes": total("input_octets"),
