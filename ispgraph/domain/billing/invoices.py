@@ -37,14 +37,14 @@ NEWEST = newest_first("invoices", Invoice.id)
 
 
 def _late(today: ColumnElement[Any]) -> ColumnElement[bool]:
-    return func.coalesce(and_(Invoice.status.in_(AWAITING), Invoice.due_on < today), false())
+    return and_(Invoice.status.in_(AWAITING), Invoice.due_on < today)
 
 
 FILTERS = {
     "status": Filter(ARRAY(String()), lambda value, by: type_coerce(Invoice.status, String()) == any_(value)),
     # The value of these two is the day it is in the tenant's zone.
     "overdue": Filter(Date(), lambda value, by: _late(value)),
-    "not_overdue": Filter(Date(), lambda value, by: not_(_late(value))),
+    "not_overdue": Filter(Date(), lambda value, by: not_(func.coalesce(_late(value), false()))),
 }
 
 

@@ -141,26 +141,26 @@ class _Reader:
         if isinstance(source, Pages):
             return self._page(source, parent, key)
         assert isinstance(source, One | Many)
-        other = aliased(_model(source, self._kind))
-        rows = select(key.label("parent_id"), other)
-        matches = source.matches(parent, other, self._asked)
-        rows = rows.where(matches) if parent is None else rows.select_from(parent).join(other, matches)
-        if isinstance(source, One):
-            return rows, _single
-        rows = rows.order_by(*source.order(other, self._asked))
-        if source.limit is not None:
-            rows = rows.limit(source.limit(other, self._asked))
-        return rows, lambda found, _: [row[1] for row in found]
+        model = _model(source, self._kind)
+        other = aliased(model)
+        matching = select(other).where(source.matches(parent, other, self._asked))
+        if isinstance(source, Many):
+            matching = matching.order_by(*source.order(other, self._asked))
+            if source.limit is not None:
+                matching = matching.limit(source.limit(other, self._asked))
+        numbered = _numbered(_within(matching, parent), parent)
+        rows = _beside(select(key.label("parent_id"), aliased(model, numbered)), parent, numbered)
+        collect = _single if isinstance(source, One) else _objects
+        return rows.order_by(numbered.c.n), collect
 
     def _page(self, source: Pages, parent: Any, key: Any) -> tuple[Select[Any], Callable[[list[Any], Any], Any]]:
         window = self._prepared.window
         assert window is not None
         model = _model(source, self._kind)
         matching = source.narrowed(parent, self._asked)
-        page = pages.page(
-            _within(select(model).where(*matching), parent), source.order, window, self._parameter, one_more=True
-        ).subquery()
-        numbered = _within(select(page, func.row_number().over().label("n")), parent).lateral()
+        listed = _within(select(model).where(*matching), parent)
+        page = pages.page(listed, source.order, window, self._parameter, one_more=True)
+        numbered = _numbered(page, parent)
         other = aliased(model, numbered)
         cursor = pages.cursor(source.order, [numbered.c[f"key{i}"] for i in range(len(source.order.keys))])
         rows = _beside(select(key.label("parent_id"), other, cursor), parent, numbered).order_by(numbered.c.n)
@@ -209,6 +209,15 @@ def _first(found: list[Any], _key: Any) -> Any:
 
 def _all(found: list[Any], _key: Any) -> list[Any]:
     return found
+
+
+def _objects(found: list[Any], _key: Any) -> list[Any]:
+    return [row[1] for row in found]
+
+
+def _numbered(rows: Select[Any], parent: Any) -> Any:
+    """Rows for each row of the parent, numbered in their order."""
+    return _within(select(rows.subquery(), func.row_number().over().label("n")), parent).lateral()
 
 
 def _within(rows: Select[Any], parent: Any) -> Select[Any]:
