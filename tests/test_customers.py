@@ -1,14 +1,18 @@
 """Looking at customers as a front end does: one, lists of them, and the figures above the lists."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
+from sqlalchemy import literal, select
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
+from ispgraph.domain.billing import invoices
 from ispgraph.domain.models import (
     ConnectionType,
     Customer,
@@ -22,6 +26,7 @@ from ispgraph.domain.models import (
 from tests import accounting, factories
 from tests.api import Api
 from tests.billing.conftest import Till
+from tests.conftest import Dsns
 from tests.crowd import customer, service
 from tests.factories import House
 
@@ -399,8 +404,8 @@ async def test_what_belongs_to_a_customer_is_narrowed_by_status(api: Api, house:
       payments(status: $payments) { totalCount nodes { amount { amount } } }
       ledger(first: 2) { totalCount nodes { credit { amount } balance { amount } } } } }"""
 
-    async def found(invoices: list[str] | None, payments: list[str] | None) -> tuple[str, str]:
-        one = await api.data(document, house.admin, id=public("cus", ann), invoices=invoices, payments=payments)
+    async def found(bills: list[str] | None, payments: list[str] | None) -> tuple[str, str]:
+        one = await api.data(document, house.admin, id=public("cus", ann), invoices=bills, payments=payments)
         shown = one["customer"]
         assert shown["ledger"] == {
             "totalCount": 5,
@@ -547,3 +552,25 @@ async def test_an_invoice_is_overdue_when_the_day_is_over_where_the_tenant_is(ap
         clock.set_clock(at)
         found = await api.data(document, house.admin)
         assert (found["late"]["totalCount"], found["rest"]["totalCount"]) == (late, 1 - late)
+
+
+async def test_the_overdue_are_looked_for_among_what_is_not_paid(house: House, dsns: Dsns) -> None:
+    ann = customer(house, "Ann")
+    await house.add(ann)
+    connection = await asyncpg.connect(dsns.superuser)
+    await connection.execute(
+        """INSERT INTO invoices (id, tenant_id, customer_id, number, status, due_on, subtotal_minor, tax_minor,
+                                 total_minor, paid_minor, created_at)
+           SELECT gen_random_uuid(), $1, $2, 'INV-2026-' || n, CASE WHEN n % 100 = 0 THEN 'OPEN' ELSE 'PAID' END,
+                  date '2026-06-01', 1, 0, 1, (n % 100 <> 0)::integer, now() FROM generate_series(1, 3000) n""",
+        house.tenant.id,
+        ann.id,
+    )
+    await connection.execute("ANALYZE invoices")
+    await connection.close()
+    overdue = invoices.FILTERS["overdue"].matches(literal(NOW.date()), await house.viewer())
+    async with house.database.read(house.tenant.id) as session:
+        app = await session.connection()
+        asked = select(Invoice.id).where(overdue).compile(dialect=app.dialect, compile_kwargs={"literal_binds": True})
+        plan = "\n".join((await app.exec_driver_sql(f"EXPLAIN {asked}")).scalars())
+    assert re.search(r"ix_invoices_status.*\n *Index Cond: .*status", plan), plan
