@@ -33,6 +33,8 @@ _PREPARED_STATEMENTS = 300
 _STALE = (
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InterfaceError,
+    # What asyncpg meets when the connection is closed just as a statement goes out.
+    asyncpg.InternalClientError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
     asyncpg.AdminShutdownError,
@@ -119,7 +121,7 @@ class Database:
                 rows = await readers.fetch(sql, *arguments)
         except asyncpg.PostgresError as error:
             raise DBAPIError(None, None, error, hide_parameters=True) from error
-        except asyncpg.InterfaceError as error:
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise OperationalError(None, None, error, hide_parameters=True) from error
         return [row[0] for row in rows]
 
