@@ -227,6 +227,14 @@ async def test_a_filter_of_the_wrong_type_is_refused(api: Api, house: House) -> 
         assert next(iter(where)) in error["message"], where
 
 
+async def test_a_bad_value_in_the_document_is_shown_where_it_stands(api: Api, house: House) -> None:
+    for value in ('joinedFrom: "yesterday"', "joinedTo: 5", 'balanceBelow: "a lot"', "balanceAbove: 1.5"):
+        document = f"{{ customers(where: {{\n {value} }}) {{ totalCount }} }}"
+        [error] = (await api(document, house.admin))["errors"]
+        assert error["extensions"] == {"code": "BAD_REQUEST"}, value
+        assert error["locations"] == [{"line": 2, "column": value.index(":") + 4}], value
+
+
 # ---------------------------------------------------------------- orders
 
 

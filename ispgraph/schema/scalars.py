@@ -183,11 +183,13 @@ def _literal(parse: Parse, what: str, *, numbers: bool) -> Callable[[ValueNode, 
     """A literal must be a string, or an Int literal where numbers are let in; enum words and floats are neither."""
 
     def parse_literal(node: ValueNode, _variables: Any = None) -> Any:
-        if isinstance(node, StringValueNode):
-            return parse(node.value)
-        if numbers and isinstance(node, IntValueNode):
-            return parse(node.value)
-        raise _refuse(f"{what} must be a {'string or a whole number' if numbers else 'string'}")
+        try:
+            if isinstance(node, StringValueNode) or (numbers and isinstance(node, IntValueNode)):
+                return parse(node.value)
+            raise _refuse(f"{what} must be a {'string or a whole number' if numbers else 'string'}")
+        except GraphQLError as refused:
+            # Where it stands: a document may hold many.
+            raise GraphQLError(refused.message, node) from None
 
     return parse_literal
 
