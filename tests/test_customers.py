@@ -337,6 +337,34 @@ async def test_a_reseller_sees_its_own_customers_and_no_others(api: Api, town: T
     }
 
 
+async def test_a_subtree_has_branches(api: Api, house: House) -> None:
+    reseller = await house.operator(Role.OPERATOR)
+    branch = await house.operator(Role.SUB_OPERATOR, reseller)
+    clerk = await house.operator(Role.STAFF, branch)
+    sister = await house.operator(Role.SUB_OPERATOR, reseller)
+    zone = await house.zone()
+    await house.add(
+        *(
+            customer(house, f"Berg of {name}", operator_id=who.id, zone_id=zone.id)
+            for name, who in (("house", house.admin), ("one", reseller), ("two", branch), ("three", sister))
+        )
+    )
+    whole = {"house", "one", "two", "three"}
+    for who, expected in (
+        (house.admin, whole),
+        (reseller, {"one", "two", "three"}),
+        (branch, {"two"}),
+        (clerk, {"two"}),
+        (sister, {"three"}),
+    ):
+        for variables in ({}, {"search": "berg"}, {"where": {"zoneId": public("zon", zone)}}):
+            found = {name.removeprefix("Berg of ") for name in await names(api, who, **variables)}
+            assert found == expected, (who.role, variables)
+        data = await api.data("{ customerStats { total topByBalance { name } } zones { customerCount } }", who)
+        assert data["customerStats"]["total"] == len(data["customerStats"]["topByBalance"]) == len(expected)
+        assert data["zones"] == [{"customerCount": len(expected)}]
+
+
 async def test_looking_needs_its_permission(api: Api, town: Town) -> None:
     accountant = await town.house.operator(Role.ACCOUNTANT)
     assert len(await names(api, accountant)) == 6
@@ -353,6 +381,16 @@ async def test_looking_needs_its_permission(api: Api, town: Town) -> None:
         assert await refusal(api, document, blind) == ("FORBIDDEN", "")
         [error] = (await api(document))["errors"]
         assert error["extensions"]["code"] == "UNAUTHENTICATED"
+    shown = """query ($id: ID!) { customer(by: {id: $id}) { id service { id } invoices { nodes { id } }
+      payments { nodes { id } } ledger { nodes { id } } sessions { nodes { id } } } }"""
+    data = [
+        (await api.data(shown, accountant, id=public("cus", town.rows[name])))["customer"] for name in ("Ann", "Bob")
+    ]
+    known = re.findall(r"'((?:cus|svc|inv|pay|led|ses)_[0-9a-f]{32})'", str(data))
+    assert {key[:3] for key in known} == {"cus", "svc", "inv", "pay", "led", "ses"}
+    nodes = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    assert (await api.data(nodes, accountant, ids=known))["nodes"] == [{"id": key} for key in known]
+    assert (await api.data(nodes, blind, ids=known))["nodes"] == [None] * len(known)
 
 
 # ---------------------------------------------------------------- one customer

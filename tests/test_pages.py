@@ -200,6 +200,19 @@ async def test_customers_come_and_go_while_somebody_turns_the_pages(api: Api, cr
     await connection.close()
 
 
+async def test_what_is_searched_and_filtered_is_paged_alike(api: Api, crowd: Crowd) -> None:
+    for search, status in (("019000", "[ACTIVE, PENDING, EXPIRED]"), ("ann", "[ACTIVE, SUSPENDED, TERMINATED]")):
+        for by in CustomerOrderField:
+            wanted = f'{in_order(by)} search: "{search}", where: {{status: {status}}},'
+            listing = Listing(api, crowd.house.admin, "customers", wanted)
+            whole = (await listing.page(first=100))["rows"]
+            assert 2 < len(whole) < 20
+            statuses = {crowd.keys[row][CustomerOrderField.STATUS][0] for row in whole}
+            assert statuses <= set(status.strip("[]").split(", "))
+            assert whole == crowd.sorted(whole, by, descending=False)
+            assert await listing.walk(lambda: 2) == await listing.walk(lambda: 3, backwards=True) == whole
+
+
 async def test_lists_below_a_customer_grow_while_somebody_turns_the_pages(
     api: Api, owner: Database, house: House, dsns: Dsns
 ) -> None:
