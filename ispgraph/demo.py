@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock, ids
+from ispgraph import clock, demo_customers, ids
 from ispgraph.db import Database
 from ispgraph.domain import custom_fields, packages, passwords, secrets, zones
 from ispgraph.domain.models import (
@@ -74,6 +74,7 @@ class _House:
     people: Sequence[_Person]
     packages: Sequence[packages.Terms]
     zones: Sequence[tuple[str, str, str | None]]
+    customers: Sequence[demo_customers.Person]
     questions: Sequence[tuple[str, str, CustomFieldType, Sequence[str]]] = ()
     router: str | None = None
 
@@ -140,6 +141,7 @@ _EXAMPLE_NET = _House(
         ("South", "S", None),
         ("South Market", "SM", "South"),
     ),
+    customers=demo_customers.EXAMPLE_NET,
     questions=(
         ("landmark", "Landmark", CustomFieldType.TEXT, ()),
         ("floor", "Floor", CustomFieldType.NUMBER, ()),
@@ -155,6 +157,7 @@ _OTHER_NET = _House(
     people=(_Person("admin", Role.ADMIN, None, "Otto Other"),),
     packages=(_package("Other 10", (10_000, 5_000), "500.00"),),
     zones=(("Elsewhere", "E", None),),
+    customers=demo_customers.OTHER_NET,
 )
 
 
@@ -181,6 +184,8 @@ async def run(settings: Settings, password: str | None = None) -> Filled:
                 admin = _acting(tenant, people["admin"])
                 await _catalogue(session, house, admin)
                 await _left_behind(session, admin)
+                signers = {local: _acting(tenant, row) for local, row in people.items()}
+                await demo_customers.add(session, house.customers, signers, settings.network_key)
                 if house.router is not None:
                     radius_secret = await _router(session, tenant, house.router, settings.network_key)
             operators += _sign_ins(house, people, word)
@@ -231,14 +236,14 @@ async def _check_password(people: dict[str, Operator], word: str) -> None:
         raise SettingsError("the demo was filled with another password: set ISPGRAPH_DEMO_PASSWORD to that one")
 
 
-def _acting(tenant: Tenant, admin: Operator) -> Viewer:
+def _acting(tenant: Tenant, who: Operator) -> Viewer:
     return Viewer(
         tenant_id=tenant.id,
-        operator_id=admin.id,
-        name=admin.name,
-        role=admin.role,
-        level=admin.level,
-        permissions=DEFAULTS[admin.role],
+        operator_id=who.id,
+        name=who.name,
+        role=who.role,
+        level=who.level,
+        permissions=DEFAULTS[who.role],
         scope_id=None,
         session_id=ids.uuid7(),
         expires_at=clock.now(),
