@@ -1,0 +1,64 @@
+"""The same database read in both ways: by compiled statements, and field by field."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from ispgraph import clock
+from ispgraph.db import Database
+from ispgraph.settings import Settings
+from tests.api import Api
+from tests.compiled.world import NOW
+from tests.conftest import Dsns
+
+
+@dataclass
+class Both:
+    """An API with compiled reads, one without, and the pool of each."""
+
+    compiled: Api
+    loaded: Api
+    compiled_database: Database
+    loaded_database: Database
+
+
+@pytest.fixture
+async def both(dsns: Dsns, valkey: "redis.asyncio.Redis", settings: Settings) -> AsyncIterator[Both]:
+    """Two APIs over the same database."""
+    pools = [Database(dsns.app, pool_size=5) for _ in range(2)]
+    apis = [
+        Api(pool, valkey, replace(settings, compiled_reads=compiled))
+        for pool, compiled in zip(pools, (True, False), strict=True)
+    ]
+    yield Both(*apis, *pools)
+    for api, pool in zip(apis, pools, strict=True):
+        await api.close()
+        await pool.dispose()
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Stops the clock at NOW when called: two readings of the same thing then happen at the same instant."""
+
+    def stop() -> None:
+        def now() -> datetime:
+            return NOW
+
+        monkeypatch.setattr(clock, "now", now)
+
+    return stop
+
+
+def shown(value: Any) -> Any:
+    """JSON as its readers see it: 1.0 is 1."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items()}
+    return value

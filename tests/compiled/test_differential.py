@@ -1,0 +1,130 @@
+"""Random documents answered by compiled statements and by graphql-core: the same bytes, the same errors."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+
+from ispgraph.db import Database
+from ispgraph.domain.models import Operator
+from tests.api import schema
+from tests.compiled import world
+from tests.compiled.conftest import Both, shown
+from tests.compiled.documents import Document, Documents, Pool
+from tests.conftest import Dsns
+from tests.statements import counted
+
+
+@dataclass
+class Tally:
+    """How documents were answered."""
+
+    documents: int = 0
+    good: int = 0
+    plain: int = 0
+    compiled: int = 0
+    refused: int = 0
+    failures: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+
+
+def said(answer: dict[str, Any]) -> tuple[str, list[str]]:
+    """The data, keys in their order, and the errors without what differs each time."""
+    errors = []
+    for error in answer.get("errors", []):
+        extensions = {name: value for name, value in error.get("extensions", {}).items() if name != "traceId"}
+        errors.append(json.dumps({**error, "extensions": extensions}))
+    return json.dumps(shown(answer.get("data")), ensure_ascii=False), sorted(errors)
+
+
+def apart(one: str, other: str) -> str:
+    """Two texts from a little before where they part."""
+    place = next((i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), 0)
+    begin = max(0, place - 200)
+    return f"compiled: …{one[begin : place + 300]}\n  loaded: …{other[begin : place + 300]}"
+
+
+async def compare(both: Both, document: Document, who: Operator, tally: Tally, pool: Pool) -> None:
+    """Answer one document in both ways."""
+    tally.documents += 1
+    with counted(both.compiled_database) as statements:
+        answer = await both.compiled(document.text, who, **document.variables)
+    with counted(both.loaded_database) as loading:
+        other = await both.loaded(document.text, who, **document.variables)
+    if said(answer) != said(other):
+        tally.failures.append(
+            f"--- {who.name}\n{document.text}\n{json.dumps(document.variables, ensure_ascii=False)}\n"
+            f"{apart(str(said(answer)), str(said(other)))}"
+        )
+    codes = {error.get("extensions", {}).get("code") for error in answer.get("errors", [])}
+    if not codes <= {"BAD_REQUEST", "FORBIDDEN", "COST_EXCEEDED"}:
+        tally.failures.append(f"--- {who.name}: {answer['errors']}\n{document.text}\n{document.variables}")
+    assert not any("set_config" in statement for statement in loading), "the other side is not compiled"
+    tally.refused += "data" not in answer or answer["data"] is None
+    if "errors" not in answer:
+        tally.good += 1
+        pool.harvest(answer["data"])
+        if document.plain:
+            tally.plain += 1
+            compiled = all("set_config" in statement for statement in statements)
+            tally.compiled += compiled
+            if not compiled:
+                tally.loaded.append(document.text)
+
+
+async def run(both: Both, dsns: Dsns, owner: Database, stop: Callable[[], None], seed: int, count: int) -> Tally:
+    """So many documents by several operators of three tenants."""
+    lands = [
+        await world.build(owner, both.loaded_database, dsns.superuser, slug, currency, zone)
+        for slug, currency, zone in (
+            ("north", "USD", "Asia/Dhaka"),
+            ("south", "KWD", "America/Caracas"),
+            ("east", "JPY", "UTC"),
+        )
+    ]
+    stop()
+    north, south, east = lands
+    foreign = [key for keys in south.ids.values() for key in keys[:3]]
+    pool = Pool(north.ids, foreign, north.account_numbers, north.usernames)
+    elsewhere = [Pool(land.ids, foreign, land.account_numbers, land.usernames) for land in (south, east)]
+    known = north.operators
+    staff = [known[name] for name in ("admin", "admin", "reseller", "sub", "seller", "accountant", "blind")]
+    random, tally = Random(seed), Tally()
+    makers = {
+        id(each): Documents(schema()._schema, each, seed + place) for place, each in enumerate((pool, *elsewhere))
+    }
+    for number in range(count):
+        chosen, who = (pool, random.choice(staff))
+        if number % 8 == 7:
+            place = random.randrange(2)
+            chosen, who = elsewhere[place], (south, east)[place].operators["admin"]
+        await compare(both, makers[id(chosen)].make(), who, tally, chosen)
+        await asyncio.sleep(0)
+    return tally
+
+
+def judge(tally: Tally) -> None:
+    """That nothing differed, and that it was the compiler that was compared."""
+    assert not tally.failures, f"{len(tally.failures)} differ:\n" + "\n".join(tally.failures[:3])
+    assert tally.good > 0.6 * tally.documents, tally
+    assert tally.plain > 0.5 * tally.good, tally
+    # Those others have arguments that are wrong, on lists of which there turned out to be none.
+    assert tally.compiled > 0.98 * tally.plain, tally
+
+
+async def test_both_ways_say_the_same(
+    both: Both, dsns: Dsns, owner: Database, stopped_clock: Callable[[], None]
+) -> None:
+    judge(await run(both, dsns, owner, stopped_clock, seed=1, count=200))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 104))
+async def test_both_ways_say_the_same_to_thousands(
+    both: Both, dsns: Dsns, owner: Database, stopped_clock: Callable[[], None], seed: int
+) -> None:
+    judge(await run(both, dsns, owner, stopped_clock, seed=seed, count=500))

@@ -1,0 +1,462 @@
+"""Tenants with everything in them that a reading could meet: every status, odd texts, several currencies, a tree of
+resellers. The instants are fixed, so two builds differ in ids alone."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import insert, text
+
+from ispgraph import ids
+from ispgraph.db import Database
+from ispgraph.domain import models
+from ispgraph.domain.billing import invoices
+from ispgraph.domain.models import (
+    ConnectionType,
+    CustomerStatus,
+    CustomFieldType,
+    DraftStatus,
+    InvoiceStatus,
+    JobStatus,
+    Operator,
+    PaymentStatus,
+    ResetPeriod,
+    Role,
+    RouterStatus,
+    ServiceStatus,
+    SessionState,
+    StepOutcome,
+    StepProtocol,
+    WizardStep,
+)
+from ispgraph.schema.compiler.sources import PREFIXES
+from tests import factories
+from tests.billing.conftest import Till
+from tests.crowd import customer, service
+from tests.factories import House
+
+NOW = datetime(2026, 6, 15, 12, 10, 30, 123456, tzinfo=UTC)
+
+NAMES = (
+    'Quote "Q" O\'Neil',
+    "Back\\slash \\n \\u0041",
+    "Émile Ünïcode",
+    "রহিম উদ্দিন",
+    "😀 Emoji 👩‍👩‍👧 Family",
+    "100%_sure",
+    "Long " + "name " * 45,
+    "</script><b>Tag</b>",
+    "Line\u2028separator\u2029here",
+    "Plain Jane",
+    "plain jane",
+    "Zero\u200bwidth",
+    "{curly} [square]",
+    "Ann Example",
+    "Bob Example",
+    "Cid Example",
+    "Dan Example",
+    "Eve Example",
+    "Fay Example",
+    "Gus Example",
+    "Hal Example",
+    "Ida Example",
+    "Jim Example",
+    "Kim Example",
+)
+ADDRESSES = ("10.1.2.3", "2001:db8::1", "::ffff:192.0.2.1", "2001:db8:0:1:0:0:0:1", "::")
+
+
+@dataclass
+class Land:
+    """One tenant: its operators by a short name, and the public ids of its rows by prefix."""
+
+    house: House
+    operators: dict[str, Operator]
+    ids: dict[str, list[str]] = field(default_factory=dict)
+    account_numbers: list[str] = field(default_factory=list)
+    usernames: list[str] = field(default_factory=list)
+
+
+async def build(
+    owner: Database, app: Database, superuser: str, slug: str, currency: str = "USD", time_zone: str = "Asia/Dhaka"
+) -> Land:
+    """A furnished tenant."""
+    house = await factories.house(owner, app, slug, currency=currency, time_zone=time_zone)
+    land = Land(house, await _operators(house))
+    await _furnish(land, superuser)
+    return land
+
+
+async def _operators(house: House) -> dict[str, Operator]:
+    reseller = await house.operator(Role.OPERATOR, name='Reseller "R"', sms_credits=17)
+    sub = await house.operator(Role.SUB_OPERATOR, reseller)
+    return {
+        "admin": house.admin,
+        "reseller": reseller,
+        "sub": sub,
+        "seller": await house.operator(Role.STAFF, reseller, name="Seller"),
+        "rival": await house.operator(Role.OPERATOR, name="Rival"),
+        "accountant": await house.operator(Role.ACCOUNTANT),
+        "blind": await house.operator(Role.STAFF, permissions=[]),
+        "gone": await house.operator(Role.MANAGER, active=False),
+    }
+
+
+async def _furnish(land: Land, superuser: str) -> None:
+    house, operators = land.house, land.operators
+    zones = await _zones(house)
+    routers = await _routers(house)
+    packages = await _packages(house)
+    fields = await _custom_fields(house)
+    owners = [operators[name] for name in ("reseller", "admin", "sub", "rival", "seller", "accountant")]
+    customers = [
+        customer(
+            house,
+            name,
+            account_number=f"N{number:05}",
+            mobile=f"+88017{number:08}",
+            email=f"person{number}@example.net" if number % 3 else None,
+            company='Company "&" Sons' if number % 4 == 0 else None,
+            operator_id=owners[number % len(owners)].id,
+            status=list(CustomerStatus)[number % 5],
+            status_reason="owes\tmoney" if number % 5 == 2 else None,
+            street=f"{number} Example Street\\" if number % 2 else None,
+            city="ঢাকা" if number % 4 == 1 else None,
+            postal_code="1207" if number % 3 else None,
+            zone_id=zones[number % len(zones)].id if number % 5 else None,
+            joined_at=NOW - timedelta(days=number, microseconds=number % 2),
+            updated_at=NOW - timedelta(hours=number),
+            version=number + 1,
+        )
+        for number, name in enumerate(NAMES)
+    ]
+    await _add(house, customers)
+    answers: list[Any] = ['text \\ "x" 😀', 12, 12.5, True, None, "2026-01-31", {"a": [1, {"b": None}]}, "red", ""]
+    await _add(
+        house,
+        [
+            models.CustomFieldValue(
+                customer_id=each.id, field_id=one.id, value=answers[(number + place) % len(answers)]
+            )
+            for number, each in enumerate(customers)
+            for place, one in enumerate(fields)
+            if (number + place) % 3
+        ],
+    )
+    services = await _services(house, customers, packages, routers)
+    await _money(land, customers)
+    jobs = await _jobs(house, customers, services, routers, operators)
+    drafts = await _drafts(land, customers, packages, zones, routers, fields)
+    sessions = await _accounting(superuser, customers, services, routers)
+    land.account_numbers = [each.account_number for each in customers]
+    land.usernames = [each.username for each in services]
+    found: list[Any] = [*zones, *routers, *packages, *fields, *customers, *services, *jobs, *drafts]
+    for row in (*found, house.tenant, *operators.values()):
+        land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
+    land.ids["ses"] = [ids.encode("ses", key) for key in sessions]
+    async with house.database.read(house.tenant.id) as session:
+        for model in (models.Invoice, models.Payment, models.Posting):
+            keys = await session.scalars(text(f"SELECT id FROM {model.__tablename__} ORDER BY id"))
+            land.ids[PREFIXES[model]] = [ids.encode(PREFIXES[model], key) for key in keys]
+
+
+async def _add(house: House, rows: list[Any]) -> None:
+    """Rows of one table, at once."""
+    async with house.database.transaction(house.tenant.id) as session:
+        for row in rows:
+            row.tenant_id = house.tenant.id
+        session.add_all(rows)
+
+
+async def _zones(house: House) -> list[models.Zone]:
+    north = await house.zone("North", code="N")
+    inner = await house.zone('Inner "North"', parent_id=north.id)
+    return [north, inner, await house.zone("Innermost", parent_id=inner.id, code="N-1"), await house.zone("দক্ষিণ")]
+
+
+async def _routers(house: House) -> list[models.Router]:
+    seen = NOW - timedelta(minutes=3)
+    return [
+        await house.router(None, name="edge-1", status=RouterStatus.ONLINE, last_seen_at=seen, version="7.19.4"),
+        await house.router("192.0.2.9", name="edge \\ 2", status=RouterStatus.OFFLINE, radius_address=None),
+    ]
+
+
+async def _packages(house: House) -> list[models.Package]:
+    fair: dict[str, Any] = {"fup_threshold_bytes": 2**40, "fup_download_kbps": 512, "fup_upload_kbps": 256}
+    fair |= {"fup_reset_period": ResetPeriod.MONTH, "fup_notify_at_percent": 80}
+    return [
+        await house.package("Home 20", description="For \"homes\""),
+        await house.package("Fair 50", price_minor=123_457, data_quota_bytes=2**41 + 1, **fair),
+        await house.package("Hours", time_quota_seconds=3600, daily_rate_minor=1, connection_types=["HOTSPOT"]),
+        await house.package("Free", price_minor=0, connection_types=[], fup_download_kbps=1, fup_upload_kbps=1,
+                            fup_threshold_seconds=60, fup_reset_period=ResetPeriod.DAY, fup_notify_at_percent=50),
+        await house.package("Old", active=False, price_minor=9_000_000_000_000),
+    ]  # fmt: skip
+
+
+async def _custom_fields(house: House) -> list[models.CustomField]:
+    rows = [
+        models.CustomField(
+            key=kind.value.lower(),
+            label=f'{kind.value} "label" ঢাকা',
+            type=kind,
+            required=False,
+            options=["red", "green \\ blue", "নীল"] if kind is CustomFieldType.SELECT else [],
+        )
+        for kind in CustomFieldType
+    ]
+    await _add(house, rows)
+    return rows
+
+
+async def _services(
+    house: House, customers: list[models.Customer], packages: list[models.Package], routers: list[models.Router]
+) -> list[models.Service]:
+    rows = []
+    for number, each in enumerate(customers):
+        for place in range(number % 4):
+            total = number * 4 + place
+            rows.append(
+                service(
+                    each,
+                    packages[total % len(packages)].id,
+                    is_primary=place == 0,
+                    username=f"user-{total}.%_{'x' * (total % 9)}",
+                    connection_type=list(ConnectionType)[total % 4],
+                    status=list(ServiceStatus)[total % 5],
+                    router_id=routers[total % 2].id if total % 3 else None,
+                    ip_address=ADDRESSES[number] if place == 0 and number < len(ADDRESSES) else None,
+                    started_at=NOW - timedelta(days=total) if total % 5 else None,
+                    expires_at=NOW + timedelta(days=total - 30, microseconds=total % 3) if total % 4 else None,
+                    suspend_on=date(2026, 7, 1) if total % 6 == 1 else None,
+                    auto_renew=total % 2 == 0,
+                    applied_version=total % 2,
+                    checked_at=NOW if total % 3 == 0 else None,
+                    profile='gold "plan"' if total % 3 else None,
+                )
+            )
+    await _add(house, rows)
+    await _add(
+        house,
+        [
+            models.ServiceMac(service_id=each.id, mac=f"aa:bb:cc:00:{number:02x}:{place:02x}")
+            for number, each in enumerate(rows)
+            for place in range(number % 3)
+        ],
+    )
+    return rows
+
+
+async def _money(land: Land, customers: list[models.Customer]) -> None:
+    house = land.house
+    till = Till(house, await house.viewer())
+    made: list[models.Invoice] = []
+    for number, each in enumerate(customers):
+        for place in range(number % 5 if number else 24):
+            total = number * 5 + place
+            rate = ("0", "7.5", "15.125")[total % 3]
+            if total % 7 == 3:
+                async with house.database.transaction(house.tenant.id) as session:
+                    lines = [
+                        invoices.Line('Draft "line"', 333, Decimal(rate), Decimal("2.5"), "why\\not"),
+                        invoices.Line("Discount", -33, Decimal(0), Decimal("0.3333")),
+                    ]
+                    await invoices.draft(
+                        session,
+                        tenant=house.tenant,
+                        customer_id=each.id,
+                        service_id=None,
+                        lines=lines,
+                        period_start=NOW,
+                        period_end=NOW + timedelta(days=30),
+                        notes="notes 😀",
+                    )
+            else:
+                bill = await till.bill(each.id, 1000 + total, 250, rate=rate)
+                made.append(bill)
+                # Of every four, one stays open, one is paid in part, one in full and one with something left over.
+                if total % 4:
+                    await till.pay((1, 500, bill.total_minor, bill.total_minor + 77)[total % 4], bill)
+        if number % 6 == 5:
+            pair = [await till.bill(each.id, 1_000_000_000_000), await till.bill(each.id, 5)]
+            await till.pay(1_000_000_000_003, *pair)
+            made += pair
+    async with house.database.transaction(house.tenant.id) as session:
+        for number, bill in enumerate(made):
+            if bill.paid_minor == 0 and number % 9 == 4:
+                row = await session.get_one(models.Invoice, bill.id)
+                row.status = InvoiceStatus.VOID
+        paid = list(await session.scalars(text("SELECT id FROM payments ORDER BY id")))
+        for number, key in enumerate(paid):
+            if number % 5 == 3:
+                row = await session.get_one(models.Payment, key)
+                row.status = list(PaymentStatus)[number % 4]
+
+
+async def _jobs(
+    house: House,
+    customers: list[models.Customer],
+    services: list[models.Service],
+    routers: list[models.Router],
+    operators: dict[str, Operator],
+) -> list[models.Job]:
+    rows = [
+        models.Job(
+            kind=("service.provision", "house.clean")[number % 4 == 3],
+            status=list(JobStatus)[number % 5],
+            customer_id=customers[number % len(customers)].id if number % 4 != 3 else None,
+            service_id=services[number % len(services)].id if number % 2 else None,
+            router_id=routers[number % 2].id if number % 3 else None,
+            created_by_id=operators["reseller"].id,
+            created_at=NOW - timedelta(minutes=number),
+            started_at=NOW if number % 2 else None,
+            finished_at=NOW + timedelta(seconds=1) if number % 5 > 1 else None,
+            attempts=number % 8,
+            next_attempt_at=NOW + timedelta(hours=1),
+            message='no "answer"\nat all' if number % 3 else None,
+            progress_done=number if number % 2 else None,
+            progress_total=30 if number % 2 else None,
+        )
+        for number in range(30)
+    ]
+    await _add(house, rows)
+    protocols, outcomes = list(StepProtocol), list(StepOutcome)
+    steps = [
+        models.NetworkStep(
+            job_id=job.id,
+            at=NOW + timedelta(milliseconds=place),
+            protocol=protocols[(number + place) % len(protocols)],
+            outcome=outcomes[(number + place) % len(outcomes)],
+            detail='detail \\ "d"' if place % 2 else None,
+            error_cause=503 if place == 1 else None,
+            round_trip_ms=(None, 0.1, 12.0, 1e-7, 123456.789)[(number + place) % 5],
+        )
+        for number, job in enumerate(rows)
+        for place in range(number % 4)
+    ]
+    await _add(house, steps)
+    return rows
+
+
+async def _drafts(
+    land: Land,
+    customers: list[models.Customer],
+    packages: list[models.Package],
+    zones: list[models.Zone],
+    routers: list[models.Router],
+    fields: list[models.CustomField],
+) -> list[models.Draft]:
+    house, operators = land.house, land.operators
+    owners = [operators[name] for name in ("admin", "reseller", "sub", "seller", "rival")]
+    connections: list[dict[str, object] | None] = [
+        None,
+        {"type": "PPPOE", "username": "jané\\", "profile": None},
+        {"type": "HOTSPOT", "username": None, "mac_address": "AA:BB:CC:DD:EE:FF", "device_type": 'TV "set"'},
+        {"type": "STATIC_IP", "username": None, "ip_address": "192.0.2.7", "subnet": "192.0.2.0/24"},
+        {"type": "OTHER", "username": None, "configuration": "as \\ agreed"},
+    ]
+    blank = dict.fromkeys(
+        ("username", "profile", "mac_address", "device_type", "ip_address", "subnet", "configuration")
+    )
+    rows = []
+    for number in range(27):
+        status = list(DraftStatus)[number % 6]
+        chosen = connections[number % len(connections)]
+        rows.append(
+            models.Draft(
+                id=ids.uuid7(),
+                version=number + 1,
+                status=status,
+                current_step=list(WizardStep)[number % 7],
+                completed_steps=[step.value for step in list(WizardStep)[: number % 7]],
+                basics={"name": f"Draft {number} 😀", "mobile": "+8801700000000", "email": None}
+                if number % 3
+                else None,
+                connection={**blank, **chosen} if chosen else None,
+                password=b"sealed" if number % 5 == 1 else None,
+                router_id=routers[0].id if number % 4 == 1 else None,
+                package_id=packages[number % 4].id if number % 2 else None,
+                package_price_minor=50_000 if number % 2 else None,
+                address={"street": '1 "S"', "city": None, "state": "x", "postalCode": "1", "country": None}
+                if number % 4
+                else None,
+                zone_id=zones[number % 4].id if number % 3 == 1 else None,
+                custom_fields={str(fields[0].id): "odd \\ text", str(fields[1].id): 5} if number % 5 == 2 else None,
+                payment={"amount_minor": 12345, "method": "CASH", "reference": None, "notes": "n"}
+                if number % 3 == 2
+                else None,
+                created_by_id=owners[number % 5].id,
+                modified_by_id=owners[(number + 1) % 5].id,
+                created_at=NOW - timedelta(hours=number),
+                updated_at=NOW - timedelta(minutes=number),
+                # Some that nobody has cleaned are over.
+                expires_at=NOW + timedelta(hours=12 - number),
+                customer_id=customers[number].id if status is DraftStatus.COMPLETED and number < 24 else None,
+            )
+        )
+    await _add(house, rows)
+    log = [
+        models.DraftLogEntry(
+            id=ids.uuid7(),
+            draft_id=draft.id,
+            step=list(WizardStep)[place % 7],
+            succeeded=place % 3 > 0,
+            error=None if place % 3 else 'name: too "long"',
+            at=NOW - timedelta(minutes=10 - place),
+            by_id=owners[(number + place) % 5].id,
+        )
+        for number, draft in enumerate(rows)
+        for place in range(number % 6)
+    ]
+    await _add(house, log)
+    return rows
+
+
+async def _accounting(
+    superuser: str, customers: list[models.Customer], services: list[models.Service], routers: list[models.Router]
+) -> list[Any]:
+    tenant_id = services[0].tenant_id
+    sessions, days, buckets = [], [], []
+    for number, each in enumerate(services):
+        for place in range(26 if number == 1 else number % 4):
+            state = list(SessionState)[(number + place) % 3]
+            started = NOW - timedelta(days=place * 3, hours=number, microseconds=place)
+            sessions.append(
+                (
+                    ids.uuid7(), tenant_id, each.customer_id, each.id, routers[place % 2].id if place % 3 else None,
+                    f"81{number:04}{place:02}\\\"", f"unique-{tenant_id.hex[:8]}-{number}-{place}", each.username,
+                    each.connection_type, state, started, NOW - timedelta(minutes=place),
+                    None if state is SessionState.OPEN else started + timedelta(hours=2),
+                    7200 + place, 10**9 * place + 1, 2**45 + place, ADDRESSES[place % 5] if place % 4 else None,
+                    "aa:bb:cc:dd:ee:0f" if place % 2 else None, "192.0.2.1" if place % 2 else None,
+                    "User-Request" if state is SessionState.STOPPED else None,
+                )
+            )  # fmt: skip
+        for place in range(number % 5):
+            usage = (place * 1000 + number, 2**40 + place, 3600 * place)
+            day = NOW.date() - timedelta(days=place * 9)
+            days.append((tenant_id, each.id, day, each.customer_id, *usage))
+            starts = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(minutes=15 * place * number)
+            buckets.append((tenant_id, each.id, starts, each.customer_id, *usage))
+    # Only accounting writes these tables; the application may not.
+    database = Database(superuser, pool_size=1)
+    async with database.transaction(tenant_id) as session:
+        for table, rows in ((models.Session, sessions), (models.UsageDay, days), (models.UsageBucket, buckets)):
+            await session.execute(insert(table), [dict(zip(_COLUMNS[table], row, strict=True)) for row in rows])
+    await database.dispose()
+    assert len(customers) == len(NAMES)
+    return [row[0] for row in sessions]
+
+
+_USAGE = ("customer_id", "input_octets", "output_octets", "seconds")
+_COLUMNS: dict[Any, tuple[str, ...]] = {
+    models.Session: (
+        *("id", "tenant_id", "customer_id", "service_id", "router_id", "acct_session_id", "unique_id", "username"),
+        *("connection_type", "state", "started_at", "updated_at", "stopped_at", "duration_seconds"),
+        *("input_octets", "output_octets", "ip_address", "mac_address", "nas_address", "terminate_cause"),
+    ),
+    models.UsageDay: ("tenant_id", "service_id", "day", *_USAGE),
+    models.UsageBucket: ("tenant_id", "service_id", "starts_at", *_USAGE),
+}
