@@ -3,7 +3,6 @@
 These are private to them. A version that moved them fails here by name, before it answers anybody wrongly.
 """
 
-import dataclasses
 import inspect
 from typing import Any
 

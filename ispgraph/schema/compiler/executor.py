@@ -1,7 +1,7 @@
 """Where graphql-core meets the compiler: a value that describes a reading is completed by one SQL statement.
 
 What this needs of graphql-core is private there (`complete_value`, `execute_field`, the executor's attributes), which
-is why its version is pinned and `tests/test_compiler_internals.py` looks at it.
+is why its version is pinned and `tests/compiled/test_internals.py` looks at it.
 """
 
 import functools
