@@ -145,7 +145,7 @@ async def create(
 
 
 async def _again(session: AsyncSession, customer_id: UUID, by: Viewer) -> Customer:
-    customer = await customers.find(session, by=by, customer_id=customer_id)
+    customer = await customers.find(session, customer_id, by=by)
     if customer is None:
         raise fail(ErrorCode.NOT_FOUND, "The customer made with this key is gone.", "input", "idempotencyKey")
     return customer

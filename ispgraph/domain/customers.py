@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ispgraph.domain.errors import not_found
-from ispgraph.domain.models import Customer, Service
+from ispgraph.domain.models import Customer
 from ispgraph.domain.permissions import Viewer, in_scope
 
 
@@ -24,23 +24,9 @@ def belonging(by: Viewer, customer_id: InstrumentedAttribute[Any]) -> ColumnElem
     return customer_id.in_(visible(by).with_only_columns(Customer.id))
 
 
-async def find(
-    session: AsyncSession,
-    *,
-    by: Viewer,
-    customer_id: UUID | None = None,
-    account_number: str | None = None,
-    username: str | None = None,
-) -> Customer | None:
-    """The visible customer with this id, account number or network username; None when there is none."""
-    rows = visible(by)
-    if customer_id is not None:
-        rows = rows.where(Customer.id == customer_id)
-    if account_number is not None:
-        rows = rows.where(Customer.account_number == account_number)
-    if username is not None:
-        rows = rows.where(Customer.id.in_(select(Service.customer_id).where(Service.username == username.lower())))
-    return await session.scalar(rows)
+async def find(session: AsyncSession, customer_id: UUID, *, by: Viewer) -> Customer | None:
+    """The visible customer with this id; None when there is none."""
+    return await session.scalar(visible(by).where(Customer.id == customer_id))
 
 
 async def lock(

@@ -1,6 +1,5 @@
 """What one request carries through the graph."""
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,13 +30,6 @@ class Loaders:
         if key is None:
             return None
         loader = self.batched((model,), lambda session, keys: _by_id(session, model, keys))
-        return await loader.load(key)
-
-    async def many(self, model: type[Base], column: str, key: UUID, *, order_by: str = "id") -> Any:
-        """The rows whose `column` is this id, in order."""
-        loader = self.batched(
-            (model, column, order_by), lambda session, keys: _by_column(session, model, column, order_by, keys)
-        )
         return await loader.load(key)
 
     def batched(self, name: tuple[Any, ...], load: Callable[[AsyncSession, list[Any]], Any]) -> DataLoader[Any, Any]:
@@ -108,13 +100,3 @@ Info = strawberry.Info[Context, None]
 async def _by_id(session: AsyncSession, model: Any, keys: list[UUID]) -> list[Any]:
     rows = {row.id: row for row in await session.scalars(select(model).where(model.id.in_(keys)))}
     return [rows.get(key) for key in keys]
-
-
-async def _by_column(session: AsyncSession, model: Any, column: str, order_by: str, keys: list[UUID]) -> list[Any]:
-    parent = getattr(model, column)
-    groups: dict[UUID, list[Any]] = defaultdict(list)
-    for row in await session.scalars(
-        select(model).where(parent.in_(keys)).order_by(getattr(model, order_by), model.id)
-    ):
-        groups[getattr(row, column)].append(row)
-    return [groups[key] for key in keys]

@@ -157,7 +157,6 @@ class Link:
 
 
 Source = Column | TypedId | Expression | Amount | Part | One | Many | Rows | Pages | Link
-WithArguments = Part | One | Many | Pages
 
 PAGE_ARGUMENTS: Mapping[str, Any] = {
     "first": int | None,
