@@ -74,8 +74,9 @@ BEGIN
   RETURN QUERY
     SELECT c.id FROM customers c
      WHERE c.tenant_id = tenant AND (c.name_key LIKE lower_part OR c.email LIKE lower_part
-                                     OR c.mobile LIKE some_digits OR c.mobile LIKE dialled
-                                     OR c.account_number ILIKE part)
+                                     OR c.mobile LIKE some_digits OR c.account_number ILIKE part)
+    UNION
+    SELECT c.id FROM customers c WHERE c.tenant_id = tenant AND c.mobile LIKE dialled
     UNION
     SELECT s.customer_id FROM services s WHERE s.tenant_id = tenant AND s.username LIKE lower_part
     UNION
@@ -94,7 +95,6 @@ INTERNAL = ("customer_gets_balance()", "balance_follows_postings()")
 
 
 def upgrade() -> None:
-    op.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
     _tables()
     _lists_and_search()
     _accounts(*_ACCOUNTS, "ADJUSTMENT")
@@ -170,7 +170,6 @@ def downgrade() -> None:
     for name, table in _INDEXES:
         op.drop_index(name, table)
     op.drop_column("customers", "name_key")
-    op.execute("DROP EXTENSION btree_gin")
 
 
 def _tables() -> None:
@@ -283,6 +282,7 @@ def _within_tenant(table: str, **columns: str) -> list[sa.ForeignKeyConstraint]:
 
 _INDEXES = (
     ("ix_customers_joined", "customers"),
+    ("ix_customers_mobile", "customers"),
     ("ix_customers_name", "customers"),
     ("ix_customers_search", "customers"),
     ("ix_customers_status", "customers"),
@@ -300,6 +300,9 @@ def _lists_and_search() -> None:
         sa.Column("name_key", sa.Text(), sa.Computed("lower((name)::text)", persisted=True), nullable=False),
     )
     op.create_index("ix_customers_joined", "customers", ["tenant_id", "joined_at", "id"])
+    op.create_index(
+        "ix_customers_mobile", "customers", ["tenant_id", "mobile"], postgresql_ops={"mobile": "text_pattern_ops"}
+    )
     op.create_index("ix_customers_name", "customers", ["tenant_id", "name_key", "id"])
     op.create_index("ix_customers_status", "customers", ["tenant_id", "status", "id"])
     _trigrams("ix_customers_search", "customers", "name_key", "mobile", "email", "account_number")
@@ -320,7 +323,7 @@ def _trigrams(name: str, table: str, *columns: str) -> None:
     op.create_index(
         name,
         table,
-        ["tenant_id", *columns],
+        list(columns),
         postgresql_using="gin",
         postgresql_ops=dict.fromkeys(columns, "gin_trgm_ops"),
         postgresql_with={"gin_pending_list_limit": 256},

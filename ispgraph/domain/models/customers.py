@@ -49,10 +49,13 @@ class DraftStatus(enum.Enum):
 
 def _trigrams(name: str, *columns: str) -> Index:
     """An index that finds a part of any of the columns. Only a function of the owner can use it: under row-level
-    security a condition with LIKE is no condition of an index."""
+    security a condition with LIKE is no condition of an index.
+
+    Without the tenant: looking up the rows of a large one for each trigram made a search five times as slow. For a
+    small one among many the planner reads by another index that begins with the tenant, or by both.
+    """
     return Index(
         name,
-        "tenant_id",
         *columns,
         postgresql_using="gin",
         postgresql_ops=dict.fromkeys(columns, "gin_trgm_ops"),
@@ -75,6 +78,7 @@ class Customer(TenantRow):
         Index("ix_customers_name", "tenant_id", "name_key", "id"),
         Index("ix_customers_status", "tenant_id", "status", "id"),
         Index("ix_customers_joined", "tenant_id", "joined_at", "id"),
+        Index("ix_customers_mobile", "tenant_id", "mobile", postgresql_ops={"mobile": "text_pattern_ops"}),
         _trigrams("ix_customers_search", "name_key", "mobile", "email", "account_number"),
     )
 
