@@ -18,8 +18,9 @@ from strawberry.schema.config import StrawberryConfig
 from ispgraph import ids
 from ispgraph.db import Database
 from ispgraph.domain import models
+from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.lists import Order
-from ispgraph.domain.models import ConnectionType, Role
+from ispgraph.domain.models import ConnectionType, CustomerStatus, Role
 from ispgraph.domain.pages import newest_first
 from ispgraph.schema.compiler import plans
 from ispgraph.schema.compiler.executor import CompiledExecutor
@@ -34,6 +35,7 @@ from ispgraph.schema.scalars import SCALAR_MAP
 from ispgraph.settings import Settings
 from tests.api import Api
 from tests.api import schema as product_schema
+from tests.compiled import world
 from tests.compiled.conftest import Both
 from tests.conftest import Dsns
 from tests.crowd import customer, service
@@ -154,9 +156,11 @@ async def run(toy: ApiSchema, house: House, database: Database, settings: Settin
     viewer = await house.viewer()
     client = redis.asyncio.from_url(settings.redis_url)
 
-    async def answer(document: str, *, compiled: bool = True, **variables: Any) -> dict[str, Any]:
+    async def answer(
+        document: str, *, compiled: bool = True, operation: str | None = None, **variables: Any
+    ) -> dict[str, Any]:
         context = Context(database, client, replace(settings, compiled_reads=compiled), viewer)
-        result = await toy.execute(document, context_value=context, variable_values=variables)
+        result = await toy.execute(document, context_value=context, variable_values=variables, operation_name=operation)
         errors = [error.formatted for error in result.errors or []]
         for error in errors:
             error["extensions"].pop("traceId", None)
@@ -304,6 +308,33 @@ async def test_one_document_has_a_plan_for_each_setting_of_its_conditions(
     assert max(len(each.trees) for each in kept.values()) == 4
 
 
+@pytest.mark.usefixtures("people")
+async def test_operations_that_share_a_fragment_do_not_share_its_variables(run: Run, database: Database) -> None:
+    document = """query One($n: Int = 1, $s: Boolean!) { people { ...F } }
+      query Two($s: Boolean!, $n: Int = 2) { people { ...F } }
+      fragment F on Person { paged(first: $n) { nodes { username @skip(if: $s) __typename } } }"""
+    for _ in range(2):
+        for operation, given, count in (("One", {}, 1), ("Two", {}, 2), ("One", {"n": 3}, 3), ("Two", {"n": 0}, 0)):
+            for skipped in (True, False):
+                answer = await same(run, database, document, operation=operation, s=skipped, **given)
+                nodes = answer["data"]["people"][1]["paged"]["nodes"]
+                assert len(nodes) == count
+                assert all(("username" in node) != skipped for node in nodes)
+
+
+async def test_variables_deep_in_an_argument_are_read_each_time(both: Both, house: House) -> None:
+    for status in (CustomerStatus.ACTIVE, CustomerStatus.ACTIVE, CustomerStatus.SUSPENDED):
+        await house.add(customer(house, "Ann", status=status))
+    document = """query ($s: CustomerStatus!, $i: InvoiceStatus = OPEN) {
+      customers(where: {status: [$s, EXPIRED]}) {
+        totalCount nodes { invoices(status: [$i, DRAFT]) { totalCount } } } }"""
+    for _ in range(2):
+        for status, count in (("ACTIVE", 2), ("SUSPENDED", 1), ("PENDING", 0), ("ACTIVE", 2)):
+            answers = [await api.data(document, house.admin, s=status) for api in (both.compiled, both.loaded)]
+            assert answers[0] == answers[1]
+            assert answers[0]["customers"]["totalCount"] == count
+
+
 async def test_kept_plans_are_bounded(house: House, toy: ApiSchema, settings: Settings) -> None:
     class Nothing(Database):
         async def read_texts(self, sql: str, arguments: Any) -> list[str | None]:
@@ -402,6 +433,37 @@ async def test_viewers_of_other_rights_have_other_plans(api: Api, house: House, 
         for who in (staff, portal, reseller, house.admin, other_house.admin):
             seen[who.id] = len((await api.data(document, who))["operators"])
     assert [seen[who.id] for who in (staff, portal, reseller, house.admin, other_house.admin)] == [4, 1, 1, 4, 2]
+
+
+# -- pages
+
+
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+async def test_every_order_is_walked_from_both_ends(both: Both, dsns: Dsns, owner: Database, direction: str) -> None:
+    """Balances that are the same, services without an end, names that differ in case: page by page nobody is missed."""
+    land = await world.build(owner, both.loaded_database, dsns.superuser, "north")
+    admin = land.house.admin
+    fields = "nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor endCursor }"
+    for field in CustomerOrderField:
+        order = f"orderBy: {{field: {field.value}, direction: {direction}}}"
+        everyone = (await both.compiled.data(f"{{ customers({order}, first: 100) {{ {fields} }} }}", admin))[
+            "customers"
+        ]
+        expected = [node["id"] for node in everyone["nodes"]]
+        assert len(set(expected)) == len(world.NAMES)
+        for size, border, more, end in (
+            ("first", "after", "hasNextPage", "endCursor"),
+            ("last", "before", "hasPreviousPage", "startCursor"),
+        ):
+            document = f"query ($c: String) {{ customers({order}, {size}: 5, {border}: $c) {{ {fields} }} }}"
+            walked: list[str] = []
+            page: dict[str, Any] = {"pageInfo": {more: True, end: None}}
+            while page["pageInfo"][more]:
+                page = (await both.compiled.data(document, admin, c=page["pageInfo"][end]))["customers"]
+                found = [node["id"] for node in page["nodes"]]
+                walked = walked + found if size == "first" else found + walked
+                assert len(walked) <= len(expected), (field, size)
+            assert walked == expected, (field, size)
 
 
 # -- arguments that are wrong, at the root and in lists within lists
