@@ -111,13 +111,15 @@ class Database:
     async def read_texts(self, sql: str, arguments: Sequence[Any]) -> list[str | None]:
         """The first column of a statement that reads, and that sets the tenant itself.
 
-        It runs outside of a transaction block and is tried again once on another connection. Raises DBAPIError.
+        It runs outside of a transaction block and is tried again once on a fresh connection. Raises DBAPIError.
         """
         readers = self._readers or await self._open()
         try:
             try:
                 rows = await readers.fetch(sql, *arguments)
             except _STALE:
+                # A server that ends one connection mostly ends them all, and the pool has not heard of the others yet.
+                await readers.expire_connections()
                 rows = await readers.fetch(sql, *arguments)
         except asyncpg.PostgresError as error:
             raise DBAPIError(None, None, error, hide_parameters=True) from error
