@@ -11,19 +11,18 @@ from sqlalchemy import ColumnElement, and_, any_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, money, values
+from ispgraph.domain import audit, customers, money, values
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, Faults, not_found
 from ispgraph.domain.models import (
     BillingCycle,
     ConnectionType,
-    Customer,
     Package,
     ResetPeriod,
     Service,
     ServiceStatus,
 )
-from ispgraph.domain.permissions import Viewer, in_scope
+from ispgraph.domain.permissions import Viewer
 
 MAXIMUM_KBPS = 100_000_000
 MAXIMUM_DAYS = 3660
@@ -72,9 +71,8 @@ def customer_count(package: Any, by: Viewer) -> ColumnElement[int]:
     """How many customers in the viewer's scope have an active service of a package."""
     return (
         select(func.count(Service.customer_id.distinct()))
-        .join(Customer, Customer.id == Service.customer_id)
         .where(Service.package_id == package.id, Service.status == ServiceStatus.ACTIVE)
-        .where(in_scope(by, Customer.operator_id))
+        .where(customers.belonging(by, Service.customer_id))
         .scalar_subquery()
     )
 
