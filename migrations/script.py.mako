@@ -2,10 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
-${imports if imports else ""}
-
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+${imports + "\n" if imports else ""}
+revision = "${up_revision}"
+down_revision = "${down_revision}"
 branch_labels = None
 depends_on = None
 
