@@ -33,6 +33,7 @@ from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.pages import Connection
 from ispgraph.schema.scalars import SCALAR_MAP
 from ispgraph.settings import Settings
+from tests import factories
 from tests.api import Api
 from tests.api import schema as product_schema
 from tests.compiled import world
@@ -425,14 +426,29 @@ async def test_viewers_of_other_rights_have_other_plans(api: Api, house: House, 
     """The same document by all of them, one after another: whoever came first leaves a plan behind."""
     reseller = await house.operator(Role.OPERATOR)
     staff = await house.operator(Role.STAFF, permissions=[])
+    seller = await house.operator(Role.STAFF, reseller, permissions=[])
     portal = await house.operator(Role.CUSTOMER, permissions=[], email="portal@north.example")
     await other_house.operator(Role.STAFF)
-    document = "{ operators { id } }"
-    seen = {}
+    everybody = (staff, seller, portal, reseller, house.admin, other_house.admin)
     for _ in range(2):
-        for who in (staff, portal, reseller, house.admin, other_house.admin):
-            seen[who.id] = len((await api.data(document, who))["operators"])
-    assert [seen[who.id] for who in (staff, portal, reseller, house.admin, other_house.admin)] == [4, 1, 1, 4, 2]
+        seen = [len((await api.data("{ operators { id } }", who))["operators"]) for who in everybody]
+        assert seen == [5, 2, 1, 2, 5, 2]
+
+
+async def test_viewers_of_other_money_and_hours_have_other_plans(both: Both, owner: Database) -> None:
+    document = """{ packages { price { amount currency } } customers { nodes { wallet { amount currency }
+      usage(granularity: DAY) { points { start downloadBytes } } invoices { nodes { overdue } } } } }"""
+    expected = {"USD": "500.00", "KWD": "50.000", "JPY": "50000", "CLF": "5.0000"}
+    for _ in range(2):
+        for currency, price in expected.items():
+            slug = f"{currency}{_}".lower()
+            house = await factories.house(owner, both.loaded_database, slug, currency=currency)
+            await house.package()
+            await house.add(customer(house, "Ann"))
+            answers = [await api.data(document, house.admin) for api in (both.compiled, both.loaded)]
+            assert answers[0] == answers[1]
+            assert answers[0]["packages"] == [{"price": {"amount": price, "currency": currency}}]
+            assert answers[0]["customers"]["nodes"][0]["wallet"]["currency"] == currency
 
 
 # -- pages

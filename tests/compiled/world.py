@@ -96,6 +96,7 @@ async def _operators(house: House) -> dict[str, Operator]:
         "reseller": reseller,
         "sub": sub,
         "seller": await house.operator(Role.STAFF, reseller, name="Seller"),
+        "clerk": await house.operator(Role.STAFF, name="Clerk"),
         "rival": await house.operator(Role.OPERATOR, name="Rival"),
         "accountant": await house.operator(Role.ACCOUNTANT),
         "blind": await house.operator(Role.STAFF, permissions=[]),
