@@ -386,7 +386,7 @@ async def test_telephone_numbers_as_they_are_dialled_in_a_country(
         assert await found(house, by, term) == {"Ann"}, term
 
 
-@pytest.mark.parametrize("term", ["", "  ", "ab", " ab ", "x" * 101, "abc\0", "abc\n def", "\u0301\u0301\u0301"])
+@pytest.mark.parametrize("term", ["ab", " ab ", "x" * 101, "abc\0", "abc\n def", "\u0301\u0301\u0301"])
 async def test_a_search_that_cannot_be_is_refused(admin: Viewer, term: str) -> None:
     with pytest.raises(DomainError) as refusal:
         lists.wanted(None, term, by=admin)

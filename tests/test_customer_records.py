@@ -533,3 +533,19 @@ async def test_each_verb_needs_its_permission(api: Api, desk: Desk, house: House
         assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAUTHENTICATED"]
     assert await desk.read(made) == made
     assert await count(house) == 1
+
+
+async def test_who_may_change_but_not_view_is_told_that_it_was_done_and_no_more(api: Api, house: House) -> None:
+    who = await house.operator(Role.MANAGER, permissions=["CREATE_CUSTOMERS", "EDIT_CUSTOMERS"])
+    create = """mutation ($input: CustomerCreateInput!) { customerCreate(input: $input) {
+      customer { id mobile balance { amount } } errors { code } } }"""
+    given = {"name": "Quiet Example", "mobile": "01711000999", "email": "quiet@example.net"}
+    assert (await api.data(create, who, input=given))["customerCreate"] == {"customer": None, "errors": []}
+    listed = await api.data('{ customers(search: "Quiet") { nodes { id mobile } } }', house.admin)
+    [customer] = listed["customers"]["nodes"]
+    update = """mutation ($input: CustomerUpdateInput!) { customerUpdate(input: $input) {
+      customer { mobile operator { email } } errors { code } } }"""
+    changed = {"customerId": customer["id"], "name": "Quieter Example"}
+    assert (await api.data(update, who, input=changed))["customerUpdate"] == {"customer": None, "errors": []}
+    seen = (await api.data(update, house.admin, input=changed))["customerUpdate"]["customer"]
+    assert seen["mobile"] == customer["mobile"]

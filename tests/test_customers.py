@@ -295,12 +295,13 @@ async def test_what_a_search_finds(api: Api, house: House) -> None:
 
 
 async def test_a_search_too_short_too_long_or_unprintable_is_refused(api: Api, house: House) -> None:
-    for term in ("", "ab", "  ab  ", "x" * 101, "a\tb\tc"):
+    for term in ("ab", "  ab  ", "x" * 101, "a\tb\tc"):
         assert await refusal(api, LIST, house.admin, search=term) == ("BAD_REQUEST", "search"), term
 
 
 async def test_no_search_at_all_is_no_condition(api: Api, town: Town) -> None:
-    assert len(await names(api, town.admin, search=None)) == 6
+    for nothing in (None, "", "  "):
+        assert len(await names(api, town.admin, search=nothing)) == 6
 
 
 # ---------------------------------------------------------------- who may see whom

@@ -9,6 +9,8 @@ from ispgraph.schema import limits
 from ispgraph.schema.errors import ApiError
 from ispgraph.schema.limits import Survey
 from tests import toy_schema
+from tests.api import Api
+from tests.factories import House
 from tests.toy_schema import ToyContext, ToyViewer
 
 SCHEMA = toy_schema.build()
@@ -279,3 +281,11 @@ async def test_masking_holds_inside_a_stream() -> None:
     assert results[1].errors[0].message == "Internal error"
     results = [result async for result in await SCHEMA.stream("{", context_value=OPERATOR)]
     assert results[0].errors[0].extensions == {"code": "BAD_REQUEST"}
+
+
+async def test_counts_of_a_whole_tenant_cost_what_they_cost_the_database(api: Api, house: House) -> None:
+    counts = " ".join(f"c{number}: totalCount" for number in range(30))
+    answer = await api(f"{{ customers {{ {counts} }} }}", house.admin)
+    assert answer["errors"][0]["extensions"]["code"] == "COST_EXCEEDED"
+    below = "{ customers(first: 20) { totalCount nodes { invoices(first: 1) { totalCount } zone { customerCount } } } }"
+    assert "errors" not in await api(below, house.admin)

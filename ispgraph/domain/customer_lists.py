@@ -207,7 +207,8 @@ def wanted(where: CustomerWhere | None, search: str | None, *, by: Viewer) -> di
         "expires_before": where.expires_before,
         "balance_below": below,
         "balance_above": above,
-        "search": None if search is None else _forms(faults, search, by.country),
+        # A search box that was cleared sends nothing but blanks.
+        "search": None if search is None or not search.strip() else _forms(faults, search, by.country),
     }
     faults.raise_if_any()
     return {name: value for name, value in asked.items() if value is not None}

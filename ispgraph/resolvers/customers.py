@@ -100,7 +100,8 @@ async def customers(
 ) -> Connection[Customer]:
     """The viewer's customers, newest first unless sorted. `search` finds names, mobile numbers in any form, e-mail
     addresses, account numbers, usernames, MAC and IP addresses and invoice numbers, from three characters on: any part
-    of a text, the beginning of a MAC address or invoice number, an IP address as a whole."""
+    of a text, the beginning of a MAC address, that of an invoice number with a digit after the year, an IP address as a
+    whole. Blank is no search."""
     wanted = customer_lists.wanted(
         where.checked() if where is not None else None, search, by=info.context.viewer_or_refuse()
     )

@@ -34,8 +34,18 @@ UNPAGED_LIST = 5
 _KEPT_PRICES = 32
 _PAGE_ARGUMENTS = ("first", "last")
 _ID_LIST = "ids"
-# A review asks the database a dozen questions of its own for each draft.
-WEIGHTS = {"CustomerDraft.review": 60}
+# What costs the database more than a value does: a review asks it a dozen questions for each draft, counts of a whole
+# tenant read all of its rows. Counts below one row read that row's alone.
+WEIGHTS = {
+    "CustomerConnection.totalCount": 1900,
+    "CustomerDraft.review": 60,
+    "InvoiceConnection.totalCount": 50,
+    "JobConnection.totalCount": 50,
+    "NetworkState.radius": 20,
+    "Package.customerCount": 200,
+    "Query.customerStats": 1800,
+    "Zone.customerCount": 50,
+}
 
 
 class Pricing:
@@ -121,19 +131,19 @@ class _Price:
         return self._known[key]
 
     def _of_field(self, node: FieldNode, parent: GraphQLNamedType, page: int) -> int:
+        weight = WEIGHTS.get(f"{parent.name}.{node.name.value}", 1)
         if node.selection_set is None:
-            return 1
+            return weight
         definition: GraphQLField | None = self._schema.get_field(parent, node.name.value)  # type: ignore[arg-type]
         assert definition is not None, "validated documents only"
         shape = _shape(definition)
         if is_introspection_type(shape.named):
             return 1 + self.of(node.selection_set, shape.named, page)
-        weight = WEIGHTS.get(f"{parent.name}.{node.name.value}", 1)
         own = self._page(node, shape)
         if parent.name.endswith("Connection") and shape.is_list:
             return 1 + page * self.of(node.selection_set, shape.named, PAGE)
         if shape.is_list:
-            return 1 + own * self.of(node.selection_set, shape.named, PAGE)
+            return weight + own * self.of(node.selection_set, shape.named, PAGE)
         return weight + self.of(node.selection_set, shape.named, own)
 
     def _page(self, node: FieldNode, shape: _Shape) -> int:

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Annotated
 
 import strawberry
-from sqlalchemy import case
+from sqlalchemy import and_, case
 
-from ispgraph.domain import models
+from ispgraph.domain import models, visibility
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
 
@@ -47,7 +47,11 @@ class NetworkStep:
 
 @node("job", models.Job, description="A job that reaches the network.")
 class NetworkJob(Job):
-    customer: CustomerLink | None = one("customer_id")
+    customer: CustomerLink | None = one(
+        lambda job, customer, asked: and_(
+            customer.id == job.customer_id, visibility.condition(asked.viewer, models.Customer, customer)
+        )
+    )
     router: RouterLink | None = one("router_id")
     steps: list[NetworkStep] = many("job_id")
 

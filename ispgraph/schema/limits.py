@@ -6,6 +6,7 @@ fragments count as empty here; graphql-core's validation, which runs next, has t
 
 Cost model. Each field costs 1. What stands below a list is multiplied: by the page size where the list is a page (the
 `first` or `last` argument, default 20, at most 100; the number of `ids` for lookups by id), by 5 for any other list.
+A few fields cost more (`costs.WEIGHTS`): counts of a whole tenant, the review of a draft.
 `edges` and `nodes` of a connection share the page size of the field that leads to the connection. Introspection is not
 multiplied. `@skip` and `@include` are taken as not skipping. A page of 50 customers with 10 fields, 3 invoices and
 5 sessions of 10 fields each costs 2 + 50 * (10 + 2 + 3 * 10 + 2 + 5 * 10) = 4,702 of the 50,000 an operator has.

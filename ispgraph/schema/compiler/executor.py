@@ -24,6 +24,8 @@ from ispgraph.schema.compiler.reading import Reading, RowOf
 from ispgraph.schema.compiler.selection import NotCompiled
 from ispgraph.schema.compiler.sources import MODELS, PREFIXES, Prepared, prepare
 
+_PAYLOAD = "Payload"
+
 
 class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
     """graphql-core's executor, but for readings and for rows of nodes."""
@@ -31,9 +33,16 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
     def complete_value(
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
     ) -> Any:
-        """As graphql-core's; a reading becomes an awaitable of its JSON."""
-        if isinstance(result, Base) and self.context_value.settings.compiled_reads and _is_node(return_type, result):
-            result = RowOf(type(result), result.id)  # type: ignore[attr-defined]
+        """As graphql-core's; a reading becomes an awaitable of its JSON.
+
+        So does a row of a node. In a payload it is shown to those who may view it: who may change something may do so
+        without seeing all of it.
+        """
+        if isinstance(result, Base) and _is_node(return_type, result):
+            in_payload = any(each.name == _PAYLOAD for each in info.parent_type.interfaces)
+            if in_payload or self.context_value.settings.compiled_reads:
+                may_be_null = in_payload and not is_non_null_type(info.return_type)
+                result = RowOf(type(result), result.id, if_visible=may_be_null)  # type: ignore[attr-defined]
         if not isinstance(result, Reading | RowOf):
             return super().complete_value(return_type, field_details_list, info, path, result, position_context)
         return self._complete(return_type, field_details_list, info, path, result, position_context)
@@ -60,27 +69,28 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         context = self.context_value
         viewer = context.viewer_or_refuse()
         model = result.model if isinstance(result, RowOf) else None
-        tree = _plans(self.schema).tree(self, named(kind), details, model)
+        kept = _plans(self.schema)
+        tree = kept.tree(self, named(kind), details, model)
         prepared = [prepare(site.source, viewer, site.arguments(self)) for site in tree.sites]
         if isinstance(result, RowOf):
-            text = await self._row(tree, result, prepared)
+            text = await self._row(kept, tree, result, prepared)
         else:
             prepared.append(result.prepared)
             key = (id(result.source), *_rights(viewer), *(each.shape for each in prepared))
-            plan = tree.plan(key, lambda: plans.of_root(tree, result.source, viewer, prepared))
+            plan = kept.plan(tree, key, lambda: plans.of_root(tree, result.source, viewer, prepared))
             arguments = plan.arguments(Values(viewer, clock.now(), prepared))
             text = (await context.database.read_texts(plan.sql, arguments))[0]
         if text is None:
             return None
         return await computed.fill(self, tree.below, text, path, position) if tree.computed else orjson.Fragment(text)
 
-    async def _row(self, tree: Tree, result: RowOf, prepared: list[Prepared]) -> str | None:
+    async def _row(self, kept: Plans, tree: Tree, result: RowOf, prepared: list[Prepared]) -> str | None:
         """A row by its id, together with all that are asked for the same way at the same time."""
         context = self.context_value
         viewer = context.viewer_or_refuse()
         visible = functools.partial(_visible, result.model) if result.if_visible else None
         key = (result.if_visible, *_rights(viewer), *(each.shape for each in prepared))
-        plan = tree.plan(key, lambda: plans.of_ids(tree, visible, viewer, prepared))
+        plan = kept.plan(tree, key, lambda: plans.of_ids(tree, visible, viewer, prepared))
         name = (id(plan), repr(prepared))
 
         async def batch(keys: list[Any]) -> list[str | None]:

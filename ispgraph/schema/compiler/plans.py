@@ -22,6 +22,7 @@ _DIALECT: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _KEPT_FIELDS = 500
 _KEPT_TREES = 16
 _KEPT_PLANS = 64
+_KEPT_IN_ALL = 4000
 
 Get = Callable[["Values"], Any]
 
@@ -58,15 +59,6 @@ class Tree:
     computed: bool
     plans: dict[Any, Plan] = field(default_factory=dict)
 
-    def plan(self, key: Any, make: Callable[[], Plan]) -> Plan:
-        """The plan under a key, made when it is not there. Raises NotCompiled."""
-        found = self.plans.get(key)
-        if found is None:
-            if len(self.plans) >= _KEPT_PLANS:
-                self.plans.clear()
-            found = self.plans[key] = make()
-        return found
-
 
 @dataclass(slots=True)
 class _Field:
@@ -80,6 +72,17 @@ class Plans:
 
     def __init__(self) -> None:
         self._fields: OrderedDict[tuple[int, ...], _Field] = OrderedDict()
+        self._made = 0
+
+    def plan(self, tree: Tree, key: Any, make: Callable[[], Plan]) -> Plan:
+        """The plan of a tree under a key, made when it is not there. Raises NotCompiled."""
+        found = tree.plans.get(key)
+        if found is None:
+            if len(tree.plans) >= _KEPT_PLANS:
+                tree.plans.clear()
+            found = tree.plans[key] = make()
+            self._count()
+        return found
 
     def tree(self, executor: Any, kind: GraphQLNamedType, details: list[FieldDetails], model: Any) -> Tree:
         """What is selected of `kind` below these nodes; with `model`, of those of its types that are rows of it.
@@ -104,7 +107,15 @@ class Plans:
             collector = Collector(executor)
             below = collector.below(kind, details, model)
             found = known.trees[setting] = Tree(below, collector.sites, collector.computed)
+            self._count()
         return found
+
+    def _count(self) -> None:
+        # Some ten kilobytes each: when there are very many, somebody makes them up, and all may be made again.
+        self._made += 1
+        if self._made > _KEPT_IN_ALL:
+            self._fields.clear()
+            self._made = 0
 
 
 def of_root(tree: Tree, source: Source, viewer: Viewer, prepared: Sequence[Prepared]) -> Plan:
