@@ -10,10 +10,9 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from ispgraph.domain import pages
-from ispgraph.schema.compiler.arguments import DEFINITION
 from ispgraph.schema.compiler.forms import EMPTY_LIST, list_of, object_of, only, parameter, type_name, within
-from ispgraph.schema.compiler.selection import Selected, Selection
-from ispgraph.schema.compiler.sources import MODELS, Asked, Pages, Prepared
+from ispgraph.schema.compiler.selection import Selected, Selection, model_of
+from ispgraph.schema.compiler.sources import Asked, Pages, Prepared
 
 
 class Objects(Protocol):
@@ -44,7 +43,7 @@ class Connection:
         self._site = site
         self._order = source.order
         self._window = prepared.window
-        self._model = MODELS[get_named_type(selection.type.fields["nodes"].type).extensions[DEFINITION].origin]
+        self._model = model_of(get_named_type(selection.type.fields["nodes"].type))
         matching = source.narrowed(row, asked)
         self._rows = within(select(self._model).where(*matching), row)
         self._count = within(select(func.count()).select_from(self._model).where(*matching), row)

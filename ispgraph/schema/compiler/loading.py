@@ -18,10 +18,9 @@ from sqlalchemy.types import TypeEngine
 
 from ispgraph import clock, ids
 from ispgraph.domain import pages
-from ispgraph.schema.compiler.arguments import DEFINITION
 from ispgraph.schema.compiler.reading import Reading
+from ispgraph.schema.compiler.selection import model_of
 from ispgraph.schema.compiler.sources import (
-    MODELS,
     PREFIXES,
     Amount,
     Asked,
@@ -196,7 +195,7 @@ class _Reader:
 def _model(source: Source, kind: Any) -> Any:
     """The table of the rows that a field of this type holds."""
     listed = get_named_type(kind.fields["nodes"].type) if isinstance(source, Pages) else kind
-    return MODELS[listed.extensions[DEFINITION].origin]
+    return model_of(listed)
 
 
 def _single(found: list[Any], _key: Any) -> Any:

@@ -10,6 +10,7 @@ from graphql import (
     GraphQLField,
     GraphQLNamedType,
     GraphQLObjectType,
+    GraphQLUnionType,
     InlineFragmentNode,
     SelectionSetNode,
     VariableNode,
@@ -28,6 +29,12 @@ from ispgraph.schema.compiler.sources import MODELS, Source, source_of
 
 _LONGEST_KEY = 63
 _TYPE_NAME = "__typename"
+
+
+def model_of(kind: Any) -> Any:
+    """The table of the rows of a type; of a union, that of its types, which share one."""
+    member = kind.types[0] if isinstance(kind, GraphQLUnionType) else kind
+    return MODELS[member.extensions[DEFINITION].origin]
 
 
 class NotCompiled(Exception):
