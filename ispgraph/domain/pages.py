@@ -1,13 +1,13 @@
 """Pages of a list by keyset: stable while rows come and go, and as fast at the end as at the start.
 
-A page is described as SQL with parameters (`page`) and the values for them (`Window.values`), so that the same words
+A page is described as SQL with parameters (`page`) and the values for them (`Window.value`), so that the same words
 serve a compiled read, whose plan is kept, and a loader, which runs at once.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -69,12 +69,15 @@ class Window:
         """What the SQL depends on."""
         return (self.backwards, self.descending, self.after is not None, self.before is not None)
 
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """The values of the parameters; `size` is to be asked for one more row than the page has."""
-        borders = {"after": self.after or (), "before": self.before or ()}
-        keys = {f"{name}{i}": key for name, border in borders.items() for i, key in enumerate(border)}
-        return {"size": self.size, "one_more": self.size + 1, **keys}
+    def value(self, name: str) -> Any:
+        """The value of a parameter: `size`, `one_more` than that, or a key of a border, such as `after0`."""
+        if name == "size":
+            return self.size
+        if name == "one_more":
+            return self.size + 1
+        border = self.after if name.startswith("after") else self.before
+        assert border is not None
+        return border[int(name.removeprefix("after").removeprefix("before"))]
 
 
 def newest_first(name: str, key: InstrumentedAttribute[UUID]) -> Order:

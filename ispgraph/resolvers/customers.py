@@ -57,11 +57,11 @@ class CustomerWhere:
 
     def checked(self) -> customer_lists.CustomerWhere:
         """With ids as they stand in tables. Raises DomainError."""
-        references = {"package_id": "pkg", "zone_id": "zon", "operator_id": "opr", "router_id": "rtr"}
-        names = ("packageId", "zoneId", "operatorId", "routerId")
         keys: Mapping[str, Any] = {
-            field: optional_id(prefix, getattr(self, field), "where", name)
-            for (field, prefix), name in zip(references.items(), names, strict=True)
+            "package_id": optional_id("pkg", self.package_id, "where", "packageId"),
+            "zone_id": optional_id("zon", self.zone_id, "where", "zoneId"),
+            "operator_id": optional_id("opr", self.operator_id, "where", "operatorId"),
+            "router_id": optional_id("rtr", self.router_id, "where", "routerId"),
         }
         return customer_lists.CustomerWhere(**{**vars(self), **keys})
 

@@ -182,7 +182,7 @@ class CustomerStats:
                 customer.status != models.CustomerStatus.TERMINATED,
             ),
             lambda customer, asked: [ledger.kept(customer, "balance_minor").desc(), customer.id],
-            Arguments({"first": int | None}, _top_size, {"size": Integer()}, {"first": 5}),
+            Arguments({"first": int | None}, _top_size, {"size": Integer()}, {"first": DEFAULT_TOP}),
             limit=lambda customer, asked: asked.given["size"],
         ),
         "Those with the most credit, or the least debt, who are not terminated; at most 100.",

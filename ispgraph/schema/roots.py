@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Date, String, Uuid, and_, any_, select, true, type_coerce
+from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
 from ispgraph.domain import customer_lists, jobs, models, operators, packages
 from ispgraph.domain.billing import invoices
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
-from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, values_of
+from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, kinds_of, values_of
 
 
 def _customer(customer: Any, asked: Asked) -> ColumnElement[bool]:
@@ -49,7 +49,7 @@ CUSTOMERS = {
         lambda _, asked: in_scope(asked.viewer, models.Customer.operator_id),
         order,
         customer_lists.FILTERS,
-        values_of(**{name: each.kind for name, each in customer_lists.FILTERS.items()}),
+        values_of(**kinds_of(customer_lists.FILTERS)),
     )
     for field, order in customer_lists.ORDERS.items()
 }
@@ -58,10 +58,12 @@ INVOICES = Pages(
     lambda _, asked: belonging(asked.viewer, models.Invoice.customer_id),
     invoices.NEWEST,
     invoices.FILTERS,
-    values_of(status=ARRAY(String()), overdue=Date(), not_overdue=Date()),
+    values_of(**kinds_of(invoices.FILTERS)),
 )
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
-JOBS = Pages(lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(status=ARRAY(String())))
+JOBS = Pages(
+    lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))
+)
 PACKAGES = Many(
     lambda _, package, asked: packages.on_offer(package, asked.given),
     lambda package, asked: [package.price_minor, package.name, package.id],

@@ -36,8 +36,8 @@ AWAITING = (InvoiceStatus.OPEN, InvoiceStatus.PARTIALLY_PAID)
 NEWEST = newest_first("invoices", Invoice.id)
 
 
-def _late(today: ColumnElement[Any]) -> ColumnElement[bool]:
-    return and_(Invoice.status.in_(AWAITING), Invoice.due_on < today)
+def _late(today: ColumnElement[Any], invoice: Any = Invoice) -> ColumnElement[bool]:
+    return and_(invoice.status.in_(AWAITING), invoice.due_on < today)
 
 
 FILTERS = {
@@ -102,7 +102,7 @@ def due_minor(invoice: Any) -> ColumnElement[int]:
 def overdue(invoice: Any, now: ColumnElement[datetime], time_zone: str) -> ColumnElement[bool]:
     """Whether money is still expected after the due day, which ends at midnight in the tenant's zone."""
     today = cast(func.timezone(time_zone, now), Date)
-    return func.coalesce(and_(invoice.status.in_(AWAITING), invoice.due_on < today), false())
+    return func.coalesce(_late(today, invoice), false())
 
 
 async def draft(

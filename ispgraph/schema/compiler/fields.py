@@ -38,6 +38,7 @@ from ispgraph.schema.compiler.sources import (
     Rows,
     Source,
     in_use,
+    kinds_of,
 )
 from ispgraph.schema.context import Info
 
@@ -115,8 +116,7 @@ def pages(
 ) -> Any:
     """A connection, newest first. `arguments` are those besides the page's; `wanted(viewer, **arguments)` makes the
     values of `filters` from them."""
-    kinds = {name: each.kind for name, each in (filters or {}).items()}
-    made = Arguments({**PAGE_ARGUMENTS, **(arguments or {})}, wanted, kinds)
+    made = Arguments({**PAGE_ARGUMENTS, **(arguments or {})}, wanted, kinds_of(filters or {}))
     return declared(Pages(matches, order, filters or {}, made), description)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from ispgraph import clock, ids
 from ispgraph.domain import pages
+from ispgraph.schema.compiler.forms import within
 from ispgraph.schema.compiler.reading import Reading
 from ispgraph.schema.compiler.selection import model_of
 from ispgraph.schema.compiler.sources import (
@@ -134,7 +135,7 @@ class _Reader:
             rows = _beside(select(key.label("parent_id"), value.label("value")), parent)
             return rows, self._money if isinstance(source, Amount) else _single
         if isinstance(source, Rows):
-            table = _within(source.select(parent, self._asked), parent).lateral()
+            table = within(source.select(parent, self._asked), parent).lateral()
             collect = _first if source.single else _all
             return _beside(select(key.label("parent_id"), table), parent, table), collect
         if isinstance(source, Pages):
@@ -147,7 +148,7 @@ class _Reader:
             matching = matching.order_by(*source.order(other, self._asked))
             if source.limit is not None:
                 matching = matching.limit(source.limit(other, self._asked))
-        numbered = _numbered(_within(matching, parent), parent)
+        numbered = _numbered(within(matching, parent), parent)
         rows = _beside(select(key.label("parent_id"), aliased(model, numbered)), parent, numbered)
         collect = _single if isinstance(source, One) else _objects
         return rows.order_by(numbered.c.n), collect
@@ -157,7 +158,7 @@ class _Reader:
         assert window is not None
         model = _model(source, self._kind)
         matching = source.narrowed(parent, self._asked)
-        listed = _within(select(model).where(*matching), parent)
+        listed = within(select(model).where(*matching), parent)
         page = pages.page(listed, source.order, window, self._parameter, one_more=True)
         numbered = _numbered(page, parent)
         other = aliased(model, numbered)
@@ -216,11 +217,7 @@ def _objects(found: list[Any], _key: Any) -> list[Any]:
 
 def _numbered(rows: Select[Any], parent: Any) -> Any:
     """Rows for each row of the parent, numbered in their order."""
-    return _within(select(rows.subquery(), func.row_number().over().label("n")), parent).lateral()
-
-
-def _within(rows: Select[Any], parent: Any) -> Select[Any]:
-    return rows if parent is None else rows.correlate(parent)
+    return within(select(rows.subquery(), func.row_number().over().label("n")), parent).lateral()
 
 
 def _beside(rows: Select[Any], parent: Any, table: Any = None) -> Select[Any]:

@@ -154,7 +154,7 @@ def _finish(statement: Select[Any], keeps: Any) -> Plan:
 
 def _getter(name: str, constant: Any, process: Callable[[Any], Any] | None) -> Get:
     if constant is not None:
-        value = _plain(constant, process)
+        value = _processed(plain(constant), process)
         return lambda values: value
     if name == "now":
         return lambda values: values.now
@@ -164,9 +164,8 @@ def _getter(name: str, constant: Any, process: Callable[[Any], Any] | None) -> G
     if place == "viewer":
         return lambda values: getattr(values.viewer, member)
     number = int(place.removeprefix("s"))
-    return lambda values: _plain(values.prepared[number].value(member), process)
+    return lambda values: _processed(values.prepared[number].value(member), process)
 
 
-def _plain(value: Any, process: Callable[[Any], Any] | None) -> Any:
-    value = plain(value)
+def _processed(value: Any, process: Callable[[Any], Any] | None) -> Any:
     return value if process is None or isinstance(value, str) else process(value)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from ispgraph.domain.pages import window
-from ispgraph.schema.compiler.sources import Many, One, Pages, Part, Prepared, Rows, plain
+from ispgraph.schema.compiler.sources import Many, One, Pages, Part, Prepared, Rows, used
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,9 @@ class RowOf:
 
 def reading(source: One | Many | Part | Rows, **values: Any) -> Any:
     """A row, a list or an object, read with those of the values that are not None."""
-    return Reading(source, Prepared({name: plain(value) for name, value in values.items() if value is not None}))
+    return Reading(source, Prepared(used(values)))
 
 
 def page_of(source: Pages, values: Mapping[str, Any], *, descending: bool = True, **page: Any) -> Any:
     """A page of a list with those of the values that are not None. Raises DomainError for bad page arguments."""
-    given = {name: plain(value) for name, value in values.items() if value is not None}
-    return Reading(source, Prepared(given, window(source.order, descending=descending, **page)))
+    return Reading(source, Prepared(used(values), window(source.order, descending=descending, **page)))

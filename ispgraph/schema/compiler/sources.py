@@ -59,9 +59,19 @@ def values_of(**kinds: TypeEngine[Any]) -> "Arguments":
     return Arguments({}, in_use, kinds)
 
 
+def kinds_of(filters: Mapping[str, Filter]) -> Mapping[str, TypeEngine[Any]]:
+    """The SQL types of the values of filters."""
+    return {name: each.kind for name, each in filters.items()}
+
+
 def in_use(_viewer: Viewer, **arguments: Any) -> Mapping[str, Any]:
     """The arguments that are not null, under their own names."""
-    return {name: plain(value) for name, value in arguments.items() if value is not None}
+    return used(arguments)
+
+
+def used(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of the values that are not None, as they stand in tables."""
+    return {name: plain(value) for name, value in values.items() if value is not None}
 
 
 def plain(value: Any) -> Any:
@@ -199,7 +209,7 @@ class Prepared:
         if name in self.values:
             return self.values[name]
         assert self.window is not None
-        return self.window.values[name]
+        return self.window.value(name)
 
 
 def prepare(source: Source, viewer: Viewer, arguments: Mapping[str, Any]) -> Prepared:
