@@ -19,6 +19,7 @@ from ispgraph.settings import Settings
 
 HEARTBEAT_SECONDS = 10.0
 LONGEST_RUN_SECONDS = 300.0
+_CANCEL_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +96,9 @@ class Runner:
         self._stopping = True
         for work in self._working:
             work.cancel()
+        if self._working:
+            # Before Python 3.12 asyncio.wait_for, which redis-py uses, swallows a cancellation that meets a result.
+            asyncio.get_running_loop().call_later(_CANCEL_SECONDS, self.stop)
 
     async def _carry_out(self, run: Run) -> None:
         action = self._actions.get(run.job.kind)
