@@ -28,6 +28,25 @@ class ServiceStatus(enum.Enum):
     TERMINATED = "TERMINATED"
 
 
+class SuspendReason(enum.Enum):
+    NON_PAYMENT = "NON_PAYMENT"
+    VIOLATION = "VIOLATION"
+    """Never let into a walled garden: refused."""
+    MAINTENANCE = "MAINTENANCE"
+    CUSTOMER_REQUEST = "CUSTOMER_REQUEST"
+    OTHER = "OTHER"
+
+
+class ProvisioningState(enum.Enum):
+    """How far the network is with a service."""
+
+    PENDING = "PENDING"
+    APPLIED = "APPLIED"
+    FAILED = "FAILED"
+    UNREACHABLE = "UNREACHABLE"
+    NOT_MANAGED = "NOT_MANAGED"
+
+
 class WizardStep(enum.Enum):
     BASICS = "BASICS"
     CONNECTION = "CONNECTION"
@@ -159,9 +178,18 @@ class Service(TenantRow):
     started_at: Mapped[datetime | None] = mapped_column(Instant)
     expires_at: Mapped[datetime | None] = mapped_column(Instant)
     suspend_on: Mapped[date | None]
+    suspend_reason: Mapped[SuspendReason | None] = mapped_column(names(SuspendReason))
+    suspended_at: Mapped[datetime | None] = mapped_column(Instant)
     auto_renew: Mapped[bool] = mapped_column(default=False)
     desired_version: Mapped[int] = mapped_column(default=1)
+    """Grows with every change that the network should know of."""
     applied_version: Mapped[int] = mapped_column(default=0)
+    """The newest version that was found in the network, on every router it concerns."""
+    provisioning: Mapped[ProvisioningState] = mapped_column(names(ProvisioningState), default=ProvisioningState.PENDING)
+    network_problem: Mapped[str | None] = mapped_column(Text)
+    """Why it is not APPLIED."""
+    drift: Mapped[list[dict[str, str | None]]] = mapped_column(JSONB, default=list)
+    """What was last found on the router and should be otherwise: rows of path, property, expected, observed."""
     checked_at: Mapped[datetime | None] = mapped_column(Instant)
     created_at: Mapped[datetime] = moment()
 

@@ -18,6 +18,14 @@ class RouterStatus(enum.Enum):
     OFFLINE = "OFFLINE"
 
 
+class RouterMode(enum.Enum):
+    """Where a router finds out who may get on line. Never both for one router: a local user beats RADIUS."""
+
+    RADIUS = "RADIUS"
+    LOCAL = "LOCAL"
+    """From secrets and hotspot users that are kept on the router itself."""
+
+
 class JobStatus(enum.Enum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -63,15 +71,40 @@ class Router(TenantRow):
 
     name: Mapped[str] = mapped_column(String(100))
     address: Mapped[str] = mapped_column(String(253))
+    mode: Mapped[RouterMode] = mapped_column(names(RouterMode), default=RouterMode.RADIUS)
     api_port: Mapped[int] = mapped_column(default=8728)
+    api_tls: Mapped[bool] = mapped_column(default=False)
+    api_username: Mapped[str | None] = mapped_column(String(100))
+    api_password: Mapped[bytes | None]
+    """Sealed (`domain.secrets`) and bound to this row, as `radius_secret` is."""
+    api_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256 of the one certificate that is accepted, as hexadecimal digits; None asks the system's authorities."""
     radius_address: Mapped[str | None] = mapped_column(INET)
     radius_secret: Mapped[bytes | None]
     coa_port: Mapped[int] = mapped_column(default=3799)
     nas_identifier: Mapped[str | None] = mapped_column(String(253))
     status: Mapped[RouterStatus] = mapped_column(names(RouterStatus), default=RouterStatus.UNKNOWN)
+    problem: Mapped[str | None] = mapped_column(Text)
+    """Why it is not ONLINE."""
     last_seen_at: Mapped[datetime | None] = mapped_column(Instant)
+    accounting_last_seen_at: Mapped[datetime | None] = mapped_column(Instant)
     version: Mapped[str | None] = mapped_column(String(60))
+    board: Mapped[str | None] = mapped_column(String(60))
+    serial: Mapped[str | None] = mapped_column(String(60))
+    """Of the device that was met first: another one at this address is not touched."""
     created_at: Mapped[datetime] = moment()
+    check_at: Mapped[datetime] = moment()
+    """When it is to be looked at next."""
+    lane: Mapped[UUID | None]
+    """Whose turn it is on this router, until `lane_until`: one at a time."""
+    lane_until: Mapped[datetime | None] = mapped_column(Instant)
+    failures: Mapped[int] = mapped_column(default=0)
+    """How often in a row it could not be reached. From the third on it is left alone until `retry_at`."""
+    unreachable_since: Mapped[datetime | None] = mapped_column(Instant)
+    retry_at: Mapped[datetime | None] = mapped_column(Instant)
+    reconciled_at: Mapped[datetime | None] = mapped_column(Instant)
+    drift: Mapped[list[dict[str, str | None]]] = mapped_column(JSONB, default=list)
+    """What the last reconciliation found: rows of path, property, expected, observed."""
 
 
 class Job(TenantRow):
@@ -87,6 +120,7 @@ class Job(TenantRow):
         refers("router_id", "routers"),
         refers("created_by_id", "operators"),
         Index("ix_jobs_customer", "tenant_id", "customer_id", "id"),
+        Index("ix_jobs_router", "tenant_id", "router_id", postgresql_where="status IN ('QUEUED', 'RUNNING')"),
         Index("ix_jobs_due", "next_attempt_at", postgresql_where="status IN ('QUEUED', 'RUNNING')"),
     )
 

@@ -25,6 +25,15 @@ class Role(enum.Enum):
     CUSTOMER = "CUSTOMER"
 
 
+class Suspension(enum.Enum):
+    """What the network does with a customer who is suspended, or whose time is over."""
+
+    REJECT = "REJECT"
+    """A login is refused."""
+    WALLED_GARDEN = "WALLED_GARDEN"
+    """A login is accepted into a small network where there is little but a page to pay on."""
+
+
 class Tenant(Base):
     """An ISP. Its row is the settings of the house: money, time, and what the wizard demands."""
 
@@ -33,6 +42,7 @@ class Tenant(Base):
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("country ~ '^[A-Z]{2}$'", name="country"),
         CheckConstraint("tax_rate >= 0 AND tax_rate <= 100", name="tax_rate"),
+        CheckConstraint("walled_kbps BETWEEN 8 AND 1000000", name="walled_kbps"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.uuid7)
@@ -46,6 +56,12 @@ class Tenant(Base):
     account_prefix: Mapped[str] = mapped_column(String(8), default="")
     email_required: Mapped[bool] = mapped_column(default=True)
     pending_until_paid: Mapped[bool] = mapped_column(default=False)
+    suspension: Mapped[Suspension] = mapped_column(names(Suspension), default=Suspension.REJECT)
+    walled_address_list: Mapped[str] = mapped_column(String(63), default="suspended")
+    """The address list of the routers in which those in the walled garden stand."""
+    walled_pool: Mapped[str | None] = mapped_column(String(63))
+    """The pool of the routers from which they get their addresses; None: from the usual one."""
+    walled_kbps: Mapped[int] = mapped_column(default=512)
     created_at: Mapped[datetime] = moment()
 
 
