@@ -16,8 +16,8 @@ from dramatiq.brokers.redis import RedisBroker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-RUN_JOB = "run_job"
-"""The one actor, by name: who sends never loads it."""
+RUN_JOB, RUN_LANE = "run_job", "run_lane"
+"""The actors, by name: who sends never loads them."""
 QUEUE = "jobs"
 
 # A job whose word is under way is not sent again for so long; the claim ends this early.
@@ -32,10 +32,11 @@ _broker: RedisBroker | None = None
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A job that somebody should claim now."""
+    """What somebody should claim now: a job, or the lane of a router, on which its jobs take their turns."""
 
     tenant_id: UUID
-    job_id: UUID
+    subject_id: UUID
+    lane: bool = False
 
 
 def connect(redis_url: str) -> None:
@@ -74,7 +75,7 @@ def broker(client: "redis.Redis", middleware: list[dramatiq.Middleware]) -> Redi
 
 
 async def push(due: Sequence[Due]) -> None:
-    """Send word of these jobs, off the event loop. What cannot be sent is logged and left to the next sweep."""
+    """Send word of these jobs and lanes, off the event loop. What cannot be sent is logged and left to the next sweep."""
     if _broker is None or not due:
         return
     try:
@@ -83,31 +84,35 @@ async def push(due: Sequence[Due]) -> None:
         _log.warning("%d jobs wait for the next sweep: Redis: %s", len(due), error)
 
 
-async def claimed(job_id: UUID) -> None:
-    """The word has arrived: when the job is due again, it may be sent again at once."""
+async def claimed(subject_id: UUID) -> None:
+    """The word has arrived: when the job or the lane is due again, it may be sent again at once."""
     if _broker is None:
         return
     try:
-        await asyncio.to_thread(_broker.client.delete, _under_way(job_id))
+        await asyncio.to_thread(_broker.client.delete, _under_way(subject_id))
     except redis.RedisError as error:
-        _log.warning("job %s: Redis: %s", job_id, error)
+        _log.warning("job or lane %s: Redis: %s", subject_id, error)
 
 
 def _push(broker: RedisBroker, due: Sequence[Due]) -> None:
     # The marks live beside the messages on purpose: a Redis that loses its data loses both, and the sweep sends again.
     marks = broker.client.pipeline(transaction=False)
     for job in due:
-        marks.set(_under_way(job.job_id), 1, nx=True, ex=_UNDER_WAY_SECONDS)
+        marks.set(_under_way(job.subject_id), 1, nx=True, ex=_UNDER_WAY_SECONDS)
     for job, fresh in zip(due, marks.execute(), strict=True):
         if fresh:
             broker.enqueue(_message(job))
 
 
-def _message(job: Due) -> "dramatiq.Message[None]":
+def _message(due: Due) -> "dramatiq.Message[None]":
     return dramatiq.Message(
-        queue_name=QUEUE, actor_name=RUN_JOB, args=(job.tenant_id.hex, job.job_id.hex), kwargs={}, options={}
+        queue_name=QUEUE,
+        actor_name=RUN_LANE if due.lane else RUN_JOB,
+        args=(due.tenant_id.hex, due.subject_id.hex),
+        kwargs={},
+        options={},
     )
 
 
-def _under_way(job_id: UUID) -> str:
-    return f"ispgraph:job-under-way:{job_id.hex}"
+def _under_way(subject_id: UUID) -> str:
+    return f"ispgraph:job-under-way:{subject_id.hex}"

@@ -24,7 +24,8 @@ from ispgraph.domain.models import Customer, Job, JobStatus
 from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Permission, Viewer
 
-PROVISION = "service.provision"
+PROVISION, DISCONNECT = "service.provision", "service.disconnect"
+TEST, RECONCILE = "router.test", "router.reconcile"
 
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 8
@@ -290,4 +291,9 @@ def _send(session: AsyncSession, job: Job) -> None:
             await queue.push(session.info.pop(_PENDING))
 
         after_commit(session, send)
-    pending.append(queue.Due(job.tenant_id, job.id))
+    if job.router_id is None:
+        due = queue.Due(job.tenant_id, job.id)
+    else:
+        due = queue.Due(job.tenant_id, job.router_id, lane=True)
+    if due not in pending:
+        pending.append(due)
