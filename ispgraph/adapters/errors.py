@@ -4,7 +4,9 @@ The text of an error is fit for a person to read: one line, of bounded length, w
 """
 
 import enum
+import os
 import re
+import socket
 
 
 class AdapterError(Exception):
@@ -79,3 +81,12 @@ def one_line(text: str) -> str:
     """What the other side said, made fit to show and to store: no control characters, at most 300 characters."""
     clean = _NOT_TEXT.sub(" ", text).strip()
     return clean if len(clean) <= _LONGEST else clean[: _LONGEST - 1] + "…"
+
+
+def cause(error: OSError) -> str:
+    """Why the system could not do it, in its own words."""
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "no such name"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return os.strerror(error.errno) if error.errno else one_line(str(error))

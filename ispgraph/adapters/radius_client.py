@@ -11,6 +11,7 @@ import asyncio
 import enum
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from pyrad.packet import (
     PacketError,
 )
 
-from ispgraph.adapters.errors import Unreachable
+from ispgraph.adapters.errors import Unreachable, cause
 
 SENDS = 3
 INTERVAL_SECONDS = 2.0
@@ -53,6 +54,9 @@ ERROR_CAUSES: dict[int, str] = {
     507: "Request initiated",
     508: "Multiple session selection unsupported",
 }
+
+_ACKS = (DisconnectACK, CoAACK)
+_ANSWERS = {DisconnectRequest: (DisconnectACK, DisconnectNAK), CoARequest: (CoAACK, CoANAK)}
 
 _dictionary = Dictionary(str(Path(__file__).with_name("dictionary")))
 
@@ -145,8 +149,28 @@ async def disconnect(
 async def change(
     nas: Nas, attributes: Mapping[str, str | int], *, sends: int = SENDS, interval: float = INTERVAL_SECONDS
 ) -> Answer:
-    """Ask to change the session: `attributes` are its Identity.attributes() and `changes`. Otherwise as `disconnect`."""
+    """Ask to change the session: `attributes` are its Identity.attributes() and `changes`. Else as `disconnect`."""
     return await _exchange(nas, CoARequest, attributes, sends, interval)
+
+
+class _Listening(asyncio.DatagramProtocol):
+    """Waits for one valid reply, or for word from the network that nobody is there."""
+
+    def __init__(self, request: CoAPacket) -> None:
+        self._request = request
+        self.reply: CoAPacket | None = None
+        self.error: OSError | None = None
+        self.settled = asyncio.Event()
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if self.reply is None and (reply := _reply(self._request, data)) is not None:
+            self.reply = reply
+            self.settled.set()
+
+    def error_received(self, exc: Exception) -> None:
+        if isinstance(exc, OSError):
+            self.error = exc
+            self.settled.set()
 
 
 async def _exchange(nas: Nas, code: int, attributes: Mapping[str, str | int], sends: int, interval: float) -> Answer:
@@ -154,4 +178,50 @@ async def _exchange(nas: Nas, code: int, attributes: Mapping[str, str | int], se
     for name, value in attributes.items():
         request[name] = value
     packet = request.RequestPacket()
-    raise NotImplementedError
+    loop = asyncio.get_running_loop()
+    local = None if nas.source is None else (nas.source, 0)
+    try:
+        # Connected, so that the kernel lets in only what comes from the router, and tells us when nobody is there.
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            transport, listening = await loop.create_datagram_endpoint(
+                lambda: _Listening(request), local_addr=local, remote_addr=(nas.host, nas.port)
+            )
+    except OSError as error:
+        raise _unreachable(nas, error, 0) from error
+    try:
+        begun = loop.time()
+        for number in range(1, sends + 1):
+            transport.sendto(packet)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval):
+                    await listening.settled.wait()
+            if listening.reply is not None:
+                outcome = Outcome.ACK if listening.reply.code in _ACKS else Outcome.NAK
+                return Answer(outcome, _error_cause(listening.reply), (loop.time() - begun) * 1000, number)
+            if listening.error is not None:
+                raise _unreachable(nas, listening.error, number - 1) from listening.error
+    finally:
+        transport.abort()
+    return Answer(Outcome.TIMEOUT, None, None, sends)
+
+
+def _reply(request: CoAPacket, data: bytes) -> CoAPacket | None:
+    # What was signed by nobody we know is not looked into: a packet that claims to be ours must not stop the wait.
+    try:
+        reply = request.CreateReply(packet=data)
+    except PacketError:
+        return None
+    return reply if reply.code in _ANSWERS[request.code] and request.VerifyReply(reply) else None
+
+
+def _error_cause(reply: CoAPacket) -> int | None:
+    for value in reply.get(_ERROR_CAUSE, []):
+        if len(value) == 4:
+            return int.from_bytes(value, "big")
+    return None
+
+
+def _unreachable(nas: Nas, error: OSError, unanswered: int) -> Unreachable:
+    # An earlier packet that was not answered may still have arrived.
+    text = f"{nas.host} port {nas.port} does not take RADIUS requests: {cause(error)}"
+    return Unreachable(text, outcome_unknown=unanswered > 0)
