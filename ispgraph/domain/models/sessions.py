@@ -7,7 +7,7 @@ import enum
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import INET, MACADDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -27,8 +27,8 @@ class SessionState(enum.Enum):
 
 
 class Session(TenantRow):
-    """One accounting session. `unique_id` tells it from every other of the tenant, also when a router begins to count
-    its Acct-Session-Ids again.
+    """One accounting session, of a service or, when nobody here has its username, of none. `unique_id` tells it from
+    every other of the tenant, also when a router begins to count its Acct-Session-Ids again.
 
     Never index what an interim update changes (`updated_at`, `duration_seconds`, the octets): every update would then
     touch every index.
@@ -42,8 +42,20 @@ class Session(TenantRow):
         UniqueConstraint("tenant_id", "unique_id"),
         Index("ix_sessions_customer", "tenant_id", "customer_id", "started_at", "id"),
         Index("ix_sessions_open", "tenant_id", "customer_id", postgresql_where="stopped_at IS NULL"),
+        Index("ix_sessions_service_open", "tenant_id", "service_id", postgresql_where="stopped_at IS NULL"),
+        Index(
+            "ix_sessions_router_open", "tenant_id", "router_id", "mac_address", postgresql_where="stopped_at IS NULL"
+        ),
+        Index(
+            "ix_sessions_classless",
+            *("tenant_id", "router_id", "acct_session_id", "started_at"),
+            postgresql_where="class IS NULL",
+        ),
         CheckConstraint("(state = 'OPEN') = (stopped_at IS NULL)", name="open_until_stopped"),
         CheckConstraint("duration_seconds >= 0 AND input_octets >= 0 AND output_octets >= 0", name="counters"),
+        CheckConstraint(
+            "input_base BETWEEN 0 AND input_octets AND output_base BETWEEN 0 AND output_octets", name="bases"
+        ),
         _ROOMY,
     )
 
@@ -52,7 +64,14 @@ class Session(TenantRow):
     router_id: Mapped[UUID | None]
     acct_session_id: Mapped[str] = mapped_column(String(253))
     unique_id: Mapped[str] = mapped_column(String(64))
+    class_: Mapped[str | None] = mapped_column("class", Text)
+    """The cookie that the login was answered with and the router echoes, in hexadecimal digits."""
+    policy: Mapped[str | None] = mapped_column(String(16))
+    """Digest of what the session was let in with and keeps as long as it lasts; None when its Class does not tell."""
+    rate: Mapped[str | None] = mapped_column(String(8))
+    """Digest of the rate it has: that of its login, or of the last change that the router acknowledged."""
     username: Mapped[str] = mapped_column(String(253))
+    """As the router wrote it, for it is named to the router again."""
     connection_type: Mapped[ConnectionType] = mapped_column(names(ConnectionType))
     state: Mapped[SessionState] = mapped_column(names(SessionState))
     started_at: Mapped[datetime] = mapped_column(Instant)
@@ -61,6 +80,9 @@ class Session(TenantRow):
     duration_seconds: Mapped[int] = mapped_column(default=0)
     input_octets: Mapped[int] = mapped_column(BigInteger, default=0)
     output_octets: Mapped[int] = mapped_column(BigInteger, default=0)
+    input_base: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """What the router's counter had shown when it began again at zero; `input_octets` is this plus what it shows."""
+    output_base: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     ip_address: Mapped[str | None] = mapped_column(INET)
     mac_address: Mapped[str | None] = mapped_column(MACADDR)
     nas_address: Mapped[str | None] = mapped_column(INET)
