@@ -89,4 +89,6 @@ def cause(error: OSError) -> str:
         return error.strerror or "no such name"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return os.strerror(error.errno) if error.errno else one_line(str(error))
+    if error.errno:
+        return os.strerror(error.errno)
+    return "the connection was closed" if isinstance(error, ConnectionError) else one_line(str(error))

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 
-from librouteros.connections import AsyncSocketTransport
 from librouteros.exceptions import ConnectionClosed, FatalError, ProtocolError
 from librouteros.protocol import decode_length, determine_length, encode_sentence
 
@@ -32,6 +31,7 @@ COMMAND_SECONDS = 30.0
 # Against a router, or what answers in its place, that would fill our memory.
 _LONGEST_WORD = 1 << 20
 _LONGEST_REPLY = 64 << 20
+_CHUNK = 1 << 15
 
 _ID = re.compile(r"\*[0-9A-Fa-f]+")
 _SECRET_NAME = re.compile(r"password|secret|passphrase|key")
@@ -66,31 +66,59 @@ class Address:
 
 
 class _Words:
-    """The reading of sentences: bounded, without loss, and without librouteros' log."""
+    """The reading of sentences: bounded, without loss, and without librouteros' log. Bytes are taken as many at a time
+    as are there, for three awaits to a word would hold up the event loop through a large answer."""
 
-    def __init__(self, transport: AsyncSocketTransport) -> None:
-        self.transport = transport
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._bytes = b""
+        self._place = 0
         self.read_bytes = 0
 
     async def sentence(self) -> list[str]:
-        """The words up to an empty one."""
-        words = []
+        """The words up to an empty one. What does not begin like a reply is not waited for to its end."""
+        words: list[str] = []
         while word := await self._word():
+            if not words and not word.startswith("!"):
+                raise ProtocolError("it is not in the language of the API")
             words.append(word)
         return words
 
     async def _word(self) -> str:
-        start: bytes = await self.transport.read(1)
-        start += await self.transport.read(determine_length(start))
+        start = await self._take(1)
+        if more := determine_length(start):
+            start += await self._take(more)
         length = decode_length(start)
-        self.read_bytes += length
-        if length > _LONGEST_WORD or self.read_bytes > _LONGEST_REPLY:
-            raise ProtocolError("it is longer than any answer should be")
-        word: bytes = await self.transport.read(length)
+        if length > _LONGEST_WORD:
+            raise ProtocolError("a word is longer than any should be")
+        word = await self._take(length)
         try:
             return word.decode()
         except UnicodeDecodeError:
             return word.decode("latin-1")
+
+    async def _take(self, size: int) -> bytes:
+        end = self._place + size
+        if end > len(self._bytes):
+            parts = [self._bytes[self._place :]]
+            missing = size - len(parts[0])
+            while missing > 0:
+                parts.append(await self._more())
+                missing -= len(parts[-1])
+            self._bytes, self._place, end = b"".join(parts), 0, size
+        taken = self._bytes[self._place : end]
+        self._place = end
+        return taken
+
+    async def _more(self) -> bytes:
+        # A reader that has bytes at hand gives them without a pause, in which others may run.
+        await asyncio.sleep(0)
+        if not (part := await self._reader.read(_CHUNK)):
+            raise ConnectionClosed
+        self.read_bytes += len(part)
+        if self.read_bytes > _LONGEST_REPLY:
+            raise ProtocolError("it is longer than any answer should be")
+        return part
 
 
 class Router:
@@ -111,7 +139,7 @@ class Router:
         self.last_ms = None
         self._reader = reader
         self._writer = writer
-        self._words = _Words(AsyncSocketTransport(reader, writer))
+        self._words = _Words(reader)
         self._deadline = deadline
         self._dropped = False
         self._turn = asyncio.Lock()
@@ -191,7 +219,8 @@ class Router:
         begun = asyncio.get_running_loop().time()
         try:
             self._words.read_bytes = 0
-            await self._words.transport.write(sentence)
+            self._writer.write(sentence)
+            await self._writer.drain()
             while True:
                 if not (words := await self._words.sentence()):
                     continue
