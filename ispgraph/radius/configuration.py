@@ -29,9 +29,10 @@ def write(
     *,
     host: str | None = None,
     auth_port: int | None = None,
+    acct_port: int | None = None,
     user: str | None = None,
 ) -> None:
-    """Write, or write anew, a complete configuration that listens on ``host`` and ``auth_port`` (default: settings).
+    """Write, or write anew, a complete configuration that listens on ``host`` at two ports (default: settings).
 
     ``user`` is whom the server turns into when root starts it: by default ``freerad`` when we are root and it exists.
     The files hold the database password and the network key; only that user can read them. Raises ConfigurationError
@@ -46,7 +47,8 @@ def write(
         **{word: _quoted(value) for word, value in _connection(settings).items()},
         "FAMILY": f"ipv{address.version}addr",
         "HOST": str(address),
-        "PORT": str(auth_port or settings.radius_auth_port),
+        "AUTHPORT": str(auth_port or settings.radius_auth_port),
+        "ACCTPORT": str(acct_port or settings.radius_acct_port),
     }
     _claim(directory)
     for place in (directory, directory / "run", directory / "log"):

@@ -1,7 +1,7 @@
-"""The embedded RADIUS responder: Access-Requests over UDP, decided by the same SQL function that FreeRADIUS asks.
+"""The embedded RADIUS responder: logins and accounting over UDP, decided by the SQL functions that FreeRADIUS asks.
 
-It exists so that one command shows the whole product on a laptop. It does not listen for accounting: a packet that is
-acknowledged and dropped would be lost for ever, one without an answer is kept and sent again by the router.
+It exists so that one command shows the whole product on a laptop. Accounting is acknowledged when it is stored: without
+an answer the router keeps a packet and sends it again, and one that was acknowledged and dropped would be lost.
 """
 
 import asyncio
@@ -10,18 +10,19 @@ import signal
 import struct
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import asyncpg
 import structlog
 from pyrad.dictionary import Dictionary
-from pyrad.packet import AccessAccept, AccessReject, AccessRequest, AuthPacket, PacketError
+from pyrad.packet import AccessAccept, AccessReject, AccessRequest, AccountingRequest, AuthPacket, PacketError
 
 from ispgraph import clock
-from ispgraph.radius import authenticate
+from ispgraph.radius import accounting, authenticate
 from ispgraph.settings import Settings, SettingsError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -92,12 +93,24 @@ class Decisions:
             )
         return [Row(row["list"], row["attribute"], row["value"]) for row in rows]
 
+    async def account(self, told: Mapping[str, object], nas: Address) -> bool:
+        """Store what an Accounting-Request tells; False when it may not be acknowledged."""
+        named = {**told, "p_nas": nas, "p_at": clock.now()}
+        passed = ", ".join(f"{name} => ${number}" for number, name in enumerate(named, 1))
+        async with self._pool.acquire(timeout=_DATABASE_SECONDS) as connection:
+            stored: bool = await connection.fetchval(f"SELECT radius_accounting({passed})", *named.values())
+        return stored
+
 
 class Responder(asyncio.DatagramProtocol):
-    """Answers each datagram in a task of its own; what cannot be answered truthfully is not answered."""
+    """Answers each datagram in a task of its own; what cannot be answered truthfully is not answered.
 
-    def __init__(self, decisions: Decisions) -> None:
+    One answers requests with one code, logins or accounting.
+    """
+
+    def __init__(self, decisions: Decisions, code: int = AccessRequest) -> None:
         self._decisions = decisions
+        self._code = code
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: OrderedDict[object, tuple[float, bytes | None]] = OrderedDict()
         self._transport: asyncio.DatagramTransport | None = None
@@ -118,7 +131,7 @@ class Responder(asyncio.DatagramProtocol):
             log.error("radius packet failed", exc_info=error)
 
     async def _serve(self, data: bytes, addr: tuple[str, int]) -> None:
-        if not well_formed(data):
+        if not well_formed(data, self._code):
             return
         # RFC 5080 section 2.2.2: a repetition has the source, identifier and authenticator of the first.
         key = (addr[:2], data[:20])
@@ -152,6 +165,10 @@ class Responder(asyncio.DatagramProtocol):
         secret = await self._decisions.secret(nas)
         if secret is None:
             return None
+        if self._code == AccountingRequest:
+            report = accounting.read(data, secret, dictionary)
+            stored = report is not None and await self._decisions.account(accounting.arguments(report), nas)
+            return accounting.acknowledge(report) if stored else None
         request = read_request(data, secret)
         if request is None:
             return None
@@ -164,9 +181,9 @@ class Responder(asyncio.DatagramProtocol):
             self._transport.sendto(answer, addr)
 
 
-def well_formed(data: bytes) -> bool:
-    """Is this an Access-Request whose lengths add up (RFC 2865 sections 3 and 5)? What follows it is padding."""
-    if len(data) < 20 or data[0] != AccessRequest:
+def well_formed(data: bytes, code: int = AccessRequest) -> bool:
+    """Is this a request with that code whose lengths add up (RFC 2865 sections 3 and 5)? What follows it is padding."""
+    if len(data) < 20 or data[0] != code:
         return False
     length = int.from_bytes(data[2:4], "big")
     if not 20 <= length <= min(len(data), 4096):
@@ -282,13 +299,17 @@ async def serve(settings: Settings) -> None:
         command_timeout=_DATABASE_SECONDS,
         server_settings={"ispgraph.network_key": settings.network_key.hex(), "application_name": "ispgraph radius"},
     ) as pool:
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: Responder(Decisions(pool)), local_addr=(settings.radius_host, settings.radius_auth_port)
-        )
+        decisions = Decisions(pool)
+        ports = {AccessRequest: settings.radius_auth_port, AccountingRequest: settings.radius_acct_port}
+        transports = [
+            (await loop.create_datagram_endpoint(partial(Responder, decisions, code), (settings.radius_host, port)))[0]
+            for code, port in ports.items()
+        ]
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await stop.wait()
-        transport.close()
+        for transport in transports:
+            transport.close()
 
 
 def main(settings: Settings) -> None:

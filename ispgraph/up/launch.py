@@ -164,6 +164,7 @@ class _Launch:
             "radius": {
                 "host": host,
                 "auth_port": self._ports.radius_auth,
+                "acct_port": self._ports.radius_acct,
                 "secret": demo.radius_secret,
             },
             "operators": demo.operators,

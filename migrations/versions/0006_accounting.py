@@ -14,22 +14,23 @@ depends_on = None
 
 # Statements are separated by empty lines.
 FUNCTIONS = """
-CREATE FUNCTION radius_terminate_cause(p_number integer) RETURNS text
+CREATE FUNCTION radius_terminate_cause(p_number bigint) RETURNS text
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
   -- RFC 2866 section 5.10, as FreeRADIUS writes them.
   SELECT COALESCE((ARRAY[
     'User-Request', 'Lost-Carrier', 'Lost-Service', 'Idle-Timeout', 'Session-Timeout', 'Admin-Reset', 'Admin-Reboot',
     'Port-Error', 'NAS-Error', 'NAS-Request', 'NAS-Reboot', 'Port-Unneeded', 'Port-Preempted', 'Port-Suspended',
-    'Service-Unavailable', 'Callback', 'User-Error', 'Host-Request'])[p_number], p_number::text)
+    'Service-Unavailable', 'Callback', 'User-Error', 'Host-Request'])[LEAST(p_number, 100)::integer],
+    p_number::text)
 $$;
 
 CREATE FUNCTION radius_accounting(
-    p_username text, p_nas inet, p_status integer, p_session_id text, p_class text DEFAULT NULL,
+    p_username text, p_nas inet, p_status bigint, p_session_id text, p_class text DEFAULT NULL,
     p_session_time bigint DEFAULT NULL, p_input_octets bigint DEFAULT NULL, p_input_gigawords bigint DEFAULT NULL,
     p_output_octets bigint DEFAULT NULL, p_output_gigawords bigint DEFAULT NULL, p_ip_address inet DEFAULT NULL,
-    p_calling_station text DEFAULT NULL, p_nas_address inet DEFAULT NULL, p_service_type integer DEFAULT NULL,
-    p_port_type integer DEFAULT NULL, p_delay bigint DEFAULT NULL, p_event timestamptz DEFAULT NULL,
-    p_terminate_cause integer DEFAULT NULL, p_at timestamptz DEFAULT NULL)
+    p_calling_station text DEFAULT NULL, p_nas_address inet DEFAULT NULL, p_service_type bigint DEFAULT NULL,
+    p_port_type bigint DEFAULT NULL, p_delay bigint DEFAULT NULL, p_event timestamptz DEFAULT NULL,
+    p_terminate_cause bigint DEFAULT NULL, p_at timestamptz DEFAULT NULL)
   RETURNS boolean
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 -- One Accounting-Request from the address p_nas; the class in hexadecimal digits. True when it may be acknowledged.
@@ -188,14 +189,14 @@ END $$;
 """
 
 _ACCOUNTING = (
-    "radius_accounting(text, inet, integer, text, text, bigint, bigint, bigint, bigint, bigint, inet, text, inet, "
-    "integer, integer, bigint, timestamptz, integer, timestamptz)"
+    "radius_accounting(text, inet, bigint, text, text, bigint, bigint, bigint, bigint, bigint, inet, text, inet, "
+    "bigint, bigint, bigint, timestamptz, bigint, timestamptz)"
 )
 GRANTS = {
     _ACCOUNTING: "ispgraph_radius",
     "radius_session_gone(uuid, timestamptz)": "ispgraph_app",
     "radius_session_key(uuid, text, text)": None,
-    "radius_terminate_cause(integer)": None,
+    "radius_terminate_cause(bigint)": None,
 }
 
 OPEN = sa.text("stopped_at IS NULL")

@@ -32,7 +32,7 @@ class Network:
     world: world.World
 
     def settings(self, **changes: object) -> Settings:
-        """Settings with a free port; ``changes`` override."""
+        """Settings with free ports; ``changes`` override."""
         fields: dict[str, object] = {
             "database_url": dsn("ispgraph_app", self.name),
             "radius_database_url": dsn("ispgraph_radius", self.name),
@@ -40,6 +40,7 @@ class Network:
             "token_key": factories.TOKEN_KEY,
             "network_key": factories.NETWORK_KEY,
             "radius_auth_port": free_port(socket.SOCK_DGRAM),
+            "radius_acct_port": free_port(socket.SOCK_DGRAM),
         }
         return Settings(**(fields | changes))  # type: ignore[arg-type]
 

@@ -21,9 +21,10 @@ _MAIN = "from ispgraph.radius.responder import main; from ispgraph.settings impo
 
 @dataclass
 class Running:
-    """A server: where it listens, its process, and what it wrote (it is read on, so that it never blocks)."""
+    """A server: where it listens, for accounting too, its process, and what it wrote (read on, so it never blocks)."""
 
     address: tuple[str, int]
+    accounting: tuple[str, int]
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
 
@@ -43,6 +44,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "ISPGRAPH_TOKEN_KEY": settings.token_key.hex(),
         "ISPGRAPH_NETWORK_KEY": settings.network_key.hex(),
         "ISPGRAPH_RADIUS_AUTH_PORT": str(settings.radius_auth_port),
+        "ISPGRAPH_RADIUS_ACCT_PORT": str(settings.radius_acct_port),
     }
 
 
@@ -88,7 +90,8 @@ def _run(
         group=pwd.getpwnam(user).pw_gid if user else None,
         extra_groups=[] if user else None,
     )
-    running = Running((settings.radius_host, settings.radius_auth_port), process)
+    host = settings.radius_host
+    running = Running((host, settings.radius_auth_port), (host, settings.radius_acct_port), process)
     assert process.stdout is not None
     try:
         for line in process.stdout:

@@ -26,7 +26,7 @@ def test_answer(server: Server, case: Case) -> None:
     if answer.code == ACCEPT:
         [cookie] = answer.attributes["Class"]
         assert isinstance(cookie, bytes)
-        assert len(cookie) == 16
+        assert len(cookie) == 20
 
 
 @pytest.mark.parametrize("method", METHODS)

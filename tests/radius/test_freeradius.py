@@ -88,11 +88,11 @@ def test_no_placeholder_is_left(place: Path) -> None:
 
 
 def test_where_it_listens_and_connects(place: Path) -> None:
-    configuration.write(place / "raddb", bare(radius_auth_port=1645), host="::1", auth_port=21812)
+    configuration.write(place / "raddb", bare(radius_auth_port=1645), host="::1", auth_port=21812, acct_port=21813)
     site, sql = text(place / "raddb", "site.conf"), text(place / "raddb", "sql.conf")
     assert "ipv6addr = ::1" in site
-    assert "port = 21812" in site
-    assert "type = acct" not in site
+    assert [line.split()[2] for line in site.splitlines() if line.startswith("\t\tport")] == ["21812", "21813"]
+    assert site.index("type = auth") < site.index("21812") < site.index("type = acct") < site.index("21813")
     assert "host='db.example' port='6432' dbname='isp' user='ispgraph_radius' sslmode='require'" in sql
 
 
@@ -150,7 +150,8 @@ class TestRunning:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            started = running.Running((settings.radius_host, settings.radius_auth_port), process)
+            address = (settings.radius_host, settings.radius_auth_port)
+            started = running.Running(address, address, process)
             assert Server("freeradius", network, started).log_in(ALICE).code == ACCEPT
             assert "Login OK" in log.read_text()
         finally:
@@ -210,7 +211,7 @@ class TestRunning:
             answer = Server("freeradius", network, started).log_in(ALICE)
             assert answer.attributes["Reply-Message"] == ["Account expired"]
 
-    def test_nothing_listens_for_accounting(self, network: Network) -> None:
+    def test_it_listens_at_its_two_ports_only(self, network: Network) -> None:
         settings = network.settings()
         with running.freeradius(settings) as started:
             sockets = subprocess.run(
@@ -219,4 +220,4 @@ class TestRunning:
             inodes = {line.rsplit("[", 1)[1].rstrip("]") for line in sockets.splitlines() if "socket:[" in line}
             rows = [row.split() for row in Path("/proc/net/udp").read_text().splitlines()[1:]]
             ports = {int(row[1].split(":")[1], 16) for row in rows if row[9] in inodes}
-        assert ports == {settings.radius_auth_port}
+        assert ports == {settings.radius_auth_port, settings.radius_acct_port}
