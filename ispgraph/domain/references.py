@@ -15,6 +15,7 @@ _NAMES = {
     "pay": "payment",
     "pkg": "package",
     "rtr": "router",
+    "ses": "session",
     "svc": "service",
     "zon": "zone",
 }

@@ -1,11 +1,83 @@
-"""What customers buy: figures of one service."""
+"""What customers buy: one package on one connection. Suspending a service, activating it, and ending its sessions."""
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain.models import ServiceMac
+from ispgraph import clock
+from ispgraph.domain import audit, customers, idempotency, messages
+from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
+from ispgraph.domain.models import (
+    ConnectionType,
+    Customer,
+    CustomerStatus,
+    Job,
+    Router,
+    Service,
+    ServiceMac,
+    ServiceStatus,
+    Session,
+    SuspendReason,
+)
+from ispgraph.domain.network import changes
+from ispgraph.domain.onboarding import answers
+from ispgraph.domain.permissions import Viewer
+
+ACTIVATE, SUSPEND, DISCONNECT = "customerActivate", "customerSuspend", "customerDisconnect"
+LONGEST_NOTE = 200
+TIME_IS_OVER = "The time of this service is over: recharge it or change its package first."
+
+_REASONS = {
+    SuspendReason.NON_PAYMENT: "Non-payment",
+    SuspendReason.VIOLATION: "Violation of the terms",
+    SuspendReason.MAINTENANCE: "Maintenance",
+    SuspendReason.CUSTOMER_REQUEST: "Customer request",
+    SuspendReason.OTHER: "Other reason",
+}
+_NOT_SUSPENDED = {
+    ServiceStatus.PENDING: "This service has not begun, so there is nothing to suspend: it is off line until it is "
+    "activated.",
+    ServiceStatus.EXPIRED: "The time of this service is over, so there is nothing to suspend: it is off line until it "
+    "is recharged.",
+    ServiceStatus.TERMINATED: "This service was terminated: nothing of it is left to suspend.",
+}
+_TERMINATED = "This service was terminated: make a new one instead."
+
+# The status of a customer is the first of these that one of the services has. In this order no service's access to the
+# network depends on another's: a customer with an expired service may see the walled garden, a pending one may not.
+_FOREMOST = (
+    ServiceStatus.ACTIVE,
+    ServiceStatus.SUSPENDED,
+    ServiceStatus.EXPIRED,
+    ServiceStatus.PENDING,
+    ServiceStatus.TERMINATED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Whose service is meant, and which: None for the primary one, or the only one."""
+
+    customer_id: UUID
+    service_id: UUID | None
+
+    @property
+    def field(self) -> tuple[str, ...]:
+        """The path to what chose the service."""
+        return ("input", "customerId" if self.service_id is None else "serviceId")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an action changed, and the jobs that carry it into the network."""
+
+    customer: Customer
+    jobs: Sequence[Job]
 
 
 def mac_addresses(service: Any) -> ColumnElement[Any]:
@@ -17,3 +89,242 @@ def mac_addresses(service: Any) -> ColumnElement[Any]:
         .where(ServiceMac.service_id == service.id)
         .scalar_subquery()
     )
+
+
+def status_of_customer(statuses: Collection[ServiceStatus]) -> CustomerStatus:
+    """The status of a customer with services of these statuses, at least one."""
+    foremost = next(status for status in _FOREMOST if status in statuses)
+    return CustomerStatus(foremost.value)
+
+
+async def suspend(
+    session: AsyncSession,
+    chosen: Chosen,
+    *,
+    reason: SuspendReason,
+    note: str | None,
+    notify: bool,
+    idempotency_key: str | None,
+    by: Viewer,
+) -> Done:
+    """Take an active service off line until it is activated; the customer's other services stay as they are.
+
+    The note, at most 200 characters, is for operators. With `notify` the customer is told the reason. Raises
+    DomainError NO_CHANGE for a service that is suspended already, INVALID_STATE for one that is not active.
+    """
+    told = _note(note)
+    given = {"reason": reason.value, "note": told, "notify": notify}
+    if (first := await _first(session, SUSPEND, idempotency_key, chosen, given, by)) is not None:
+        return first
+    customer, service = await _locked(session, chosen, by)
+    if service.status is ServiceStatus.SUSPENDED:
+        raise fail(ErrorCode.NO_CHANGE, "This service is suspended already.", *chosen.field)
+    if service.status is not ServiceStatus.ACTIVE:
+        raise fail(ErrorCode.INVALID_STATE, _NOT_SUSPENDED[service.status], *chosen.field)
+    before = _state(customer, service)
+    service.status = ServiceStatus.SUSPENDED
+    service.suspend_reason = reason
+    service.suspended_at = clock.now()
+    label = _REASONS[reason]
+    await _follow(session, customer, f"{label}: {told}" if told else label)
+    _record(session, "customer.suspend", customer, service, before, told, by)
+    if notify:
+        because = "" if reason is SuspendReason.OTHER else f"Reason: {label}."
+        await messages.tell(session, customer, "service.suspended", by=by, reason=because)
+    jobs = await changes.changed(session, service, by=by.operator_id)
+    return await _kept(session, SUSPEND, idempotency_key, Done(customer, jobs), by)
+
+
+async def activate(
+    session: AsyncSession,
+    chosen: Chosen,
+    *,
+    note: str | None,
+    notify: bool,
+    idempotency_key: str | None,
+    by: Viewer,
+) -> Done:
+    """Put a suspended service back on line, or begin a pending one.
+
+    Raises DomainError NO_CHANGE for a service that is active, INVALID_STATE for one whose time is over or that was
+    terminated.
+    """
+    told = _note(note)
+    given = {"note": told, "notify": notify}
+    if (first := await _first(session, ACTIVATE, idempotency_key, chosen, given, by)) is not None:
+        return first
+    customer, service = await _locked(session, chosen, by)
+    now = clock.now()
+    if service.status is ServiceStatus.TERMINATED:
+        raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
+    # Asked of an active one as well: whoever wants it on line should not hear that it is.
+    if service.status is ServiceStatus.EXPIRED or (service.expires_at is not None and service.expires_at <= now):
+        raise fail(ErrorCode.INVALID_STATE, TIME_IS_OVER, *chosen.field)
+    if service.status is ServiceStatus.ACTIVE:
+        raise fail(ErrorCode.NO_CHANGE, "This service is active already.", *chosen.field)
+    before = _state(customer, service)
+    service.status = ServiceStatus.ACTIVE
+    service.suspend_reason = None
+    service.suspended_at = None
+    service.started_at = service.started_at or now
+    await _follow(session, customer, None)
+    _record(session, "customer.activate", customer, service, before, told, by)
+    if notify:
+        await messages.tell(session, customer, "service.activated", by=by)
+    jobs = await changes.changed(session, service, by=by.operator_id)
+    return await _kept(session, ACTIVATE, idempotency_key, Done(customer, jobs), by)
+
+
+async def disconnect(
+    session: AsyncSession, chosen: Chosen, *, session_id: UUID | None, idempotency_key: str | None, by: Viewer
+) -> Done:
+    """End one open session, or all those of a service; who may be on line can dial again at once.
+
+    A static address has no sessions: its router cuts its connections. Raises DomainError INVALID_STATE when there is
+    nothing to end.
+    """
+    given = {"session": session_id}
+    if (first := await _first(session, DISCONNECT, idempotency_key, chosen, given, by)) is not None:
+        return first
+    customer = await customers.lock(session, chosen.customer_id, by=by)
+    if session_id is None:
+        service = await _service(session, customer, chosen)
+        ended = await _open_sessions(session, service, chosen)
+    else:
+        service, only = await _session(session, customer, chosen, session_id)
+        ended = [only]
+    jobs = await changes.disconnected(session, service, ended, by=by.operator_id)
+    details = {"service": str(service.id), "sessions": [str(row.id) for row in ended]}
+    audit.record(session, by=by, action="customer.disconnect", subject_id=customer.id, details=details)
+    return await _kept(session, DISCONNECT, idempotency_key, Done(customer, jobs), by)
+
+
+# -- finding what is meant
+
+
+async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service]:
+    customer = await customers.lock(session, chosen.customer_id, by=by)
+    return customer, await _service(session, customer, chosen)
+
+
+async def _service(session: AsyncSession, customer: Customer, chosen: Chosen) -> Service:
+    """The service meant, locked: it stays as it is seen, while accounting may still add rows that refer to it."""
+    services = select(Service).where(Service.customer_id == customer.id)
+    keys = {
+        row.id: row.is_primary
+        for row in await session.execute(services.with_only_columns(Service.id, Service.is_primary))
+    }
+    primary = next((key for key, is_primary in keys.items() if is_primary), None)
+    key = chosen.service_id or primary or next(iter(keys), None)
+    if chosen.service_id is not None and key not in keys:
+        raise not_found("service", *chosen.field)
+    if key is None:
+        raise fail(ErrorCode.INVALID_STATE, "This customer has no service.", *chosen.field)
+    if chosen.service_id is None and primary is None and len(keys) > 1:
+        raise fail(ErrorCode.REQUIRED, "This customer has several services: say which.", "input", "serviceId")
+    return (await session.scalars(services.where(Service.id == key).with_for_update(key_share=True))).one()
+
+
+async def _open_sessions(session: AsyncSession, service: Service, chosen: Chosen) -> list[Session]:
+    # The customer is named because that is what open sessions are indexed by.
+    rows = select(Session).where(
+        Session.customer_id == service.customer_id, Session.service_id == service.id, Session.stopped_at.is_(None)
+    )
+    found = list(await session.scalars(rows.order_by(Session.id)))
+    static = service.connection_type is ConnectionType.STATIC_IP
+    if not found and not (static and service.router_id is not None):
+        raise await _nothing_to_end(session, service, chosen, static=static)
+    return found
+
+
+async def _nothing_to_end(session: AsyncSession, service: Service, chosen: Chosen, *, static: bool) -> DomainError:
+    if static:
+        message = "A static address has no sessions, and no router is named that could cut its connections."
+        return fail(ErrorCode.INVALID_STATE, message, *chosen.field)
+    message = "This service has no open session."
+    router = await session.get(Router, service.router_id) if service.router_id is not None else None
+    if router is not None and router.accounting_last_seen_at is None:
+        message += f" Its router {router.name} has never sent accounting: sessions on it are not known."
+    return fail(ErrorCode.INVALID_STATE, message, *chosen.field)
+
+
+async def _session(
+    session: AsyncSession, customer: Customer, chosen: Chosen, session_id: UUID
+) -> tuple[Service, Session]:
+    """The open session meant, and its service."""
+    row = await session.scalar(select(Session).where(Session.id == session_id, Session.customer_id == customer.id))
+    service = await _service(session, customer, chosen) if chosen.service_id is not None else None
+    if row is None or row.service_id is None or (service is not None and row.service_id != service.id):
+        raise not_found("session", "input", "sessionId")
+    if row.stopped_at is not None:
+        raise fail(ErrorCode.INVALID_STATE, "This session has ended already.", "input", "sessionId")
+    return service or await _service(session, customer, Chosen(customer.id, row.service_id)), row
+
+
+# -- what every change has in common
+
+
+def _note(note: str | None) -> str | None:
+    faults = Faults("input")
+    told = answers.optional(faults, note, LONGEST_NOTE, "note")
+    faults.raise_if_any()
+    return told
+
+
+async def _follow(session: AsyncSession, customer: Customer, reason: str | None) -> None:
+    """Let the customer's status follow that of the services. `reason` is kept unless the customer is active."""
+    statuses = set(await session.scalars(select(Service.status).where(Service.customer_id == customer.id)))
+    customer.status = status_of_customer(statuses)
+    customer.status_reason = None if customer.status is CustomerStatus.ACTIVE else reason
+    customer.version += 1
+    customer.updated_at = clock.now()
+
+
+def _state(customer: Customer, service: Service) -> dict[str, object]:
+    at = service.suspended_at
+    return {
+        "status": service.status.value,
+        "suspend_reason": service.suspend_reason.value if service.suspend_reason else None,
+        "suspended_at": at.isoformat() if at else None,
+        "customer_status": customer.status.value,
+        "status_reason": customer.status_reason,
+    }
+
+
+def _record(
+    session: AsyncSession,
+    action: str,
+    customer: Customer,
+    service: Service,
+    before: Mapping[str, object],
+    note: str | None,
+    by: Viewer,
+) -> None:
+    after = _state(customer, service)
+    details = {"service": str(service.id), "before": before, "after": after, "note": note}
+    audit.record(session, by=by, action=action, subject_id=customer.id, details=details)
+
+
+async def _first(
+    session: AsyncSession, operation: str, key: str | None, chosen: Chosen, given: Mapping[str, object], by: Viewer
+) -> Done | None:
+    """What the same key and input did before; None when there is no key, or it is ours from now on."""
+    if key is None:
+        return None
+    meant = {"customer": chosen.customer_id, "service": chosen.service_id}
+    answer = await idempotency.claim(session, by=by, operation=operation, key=key, given={**given, **meant})
+    if answer is None:
+        return None
+    customer = await customers.find(session, UUID(str(answer["customer"])), by=by)
+    if customer is None:
+        raise not_found("customer", "input", "customerId")
+    kept: Any = answer["jobs"]
+    jobs = select(Job).where(Job.id.in_(UUID(job) for job in kept)).order_by(Job.id)
+    return Done(customer, list(await session.scalars(jobs)))
+
+
+async def _kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
+    if key is not None:
+        answer = {"customer": str(done.customer.id), "jobs": [str(job.id) for job in done.jobs]}
+        await idempotency.keep(session, by=by, operation=operation, key=key, answer=answer)
+    return done

@@ -1,5 +1,7 @@
 """The rules of the house: what a tenant may decide for itself."""
 
+import enum
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -8,8 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import audit, values
 from ispgraph.domain.errors import ErrorCode, Faults
-from ispgraph.domain.models import Tenant
+from ispgraph.domain.models import Suspension, Tenant
 from ispgraph.domain.permissions import Viewer
+
+# Of an address list or a pool. RouterOS would take more, but these need no quoting, neither there nor in RADIUS.
+_LISTED = re.compile(r"[A-Za-z0-9._-]{1,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,11 @@ class Changes:
     tax_rate: Decimal | None = None
     invoice_due_days: int | None = None
     account_prefix: str | None = None
+    suspension: Suspension | None = None
+    walled_address_list: str | None = None
+    walled_pool: str | None = None
+    """Blank: none."""
+    walled_kbps: int | None = None
 
 
 async def own(session: AsyncSession, *, by: Viewer) -> Tenant:
@@ -29,7 +39,10 @@ async def own(session: AsyncSession, *, by: Viewer) -> Tenant:
 
 
 async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tenant:
-    """Change settings. They hold for what is made from now on; what exists stays as it is."""
+    """Change settings. They hold for what is made from now on; what exists stays as it is.
+
+    What the network does with those who are suspended holds from their next login on.
+    """
     faults = Faults("input")
     prefix = changes.account_prefix
     if changes.tax_rate is not None and not (
@@ -41,20 +54,55 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
     if prefix is not None:
         blank = not prefix.strip()
         prefix = "" if blank else values.checked(faults, values.text, prefix, 8, at=("accountPrefix",))
+    walled = _walled(faults, changes)
     faults.raise_if_any()
     tenant = (await session.scalars(select(Tenant).where(Tenant.id == by.tenant_id).with_for_update())).one()
-    wanted = {
+    given = {
         "email_required": changes.email_required,
         "pending_until_paid": changes.pending_until_paid,
         "tax_rate": changes.tax_rate,
         "invoice_due_days": changes.invoice_due_days,
         "account_prefix": prefix,
+        "suspension": changes.suspension,
     }
-    made = {name: value for name, value in wanted.items() if value is not None and value != getattr(tenant, name)}
+    wanted = {name: value for name, value in given.items() if value is not None} | walled
+    made = {name: value for name, value in wanted.items() if value != getattr(tenant, name)}
     for name, value in made.items():
         setattr(tenant, name, value)
     if made:
-        details = {name: str(value) for name, value in made.items()}
+        details = {name: _plain(value) for name, value in made.items()}
         audit.record(session, by=by, action="tenant.settings", subject_id=tenant.id, details=details)
     await session.flush()
     return tenant
+
+
+def _walled(faults: Faults, changes: Changes) -> dict[str, str | int | None]:
+    """The settings of the walled garden that were given; of no use once a fault was found."""
+    found: dict[str, str | int | None] = {}
+    if changes.walled_address_list is not None:
+        found["walled_address_list"] = values.checked(
+            faults, _listed, changes.walled_address_list, at=("walledAddressList",)
+        )
+    if changes.walled_pool is not None:
+        blank = not changes.walled_pool.strip()
+        found["walled_pool"] = (
+            None if blank else values.checked(faults, _listed, changes.walled_pool, at=("walledPool",))
+        )
+    if changes.walled_kbps is not None:
+        if not 8 <= changes.walled_kbps <= 1_000_000:
+            faults.add(ErrorCode.INVALID, "This must be from 8 to 1000000.", "walledKbps")
+        found["walled_kbps"] = changes.walled_kbps
+    return found
+
+
+def _listed(raw: str) -> str:
+    found = raw.strip()
+    if not _LISTED.fullmatch(found):
+        raise values.Unfit("Such a name has 1 to 63 of these characters: A–Z a–z 0–9 . _ -")
+    return found
+
+
+def _plain(value: object) -> str | None:
+    if value is None:
+        return None
+    return str(value.value if isinstance(value, enum.Enum) else value)

@@ -14,6 +14,7 @@ from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.routers import RouterQueries
+from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
@@ -41,7 +42,13 @@ class Query(
 
 @strawberry.type
 class Mutation(
-    OperatorMutations, CustomerMutations, OnboardingMutations, CatalogueMutations, JobMutations, TenantMutations
+    OperatorMutations,
+    CustomerMutations,
+    ServiceMutations,
+    OnboardingMutations,
+    CatalogueMutations,
+    JobMutations,
+    TenantMutations,
 ):
     pass
 

@@ -21,7 +21,9 @@ async def settings(info: Info) -> TenantSettings:
 
 async def update(info: Info, input: TenantSettingsInput) -> TenantSettingsPayload:
     """Change settings; they hold for what is made from now on."""
-    changes = tenants.Changes(**asdict(input))
+    given = asdict(input)
+    pool = given.pop("walled_pool")
+    changes = tenants.Changes(**given, walled_pool=None if pool is strawberry.UNSET else pool or "")
     changed: Any = await tenants.change(info.context.session, changes, by=info.context.viewer_or_refuse())
     return TenantSettingsPayload(settings=changed)
 

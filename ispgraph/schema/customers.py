@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 from sqlalchemy import Integer, Select, and_, func, select
 
-from ispgraph.domain import jobs, models, radius_rows, services, sessions
+from ispgraph.domain import jobs, messages, models, radius_rows, services, sessions
 from ispgraph.domain.billing import invoices, ledger, payments
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
@@ -16,12 +16,13 @@ from ispgraph.domain.permissions import Viewer, in_scope
 from ispgraph.schema.base import Money, Node, node
 from ispgraph.schema.billing import Invoice, LedgerEntry, Payment
 from ispgraph.schema.catalogue import CustomFieldValue, Package, Zone
-from ispgraph.schema.compiler.fields import amount, declared, expression, many, one, pages, part, rows
+from ispgraph.schema.compiler.fields import amount, column, declared, expression, many, one, pages, part, rows
 from ispgraph.schema.compiler.sources import Arguments, Asked, Many
 from ispgraph.schema.jobs import Job
+from ispgraph.schema.messages import Message
 from ispgraph.schema.operators import Operator
 from ispgraph.schema.pages import Connection
-from ispgraph.schema.routers import Router
+from ispgraph.schema.routers import Drift, Router, drift_of
 from ispgraph.schema.scalars import EmailAddress, IpAddress, MacAddress, PhoneNumber
 from ispgraph.schema.sessions import Session, SessionWhere, Usage, session_values, usage_of_customer
 
@@ -58,9 +59,16 @@ def _radius(service: Any, asked: Asked) -> Select[Any]:
 
 @strawberry.type(description="What the network should hold for a service, and what is known of it.")
 class NetworkState:
+    state: models.ProvisioningState = column(
+        "provisioning", description="Whether the network holds what it should, of `desiredVersion`."
+    )
+    problem: str | None = column("network_problem", description="Why it does not, and what is being done about it.")
     desired_version: int
     applied_version: int
-    checked_at: datetime | None
+    checked_at: datetime | None = strawberry.field(description="When the network was last asked.")
+    drift: list[Drift] = rows(
+        lambda service, asked: drift_of(service.drift), description="What was found other than it should be."
+    )
     radius: list[RadiusAttribute] = rows(_radius)
 
 
@@ -148,6 +156,11 @@ class Customer(Node):
         description="Accounting sessions, the latest begun first.",
     )
     usage: Usage = usage_of_customer()
+    messages: Connection[Message] = pages(
+        lambda customer, asked: models.Message.customer_id == customer.id,
+        messages.NEWEST,
+        description="What was written to the customer, newest first.",
+    )
     jobs: Connection[Job] = pages(
         lambda customer, asked: models.Job.customer_id == customer.id,
         jobs.NEWEST,

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import strawberry
 
+from ispgraph.domain.models import Suspension
 from ispgraph.schema.base import Payload
 
 
@@ -16,6 +17,17 @@ class TenantSettings:
     tax_rate: Decimal = strawberry.field(description="Per cent, on top of prices.")
     invoice_due_days: int
     account_prefix: str = strawberry.field(description="Stands before the digits of new account numbers.")
+    suspension: Suspension = strawberry.field(
+        description="What the network does with those who are suspended or whose time is over. Who violated the terms "
+        "is refused either way."
+    )
+    walled_address_list: str = strawberry.field(
+        description="The address list of the routers in which those in the walled garden stand."
+    )
+    walled_pool: str | None = strawberry.field(
+        description="The pool of the routers from which they get their addresses; null: from the usual one."
+    )
+    walled_kbps: int = strawberry.field(description="What they can use in each direction, in kbit/s.")
 
 
 @strawberry.input(description="What is left out stays as it is.")
@@ -25,6 +37,10 @@ class TenantSettingsInput:
     tax_rate: Decimal | None = None
     invoice_due_days: int | None = None
     account_prefix: str | None = None
+    suspension: Suspension | None = None
+    walled_address_list: str | None = None
+    walled_pool: str | None = strawberry.field(default=strawberry.UNSET, description="Null or empty: none.")
+    walled_kbps: int | None = None
 
 
 @strawberry.type

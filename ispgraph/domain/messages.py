@@ -1,0 +1,69 @@
+"""Messages to customers: what they say, and how long they are. Whoever sends them takes the rows that are queued."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain.models import Customer, Message, MessageChannel, MessageStatus, Tenant
+from ispgraph.domain.pages import newest_first
+from ispgraph.domain.permissions import Viewer
+
+NEWEST = newest_first("messages", Message.id)
+
+# What is said of an event. Every text may name the tenant and the customer.
+_TEXTS = {
+    "service.suspended": "{tenant}: Dear {customer}, your internet service is suspended. {reason}",
+    "service.activated": "{tenant}: Dear {customer}, your internet service is active.",
+}
+
+# The alphabet that every phone knows, 7 bits a character (3GPP TS 23.038 section 6.2.1), and what takes two of them.
+_ALPHABET = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΞΠΨΣΘÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENSION = frozenset("\f^{}\\[~]|€")
+
+
+async def tell(session: AsyncSession, customer: Customer, event: str, *, by: Viewer, **said: str) -> list[Message]:
+    """Queue what is to be said of an event, a message for each way the customer can be reached."""
+    tenant = await session.get_one(Tenant, customer.tenant_id)
+    body = _TEXTS[event].format(tenant=tenant.name, customer=customer.name, **said).strip()
+    ways = [(MessageChannel.SMS, customer.mobile, segments(body))]
+    if customer.email is not None:
+        ways.append((MessageChannel.EMAIL, customer.email, 0))
+    made = [
+        Message(
+            tenant_id=customer.tenant_id,
+            customer_id=customer.id,
+            channel=channel,
+            to=to,
+            event=event,
+            body=body,
+            status=MessageStatus.QUEUED,
+            segments=size,
+            created_by_id=by.operator_id,
+        )
+        for channel, to, size in ways
+    ]
+    session.add_all(made)
+    return made
+
+
+def segments(text: str) -> int:
+    """How many short messages a text takes, at least one.
+
+    One holds 160 units, or 153 with the header that joins it to others (3GPP TS 23.040 section 9.2.3.24.1); 70 and 67
+    where one character is outside the alphabet. A character of two units is never cut in two.
+    """
+    if all(character in _ALPHABET or character in _EXTENSION for character in text):
+        widths = [2 if character in _EXTENSION else 1 for character in text]
+        alone, joined = 160, 153
+    else:
+        widths = [2 if ord(character) > 0xFFFF else 1 for character in text]
+        alone, joined = 70, 67
+    if sum(widths) <= alone:
+        return 1
+    count, room = 1, joined
+    for width in widths:
+        if width > room:
+            count, room = count + 1, joined
+        room -= width
+    return count
