@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Faults:
     ``garbage``                    the next so many replies begin with a byte 0xFF
     ``failing_logins``             so many logins fail although the password is right
     ``flash_full``                 nothing that is stored can be changed
-    ``lose_answers``               paths of commands that are done, but whose connection ends before ``!done``; each once
+    ``lose_answers``               commands that are done, but whose connection ends before ``!done``; each once
     ``max_sessions``               so many connections may be logged in at once
     """
 
@@ -57,15 +58,98 @@ class Faults:
     max_sessions: int | None = None
     seed: int = 0
     on_change: Callable[[], None] | None = field(default=None, repr=False, compare=False)
-    _random: random.Random | None = field(default=None, repr=False, compare=False)
+    _random: random.Random = field(default_factory=lambda: random.Random(0), repr=False, compare=False)  # noqa: S311
 
-    def set(self, **values: object) -> None:
-        """Set some faults by name. Raises ValueError for a name or a value that is none, and then sets nothing."""
-        raise NotImplementedError
+    def set(self, **values: Any) -> None:
+        """Set some faults by name; traps may be mappings. Raises ValueError for a name or a value that is none."""
+        checked = {name: _checked(name, value) for name, value in values.items()}
+        for name, value in checked.items():
+            setattr(self, name, value)
+        if "seed" in checked:
+            self._random = random.Random(self.seed)  # noqa: S311
+        self._changed()
 
     def clear(self) -> None:
         """Everything works again."""
-        raise NotImplementedError
+        for known in fields(self):
+            if known.name in _DEFAULTS:
+                setattr(self, known.name, _default(known.name))
+        self._random = random.Random(0)  # noqa: S311
+        self._changed()
+
+    def take(self, name: str) -> bool:
+        """Use up one of a fault that is a count or a single time; False when there is none left."""
+        left = getattr(self, name)
+        if left:
+            setattr(self, name, left - 1 if type(left) is int else False)
+        return bool(left)
+
+    def fatal(self) -> bool:
+        """Whether this command ends in ``!fatal``."""
+        return self.take("fatal_next") or (self.fatal_chance > 0 and self._random.random() < self.fatal_chance)
+
+    def trap(self, command: str) -> Trap | None:
+        """The error that this command, such as ``/ppp/secret/add``, answers instead of being done."""
+        for trap in self.traps:
+            if trap.path == "*" or command == trap.path or command.startswith(f"{trap.path}/"):
+                if trap.once:
+                    self.traps = [other for other in self.traps if other is not trap]
+                return trap
+        return None
+
+    def loses_answer(self, command: str) -> bool:
+        """Whether the connection ends now that this command is done."""
+        if command not in self.lose_answers:
+            return False
+        left = list(self.lose_answers)
+        left.remove(command)
+        self.lose_answers = left
+        return True
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+
+
+_DEFAULTS: dict[str, Any] = {
+    known.name: known.default if known.default is not MISSING else list
+    for known in fields(Faults)
+    if known.name not in ("on_change", "_random")
+}
+
+
+def _default(name: str) -> Any:
+    default = _DEFAULTS[name]
+    return [] if default is list else default
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name not in _DEFAULTS:
+        raise ValueError(f"there is no fault {name}")
+    default = _default(name)
+    if name == "traps" and isinstance(value, list):
+        return [_trap(trap) for trap in value]
+    if name == "lose_answers" and isinstance(value, list) and all(isinstance(path, str) for path in value):
+        return list(value)
+    if isinstance(default, bool) and isinstance(value, bool):
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    if isinstance(default, float) and number:
+        return float(value)
+    if (default is None and value is None) or (
+        (default is None or type(default) is int) and number and isinstance(value, int)
+    ):
+        return value
+    raise ValueError(f"{name} cannot be {value!r}")
+
+
+def _trap(value: Any) -> Trap:
+    if isinstance(value, Trap):
+        return value
+    try:
+        return Trap(**value)
+    except TypeError as error:
+        raise ValueError(f"a trap has a path, a message, and may have a category and once: {error}") from None
 
 
 @dataclass(slots=True)

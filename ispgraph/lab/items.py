@@ -80,7 +80,7 @@ class Table:
         wanted = {name.rstrip("_").replace("_", "-"): value for name, value in equals.items()}
         candidates: list[Item] | None = None
         for name, value in wanted.items():
-            if name in self._indexes:
+            if self.indexes(name):
                 candidates = self._indexes[name].get(value, [])
                 break
         pool = list(self._items.values()) if candidates is None else list(candidates)
@@ -167,6 +167,10 @@ class Table:
                 if name in item.values:
                     self._indexes[name].setdefault(item.values[name], []).append(item)
 
+    def indexes(self, name: str) -> bool:
+        """Whether ``find`` by this property is fast."""
+        return name in self._indexes and name not in self._computed
+
     # Inside
 
     def _put(self, item: Item, values: Mapping[str, str | None]) -> None:
@@ -174,7 +178,8 @@ class Table:
             if name not in self.menu.properties and name not in self._computed:
                 raise KeyError(f"{self.menu.path} has no {name}")
             known = self.menu.properties.get(name)
-            if value is None or (known is not None and value == known.default):
+            # An empty comment is none.
+            if value is None or (known is not None and value == known.default) or (name == "comment" and not value):
                 item.values.pop(name, None)
             else:
                 item.values[intern(name)] = value

@@ -6,7 +6,7 @@ from ispgraph import clock
 
 
 class LabClock:
-    """Seconds since 1970 that run ``speed`` times as fast as the clock of the process. Changing the speed never jumps."""
+    """Seconds since 1970 that run ``speed`` times as fast as the clock of the process."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self._speed = _checked(speed)
@@ -22,7 +22,7 @@ class LabClock:
         return self._lab + (clock.now().timestamp() - self._real) * self._speed
 
     def set_speed(self, speed: float) -> None:
-        """From now on time runs at this speed; whoever sleeps wakes in time. Raises ValueError unless it is positive."""
+        """From now on time runs at this speed, without a jump. Raises ValueError unless it is positive."""
         speed = _checked(speed)
         self._lab, self._real = self.now(), clock.now().timestamp()
         self._speed = speed
