@@ -1,12 +1,35 @@
-"""The routers of a tenant, read."""
+"""Routers: adding one, changing what is known of it, and asking for it to be looked at.
 
+Nothing here talks to a router. What a person says about one is stored, secrets sealed, and jobs are promised.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import jobs
-from ispgraph.domain.models import Job, JobStatus
+from ispgraph import clock, ids
+from ispgraph.domain import audit, idempotency, jobs, router_terms, visibility
+from ispgraph.domain.conflicts import taken
+from ispgraph.domain.errors import ErrorCode, fail, not_found
+from ispgraph.domain.models import Job, Router, RouterStatus, Session
 from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.router_terms import Terms
+
+# Where to reach it and who asks whom: after a change of these, what the router holds is looked at again.
+_PLACE = frozenset({"mode", "address", "api_port", "api_tls", "radius_address"})
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A router with the jobs that follow, and the RADIUS secret that was made for it: shown now or never."""
+
+    router: Router
+    jobs: list[Job]
+    radius_secret: str | None = field(default=None, repr=False)
 
 
 def pending_jobs(router: Any, by: Viewer) -> ColumnElement[int]:
@@ -14,6 +37,155 @@ def pending_jobs(router: Any, by: Viewer) -> ColumnElement[int]:
     return (
         select(func.count())
         .select_from(Job)
-        .where(Job.router_id == router.id, Job.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)), jobs.visible(by))
+        .where(Job.router_id == router.id, Job.status.in_(jobs.UNFINISHED), jobs.visible(by))
         .scalar_subquery()
+    )
+
+
+def online_sessions(router: Any, by: Viewer) -> ColumnElement[int]:
+    """How many open sessions that the viewer may see are on a router."""
+    return (
+        select(func.count())
+        .select_from(Session)
+        .where(Session.router_id == router.id, Session.stopped_at.is_(None))
+        .where(visibility.condition(by, Session, Session))
+        .scalar_subquery()
+    )
+
+
+async def add(
+    session: AsyncSession, terms: Terms, *, idempotency_key: str | None, network_key: bytes, by: Viewer
+) -> Saved:
+    """A new router, tested at once where there is a login to its API. Without a RADIUS secret it gets one.
+
+    Raises DomainError with every fault; TAKEN when a router of whichever tenant has this RADIUS address.
+    """
+    claim = _Claim("routerAdd", idempotency_key, {"input": router_terms.digest(terms, network_key)})
+    if (answer := await claim.made(session, by)) is not None:
+        return await _again(session, answer)
+    router = Router(id=ids.uuid7(), tenant_id=by.tenant_id)
+    columns, made = await router_terms.columns(session, router, terms, network_key)
+    now = clock.now()
+    for name, value in columns.items():
+        setattr(router, name, value)
+    router.check_at = router.created_at = now
+    session.add(router)
+    async with taken(router_terms.unique(terms)):
+        await session.flush()
+    audit.record(session, by=by, action="router.add", subject_id=router.id, details={"name": router.name})
+    promised = [await _enqueue(session, router, jobs.TEST, by)] if _has_login(router) else []
+    return await claim.keep(session, by, Saved(router, promised, made))
+
+
+async def update(
+    session: AsyncSession,
+    router_id: UUID,
+    terms: Terms,
+    *,
+    idempotency_key: str | None,
+    network_key: bytes,
+    by: Viewer,
+) -> Saved:
+    """The router on new terms, all of them but secrets that are left empty; the same terms again change nothing.
+
+    A router that is to ask RADIUS and has no secret gets one. Raises DomainError with every fault.
+    """
+    given = {"router": router_id, "input": router_terms.digest(terms, network_key)}
+    claim = _Claim("routerUpdate", idempotency_key, given)
+    if (answer := await claim.made(session, by)) is not None:
+        return await _again(session, answer)
+    router = await session.get(Router, router_id, with_for_update=True)
+    if router is None:
+        raise not_found("router", "routerId")
+    columns, made = await router_terms.columns(session, router, terms, network_key)
+    changes = {name: value for name, value in columns.items() if getattr(router, name) != value}
+    if not changes:
+        return await claim.keep(session, by, Saved(router, []))
+    for name, value in changes.items():
+        setattr(router, name, value)
+    _expect(router, another="address" in changes)
+    async with taken(router_terms.unique(terms)):
+        await session.flush()
+    # The names alone: some of the values are secrets, and who may read the one may not read the other.
+    audit.record(session, by=by, action="router.update", subject_id=router.id, details={"changed": sorted(changes)})
+    promised = []
+    if _PLACE & changes.keys() and _has_login(router):
+        promised.append(await _enqueue(session, router, jobs.RECONCILE, by, {"dryRun": True}))
+    return await claim.keep(session, by, Saved(router, promised, made))
+
+
+async def test(session: AsyncSession, router_id: UUID, *, by: Viewer) -> Saved:
+    """Promise a test of a router: login, identity, clock, RADIUS settings. Raises NOT_FOUND, NOT_CONFIGURED."""
+    router = await _with_login(session, router_id)
+    audit.record(session, by=by, action="router.test", subject_id=router.id)
+    return Saved(router, [await _enqueue(session, router, jobs.TEST, by)])
+
+
+async def reconcile(session: AsyncSession, router_id: UUID, *, dry_run: bool, by: Viewer) -> Saved:
+    """Promise to compare what a router holds with what it should, and, without `dry_run`, to put it right.
+
+    Raises NOT_FOUND, NOT_CONFIGURED.
+    """
+    router = await _with_login(session, router_id)
+    audit.record(session, by=by, action="router.reconcile", subject_id=router.id, details={"dry_run": dry_run})
+    return Saved(router, [await _enqueue(session, router, jobs.RECONCILE, by, {"dryRun": dry_run})])
+
+
+# -- saving
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """An idempotency key, if one was given."""
+
+    operation: str
+    key: str | None
+    given: Mapping[str, object]
+
+    async def made(self, session: AsyncSession, by: Viewer) -> dict[str, object] | None:
+        if self.key is None:
+            return None
+        return await idempotency.claim(session, by=by, operation=self.operation, key=self.key, given=self.given)
+
+    async def keep(self, session: AsyncSession, by: Viewer, saved: Saved) -> Saved:
+        if self.key is not None:
+            answer = {"router": str(saved.router.id), "jobs": [str(job.id) for job in saved.jobs]}
+            await idempotency.keep(session, by=by, operation=self.operation, key=self.key, answer=answer)
+        return saved
+
+
+async def _again(session: AsyncSession, answer: Mapping[str, Any]) -> Saved:
+    router = await session.get_one(Router, UUID(answer["router"]))
+    return Saved(router, [await session.get_one(Job, UUID(key)) for key in answer["jobs"]])
+
+
+def _expect(router: Router, *, another: bool) -> None:
+    """Look at the router at once, whatever was known of it; with `another`, a device that was not met before."""
+    router.check_at = clock.now()
+    router.failures = 0
+    router.retry_at = router.unreachable_since = None
+    if another:
+        router.serial = router.board = router.version = router.problem = None
+        router.status = RouterStatus.UNKNOWN
+
+
+def _has_login(router: Router) -> bool:
+    return router.api_username is not None and router.api_password is not None
+
+
+async def _with_login(session: AsyncSession, router_id: UUID) -> Router:
+    router = await session.get(Router, router_id)
+    if router is None:
+        raise not_found("router", "routerId")
+    if not _has_login(router):
+        message = "Give this router a username and a password for its API first, by routerUpdate."
+        raise fail(ErrorCode.NOT_CONFIGURED, message, "routerId")
+    return router
+
+
+async def _enqueue(
+    session: AsyncSession, router: Router, kind: str, by: Viewer, arguments: dict[str, object] | None = None
+) -> Job:
+    return await jobs.enqueue(
+        session, kind, tenant_id=router.tenant_id, router_id=router.id, by=by.operator_id, arguments=arguments
     )

@@ -36,6 +36,11 @@ def router_radius(tenant_id: UUID, router_id: UUID) -> str:
     return f"router-radius:{tenant_id}:{router_id}"
 
 
+def router_api(tenant_id: UUID, router_id: UUID) -> str:
+    """What the password of a router's API is bound to."""
+    return f"router-api:{tenant_id}:{router_id}"
+
+
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
     iv = secrets.token_bytes(16)
@@ -55,6 +60,11 @@ def unseal(key: bytes, blob: bytes, bound_to: str) -> str:
     unpadder = padding.PKCS7(128).unpadder()
     padded = decryptor.update(body[17:]) + decryptor.finalize()
     return (unpadder.update(padded) + unpadder.finalize()).decode()
+
+
+def digest(key: bytes, plain: str) -> str:
+    """What tells a text from others without giving it away: whoever lacks the key cannot try guesses."""
+    return hmac.digest(_derive(key, b"digest"), plain.encode(), sha256).hex()
 
 
 def generate_password(length: int = 10) -> str:

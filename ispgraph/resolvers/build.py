@@ -13,7 +13,7 @@ from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
-from ispgraph.resolvers.routers import RouterQueries
+from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.schema.base import KINDS
@@ -47,6 +47,7 @@ class Mutation(
     ServiceMutations,
     OnboardingMutations,
     CatalogueMutations,
+    RouterMutations,
     JobMutations,
     TenantMutations,
 ):

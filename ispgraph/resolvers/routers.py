@@ -1,12 +1,18 @@
-"""Routers, read."""
+"""Routers."""
+
+from typing import Any
 
 import strawberry
 
-from ispgraph.resolvers.base import SIGNED_IN, query
+from ispgraph.domain import routers
+from ispgraph.domain.permissions import Permission
+from ispgraph.domain.references import typed_id
+from ispgraph.domain.router_terms import Terms
+from ispgraph.resolvers.base import SIGNED_IN, action, query
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
-from ispgraph.schema.routers import Router
+from ispgraph.schema.routers import Router, RouterInput, RouterPayload
 
 
 async def list_routers(info: Info) -> list[Router]:
@@ -15,6 +21,69 @@ async def list_routers(info: Info) -> list[Router]:
     return found
 
 
+async def add_router(info: Info, input: RouterInput) -> RouterPayload:
+    """Manage one more router. It is tested at once, and its users can log in within a minute."""
+    saved = await routers.add(
+        info.context.session,
+        _terms(input),
+        idempotency_key=input.idempotency_key,
+        network_key=info.context.settings.network_key,
+        by=info.context.viewer_or_refuse(),
+    )
+    return _payload(saved)
+
+
+async def update_router(info: Info, router_id: strawberry.ID, input: RouterInput) -> RouterPayload:
+    """Replace what is known of a router; only secrets that are left out stay.
+
+    After a change of its mode or addresses, what it holds is compared with what it should hold, and nothing changed.
+    """
+    saved = await routers.update(
+        info.context.session,
+        typed_id("rtr", router_id, "routerId"),
+        _terms(input),
+        idempotency_key=input.idempotency_key,
+        network_key=info.context.settings.network_key,
+        by=info.context.viewer_or_refuse(),
+    )
+    return _payload(saved)
+
+
+async def test_router(info: Info, router_id: strawberry.ID) -> RouterPayload:
+    """Ask a router over its API how it is; the steps of the job say what it answered."""
+    key = typed_id("rtr", router_id, "routerId")
+    return _payload(await routers.test(info.context.session, key, by=info.context.viewer_or_refuse()))
+
+
+async def reconcile_router(info: Info, router_id: strawberry.ID, dry_run: bool = True) -> RouterPayload:
+    """Compare what a router holds with what it should hold; without `dryRun`, put it right."""
+    saved = await routers.reconcile(
+        info.context.session,
+        typed_id("rtr", router_id, "routerId"),
+        dry_run=dry_run,
+        by=info.context.viewer_or_refuse(),
+    )
+    return _payload(saved)
+
+
+def _terms(given: RouterInput) -> Terms:
+    return Terms(**{name: value for name, value in vars(given).items() if name != "idempotency_key"})
+
+
+def _payload(saved: routers.Saved) -> RouterPayload:
+    router: Any = saved.router
+    jobs: list[Any] = list(saved.jobs)
+    return RouterPayload(router=router, jobs=jobs, radius_secret=saved.radius_secret)
+
+
 @strawberry.type
 class RouterQueries:
     routers: list[Router] = query(list_routers, SIGNED_IN)
+
+
+@strawberry.type
+class RouterMutations:
+    router_add: RouterPayload = action(add_router, Permission.MANAGE_ROUTERS)
+    router_update: RouterPayload = action(update_router, Permission.MANAGE_ROUTERS)
+    router_test: RouterPayload = action(test_router, Permission.MANAGE_ROUTERS)
+    router_reconcile: RouterPayload = action(reconcile_router, Permission.MANAGE_ROUTERS)
