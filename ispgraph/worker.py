@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 
 import dramatiq
 import redis
@@ -12,6 +13,7 @@ from dramatiq.middleware.asyncio import AsyncIO
 
 from ispgraph import jobs as queue
 from ispgraph import pubsub
+from ispgraph.actors.lanes import LaneRunner
 from ispgraph.actors.registry import ACTIONS, Action
 from ispgraph.actors.run import Runner
 from ispgraph.db import Database
@@ -22,6 +24,7 @@ _THREADS = 8
 _IDLE_MILLISECONDS = 200
 # After SIGTERM: so long jobs may go on, then they are given back, and then the process ends whatever happens.
 _FINISH_SECONDS = 4.0
+_GIVE_BACK_SECONDS = 3.0
 _END_MILLISECONDS = 8_000
 
 
@@ -33,19 +36,25 @@ def main(settings: Settings, actions: Mapping[str, Action] = ACTIONS) -> None:
     queue.connect(settings.redis_url)
     pubsub.connect(settings.redis_url)
     # Every job may need one connection for its work and one for its lease.
-    runner = Runner(Database(settings.database_url, pool_size=2 * _THREADS), settings, actions)
+    database = Database(settings.database_url, pool_size=2 * _THREADS)
+    runner, lanes = Runner(database, settings, actions), LaneRunner(database, settings)
     broker = queue.broker(redis.Redis.from_url(settings.redis_url), [AsyncIO()])
     dramatiq.actor(actor_name=queue.RUN_JOB, queue_name=queue.QUEUE, broker=broker)(runner.run_job)
+    dramatiq.actor(actor_name=queue.RUN_LANE, queue_name=queue.QUEUE, broker=broker)(lanes.run_lane)
     worker = dramatiq.Worker(broker, worker_threads=_THREADS, worker_timeout=_IDLE_MILLISECONDS)
     worker.start()
     print("ready", flush=True)  # noqa: T201  the word that whoever started us waits for
     stop.wait()
-    _end(worker, runner)
+    _end(worker, runner, lanes)
 
 
-def _end(worker: dramatiq.Worker, runner: Runner) -> None:
+def _end(worker: dramatiq.Worker, runner: Runner, lanes: LaneRunner) -> None:
     thread = get_event_loop_thread()
     if thread is not None:
         loop: asyncio.AbstractEventLoop = thread.loop
         loop.call_soon_threadsafe(loop.call_later, _FINISH_SECONDS, runner.stop)
+        # Turns on routers are no threads of dramatiq's: it would stop the loop under them.
+        given_back = asyncio.run_coroutine_threadsafe(lanes.finish(_FINISH_SECONDS), loop)
+        with suppress(TimeoutError):
+            given_back.result(_FINISH_SECONDS + _GIVE_BACK_SECONDS)
     worker.stop(timeout=_END_MILLISECONDS)

@@ -1,13 +1,13 @@
-"""Which function carries out which kind of job."""
+"""Which function carries out which kind of job; those that go over a router are in `lanes`."""
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import network
+from ispgraph.actors import services
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
 Action = Callable[[Run], Awaitable[None]]
 
 ACTIONS: dict[str, Action] = {
-    jobs.PROVISION: network.provision,
+    jobs.PROVISION: services.provision,
 }

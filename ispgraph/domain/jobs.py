@@ -85,19 +85,23 @@ async def claim(session: AsyncSession, job_id: UUID) -> Job | None:
     now = clock.now()
     due = select(Job).where(Job.id == job_id, Job.status.in_(UNFINISHED), Job.next_attempt_at <= now)
     job = await session.scalar(due.with_for_update(skip_locked=True))
-    if job is None:
-        return None
+    return job if job is not None and begin(session, job, uuid4()) else None
+
+
+def begin(session: AsyncSession, job: Job, lease: UUID) -> bool:
+    """Have a locked job run under a lease; False when it has failed instead, by workers that were lost."""
     if job.attempts >= MAX_ATTEMPTS:
         # Its run ended neither well nor badly, each time: whoever ran it died.
         finish(session, job, JobStatus.FAILED, f"The worker was lost {job.attempts} times while it did this.")
-        return None
+        return False
+    now = clock.now()
     job.status = JobStatus.RUNNING
     job.attempts += 1
-    job.lease = uuid4()
+    job.lease = lease
     job.next_attempt_at = now + LEASE
     job.started_at = job.started_at or now
     _announce(session, job)
-    return job
+    return True
 
 
 async def renew(session: AsyncSession, job_id: UUID, lease: UUID) -> None:
@@ -133,6 +137,23 @@ def postpone(session: AsyncSession, job: Job, reason: str) -> None:
     job.message = reason
     job.lease = None
     job.next_attempt_at = clock.now() + backoff(job.attempts)
+    _announce(session, job)
+
+
+def put_off(session: AsyncSession, job: Job, until: datetime, reason: str) -> None:
+    """Have a locked job wait for something outside of it: that is no attempt."""
+    if job.status is JobStatus.RUNNING:
+        job.attempts -= 1
+    job.status = JobStatus.QUEUED
+    job.message = reason
+    job.lease = None
+    job.next_attempt_at = until
+    _announce(session, job)
+
+
+def tell(session: AsyncSession, job: Job, message: str) -> None:
+    """Say how far a running job is."""
+    job.message = message
     _announce(session, job)
 
 

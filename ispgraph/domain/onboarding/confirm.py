@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, customer_records, idempotency, jobs, passwords, secrets, usernames
+from ispgraph.domain import audit, customer_records, idempotency, passwords, secrets, usernames
 from ispgraph.domain.billing import invoices, payments
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import DomainError, ErrorCode, Fault
@@ -30,6 +30,7 @@ from ispgraph.domain.models import (
     Tenant,
     WizardStep,
 )
+from ispgraph.domain.network import changes
 from ispgraph.domain.onboarding import drafts, review
 from ispgraph.domain.permissions import Permission, Viewer
 
@@ -116,7 +117,7 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
         await session.flush()
     invoice = await _invoice(session, tenant, customer, service, planned, at, by)
     payment = await _payment(session, draft, tenant, customer, invoice, planned, at, by)
-    job = await _job(session, service, by)
+    job, *_ = await changes.promised(session, service, by=by.operator_id)
     _complete(session, draft, customer, invoice, payment, job, by)
     await session.flush()
     credentials = Credentials(username, password, customer.account_number, login_password)
@@ -229,20 +230,6 @@ async def _payment(
         at=at,
         by=by,
         invoices=[invoice],
-    )
-
-
-async def _job(session: AsyncSession, service: Service, by: Viewer) -> Job | None:
-    if service.router_id is None:
-        return None
-    return await jobs.enqueue(
-        session,
-        jobs.PROVISION,
-        tenant_id=service.tenant_id,
-        customer_id=service.customer_id,
-        service_id=service.id,
-        router_id=service.router_id,
-        by=by.operator_id,
     )
 
 

@@ -1,0 +1,319 @@
+"""Bringing a router to the latest state of services: what is wrong is changed, and believed when it was seen."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.actors import endings
+from ispgraph.actors.endings import Ending
+from ispgraph.actors.turns import Turn, step_of
+from ispgraph.adapters import radius_client
+from ispgraph.adapters.errors import AdapterError, Refused
+from ispgraph.adapters.radius_client import Nas, Outcome
+from ispgraph.domain import jobs, secrets
+from ispgraph.domain.models import (
+    ConnectionType,
+    Job,
+    JobStatus,
+    RouterMode,
+    Session,
+    StepOutcome,
+    StepProtocol,
+)
+from ispgraph.domain.network import desired, items, lanes, outcomes
+from ispgraph.domain.network.desired import Admission, Desired
+from ispgraph.domain.network.items import Drift, Wanted
+from ispgraph.domain.network.outcomes import Step
+
+_BY_NAME = 4
+_UNMANAGED = (ConnectionType.OTHER,)
+
+
+@dataclass(slots=True)
+class Work:
+    """One service on one router: the newest of its jobs, and what came of it."""
+
+    job: Job
+    wanted: Desired
+    steps: list[Step] = field(default_factory=list)
+    drift: list[Drift] = field(default_factory=list)
+    problem: str | None = None
+    """Why it has failed: trying again would meet the same."""
+
+
+async def provision(turn: Turn, of: Sequence[Job]) -> None:
+    """Carry out these jobs in one go. Raises AdapterError when the router does not let us."""
+    works = await _prepare(turn, of)
+    for work in works:
+        await _configure(turn, work)
+    await _change_rates(turn, works)
+    unlike = [
+        Ending(work.job, session)
+        for work in works
+        if work.problem is None
+        for session in work.wanted.sessions
+        if not work.wanted.conforms(session)
+    ]
+    await endings.end(turn, unlike)
+    await _look_for_local_users(turn, works)
+    await _settle(turn, works)
+
+
+async def _prepare(turn: Turn, of: Sequence[Job]) -> list[Work]:
+    """Leave the newest job of each service, load what is wanted now, and ask what RADIUS would say."""
+    works: list[Work] = []
+    async with turn.database.transaction(turn.lane.tenant_id) as session:
+        held = await lanes.hold_jobs(session, turn.lane, of)
+        newest: dict[UUID, Job] = {}
+        for job in held.values():
+            if job.service_id is None:
+                jobs.finish(session, job, JobStatus.FAILED, "The job names no service.")
+            elif (older := newest.get(job.service_id)) is not None:
+                outcomes.supersede(session, older)
+                newest[job.service_id] = job
+            else:
+                newest[job.service_id] = job
+        found = await desired.load(session, list(newest), turn.router.id)
+        for service_id, job in newest.items():
+            work = Work(job, found[service_id])
+            step = asked(work.wanted)
+            if step.outcome is StepOutcome.REFUSED:
+                work.problem = step.detail
+            outcomes.record(session, job, [step], "Comparing what the network holds with what it should.")
+            works.append(work)
+    return works
+
+
+def asked(wanted: Desired) -> Step:
+    """What RADIUS would say to a login, as a step."""
+    outcome = StepOutcome.VERIFIED if wanted.agrees else StepOutcome.REFUSED
+    return Step(StepProtocol.RADIUS_SQL, outcome, wanted.detail)
+
+
+async def _configure(turn: Turn, work: Work) -> None:
+    """What the router holds itself: items of a static address, or of a router that keeps its users."""
+    local = turn.router.mode is RouterMode.LOCAL
+    password = None
+    if local:
+        bound_to = secrets.service_password(turn.lane.tenant_id, work.wanted.service_id)
+        password = secrets.unseal(turn.settings.network_key, work.wanted.sealed_password, bound_to)
+    changed = False
+    try:
+        for item in items.wanted(work.wanted, turn.router.mode, password):
+            changed |= await ensure(turn, item, work)
+        if changed and local and work.wanted.connection_type is not ConnectionType.STATIC_IP:
+            await _end_local(turn, work)
+    except Refused as error:
+        work.steps.append(step_of(StepProtocol.ROUTEROS, error))
+        work.problem = str(error)
+    await _tell(turn, [work])
+
+
+async def ensure(turn: Turn, item: Wanted, work: Work) -> bool:
+    """Have one item as it should be: read, change only what differs, read again. Whether anything was changed."""
+    api = await turn.api()
+    columns = [".id", "comment", "disabled", "dynamic", *item.values]
+    found = await api.print(item.path, where=item.key, columns=sorted(set(columns)))
+    if items.in_the_way(item, found):
+        work.drift.append(Drift(item.path, "comment", item.values["comment"], found[0].get("comment")))
+        work.problem = f"The router has an item of somebody else's in {item.path} where ours should be."
+        work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.REFUSED, work.problem))
+        return False
+    drift = items.differences(item, found)
+    if not drift:
+        work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.UNCHANGED, _about(item), None, api.last_ms))
+        return False
+    if item.absent:
+        for row in found:
+            if items.ours(row):
+                await api.remove(item.path, row[".id"])
+    elif found:
+        await api.set(item.path, found[0][".id"], item.values)
+    else:
+        await api.add(item.path, item.values)
+    work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.APPLIED, _about(item), None, api.last_ms))
+    left = items.differences(item, await api.print(item.path, where=item.key, columns=sorted(set(columns))))
+    if left:
+        work.drift.extend(left)
+        work.problem = f"The router took the change of {item.path}, and does not show it."
+    outcome = StepOutcome.REFUSED if left else StepOutcome.VERIFIED
+    work.steps.append(Step(StepProtocol.ROUTEROS, outcome, _about(item), None, api.last_ms))
+    return True
+
+
+def _about(item: Wanted) -> str:
+    shown = (f"{name}={value}" for name, value in item.values.items() if name not in ("password", "comment"))
+    return f"{item.path}{' without' if item.absent else ''} {' '.join(shown)}"
+
+
+async def _end_local(turn: Turn, work: Work) -> None:
+    """A user of the router's own goes on with what he was let in with until his session ends."""
+    api = await turn.api()
+    hotspot = work.wanted.connection_type is ConnectionType.HOTSPOT
+    path, user = (items.HOTSPOT_ACTIVE, "user") if hotspot else (items.ACTIVE, "name")
+    for row in await api.print(path, where={user: work.wanted.username}, columns=[".id"]):
+        await api.remove(path, row[".id"])
+        detail = f"Removed from {path}: {work.wanted.username}."
+        work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.APPLIED, detail, None, api.last_ms))
+    if hotspot:
+        await endings.forget_device(turn, work.wanted.username)
+
+
+async def _change_rates(turn: Turn, works: Sequence[Work]) -> None:
+    """Give open sessions another rate while they last. Those for which that fails are ended like the others."""
+    nas = turn.nas
+    if nas is None:
+        return
+    changes = [
+        (work, session)
+        for work in works
+        if work.problem is None
+        for session in work.wanted.sessions
+        if work.wanted.differs_in_rate(session)
+    ]
+    if not changes:
+        return
+    done = await asyncio.gather(*(_change_rate(turn, nas, work, session) for work, session in changes))
+    async with turn.transaction() as session:
+        for (work, row), taken in zip(changes, done, strict=True):
+            if taken:
+                row.rate = work.wanted.rate
+                await session.execute(update(Session).where(Session.id == row.id).values(rate=row.rate))
+    await _tell(turn, works)
+
+
+async def _change_rate(turn: Turn, nas: Nas, work: Work, session: Session) -> bool:
+    attributes = endings.identity(session).attributes() | radius_client.changes(rate_limit=work.wanted.rate_limit)
+    try:
+        answer = await radius_client.change(nas, attributes)
+    except AdapterError as error:
+        work.steps.append(step_of(StepProtocol.COA, error))
+        return False
+    work.steps.append(endings.told(StepProtocol.COA, answer))
+    if answer.outcome is not Outcome.ACK:
+        return False
+    # Without a look at the router its word has to do.
+    return not turn.may_reach_api or await _rate_is(turn, work, session)
+
+
+async def _rate_is(turn: Turn, work: Work, session: Session) -> bool:
+    """Whether the router's queue shows the rate: an ACK alone proves nothing."""
+    try:
+        api = await turn.api()
+        name = ("hotspot-" if session.connection_type is ConnectionType.HOTSPOT else "pppoe-") + session.username
+        rows = await api.print(items.QUEUES, where={"name": f"<{name}>"}, columns=["name", "max-limit"])
+    except AdapterError as error:
+        work.steps.append(step_of(StepProtocol.ROUTEROS, error))
+        return True
+    item = Wanted(items.QUEUES, {}, {"max-limit": work.wanted.rate_limit or ""})
+    if not rows:
+        return True
+    right = not items.differences(item, rows)
+    outcome = StepOutcome.VERIFIED if right else StepOutcome.REFUSED
+    detail = f"The queue of {session.username} has {rows[0].get('max-limit')}."
+    work.steps.append(Step(StepProtocol.ROUTEROS, outcome, detail, None, api.last_ms))
+    return right
+
+
+async def _look_for_local_users(turn: Turn, works: Sequence[Work]) -> None:
+    """A user of the router's own beats RADIUS: while there is one, what RADIUS says of him counts for nothing.
+
+    Ours, left from a time when the router kept its users, are removed. Others are reported, never touched. Whoever is
+    not to be on line at all, and is nevertheless, is thrown out.
+    """
+    ask = [work for work in works if work.problem is None and work.wanted.connection_type in _MENUS]
+    if turn.router.mode is RouterMode.LOCAL or not ask:
+        return
+    if not turn.may_reach_api:
+        if turn.address is not None:
+            await _not_looked(turn, ask, "The router's API is out of reach: users of its own were not looked for.")
+        return
+    try:
+        for kind, (path, active, user) in _MENUS.items():
+            chosen = {work.wanted.username: work for work in ask if work.wanted.connection_type is kind}
+            await _local_users(turn, path, chosen)
+            outsiders = {name: work for name, work in chosen.items() if work.wanted.admission is Admission.NONE}
+            await _throw_out(turn, active, user, outsiders)
+    except AdapterError as error:
+        await _not_looked(turn, ask, str(error))
+    await _tell(turn, ask)
+
+
+_MENUS = {
+    ConnectionType.PPPOE: (items.SECRETS, items.ACTIVE, "name"),
+    ConnectionType.HOTSPOT: (items.HOTSPOT_USERS, items.HOTSPOT_ACTIVE, "user"),
+}
+
+
+async def _not_looked(turn: Turn, works: Sequence[Work], reason: str) -> None:
+    for work in works:
+        work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.UNREACHABLE, reason))
+    await _tell(turn, works)
+
+
+async def _listed(turn: Turn, path: str, name: str, wanted: Mapping[str, Work], *columns: str) -> list[dict[str, str]]:
+    """The items of these names: asked for one by one when they are few, picked from all otherwise."""
+    api = await turn.api()
+    if len(wanted) <= _BY_NAME:
+        return [row for each in wanted for row in await api.print(path, where={name: each}, columns=[".id", *columns])]
+    return [row for row in await api.print(path, columns=[".id", *columns]) if row.get(name) in wanted]
+
+
+async def _local_users(turn: Turn, path: str, wanted: Mapping[str, Work]) -> None:
+    for row in await _listed(turn, path, "name", wanted, "name", "disabled", "comment"):
+        work, name = wanted[row["name"]], row["name"]
+        api = await turn.api()
+        if items.ours(row):
+            await api.remove(path, row[".id"])
+            detail = f"Removed from {path}: {name}, ours of a time when the router kept its users."
+            work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.APPLIED, detail, None, api.last_ms))
+        elif row.get("disabled") != "true":
+            work.drift.append(Drift(path, None, None, name))
+            work.problem = f"The router has a user {name} of its own in {path}, whom RADIUS cannot refuse."
+            work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.REFUSED, work.problem, None, api.last_ms))
+
+
+async def _throw_out(turn: Turn, path: str, user: str, wanted: Mapping[str, Work]) -> None:
+    for row in await _listed(turn, path, user, wanted, user):
+        work, api = wanted[row[user]], await turn.api()
+        await api.remove(path, row[".id"])
+        detail = f"Removed from {path}: {row[user]}, who was on line and should not be."
+        work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.APPLIED, detail, None, api.last_ms))
+    if path == items.HOTSPOT_ACTIVE:
+        for name in wanted:
+            await endings.forget_device(turn, name)
+
+
+async def _settle(turn: Turn, works: Sequence[Work]) -> None:
+    """End the jobs, and say of each service how far the network is with it."""
+    async with turn.database.transaction(turn.lane.tenant_id) as session:
+        held = await lanes.hold_jobs(session, turn.lane, [work.job for work in works])
+        for work in works:
+            if work.job.id in held:
+                await settle(session, held[work.job.id], work)
+
+
+async def settle(session: AsyncSession, job: Job, work: Work) -> None:
+    """End one job with what came of its work."""
+    outcomes.record(session, job, work.steps)
+    work.steps.clear()
+    wanted = work.wanted
+    if work.problem is not None:
+        jobs.finish(session, job, JobStatus.FAILED, work.problem)
+        await outcomes.failed(session, wanted.service_id, wanted.version, work.problem, drift=work.drift)
+        return
+    jobs.finish(session, job, JobStatus.SUCCEEDED, wanted.detail)
+    managed = wanted.connection_type not in _UNMANAGED
+    await outcomes.applied(session, wanted.service_id, wanted.version, drift=work.drift, managed=managed)
+
+
+async def _tell(turn: Turn, works: Sequence[Work]) -> None:
+    steps = {work.job.id: list(work.steps) for work in works if work.steps}
+    if steps:
+        await turn.record(steps, [work.job for work in works])
+    for work in works:
+        work.steps.clear()

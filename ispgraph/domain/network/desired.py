@@ -1,0 +1,180 @@
+"""What the network should hold for a service now, and which of its open sessions were let in with something else."""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock
+from ispgraph.domain.models import (
+    ConnectionType,
+    Customer,
+    CustomerStatus,
+    Package,
+    Service,
+    ServiceMac,
+    ServiceStatus,
+    Session,
+    Tenant,
+)
+
+_POLICY_DIGITS = 16
+
+
+class Admission(enum.Enum):
+    """How a service gets on line."""
+
+    FULL = "FULL"
+    WALLED = "WALLED"
+    """Into the walled garden only."""
+    NONE = "NONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """The walled garden of a tenant."""
+
+    address_list: str
+    pool: str | None
+    kbps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The state of a service at one version. Rates in kbit/s. `policy` and `rate` are what a session let in now would
+    bring back in its Class; `rate_limit` is in RouterOS' grammar, upload/download."""
+
+    service_id: UUID
+    customer_id: UUID
+    version: int
+    connection_type: ConnectionType
+    username: str
+    sealed_password: bytes = field(repr=False)
+    profile: str | None
+    ip_address: str | None
+    macs: Sequence[str]
+    package: str
+    upload_kbps: int
+    download_kbps: int
+    admission: Admission
+    wall: Wall
+    policy: str
+    rate: str
+    rate_limit: str | None
+    detail: str
+    """What RADIUS says to a login, for people."""
+    agrees: bool
+    """Whether that is what the state of service and customer asks for."""
+    sessions: Sequence[Session]
+    """Its open sessions on the router that was asked for."""
+
+    def conforms(self, session: Session) -> bool:
+        """Whether an open session was let in with what is right now."""
+        return (session.policy, session.rate) == (self.policy, self.rate)
+
+    def differs_in_rate(self, session: Session) -> bool:
+        """Whether it is enough to give an open session another rate."""
+        return session.policy == self.policy and session.rate != self.rate and self.rate_limit is not None
+
+
+async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UUID | None) -> dict[UUID, Desired]:
+    """The desired state of these services, in four statements however many; with the sessions on one router."""
+    found = (
+        select(Service, Customer, Package, Tenant)
+        .join(Customer, Customer.id == Service.customer_id)
+        .join(Package, Package.id == Service.package_id)
+        .join(Tenant, Tenant.id == Service.tenant_id)
+        .where(Service.id.in_(service_ids))
+    )
+    rows = (await session.execute(found)).all()
+    told = await _told(session, service_ids)
+    open_here = select(Session).where(Session.service_id.in_(service_ids), Session.stopped_at.is_(None))
+    sessions: dict[UUID | None, list[Session]] = {}
+    for row in await session.scalars(open_here.where(Session.router_id == router_id)):
+        sessions.setdefault(row.service_id, []).append(row)
+    macs: dict[UUID, list[str]] = {}
+    for mac in await session.scalars(select(ServiceMac).where(ServiceMac.service_id.in_(service_ids))):
+        macs.setdefault(mac.service_id, []).append(str(mac.mac).upper())
+    return {
+        service.id: _desired(
+            service,
+            customer,
+            package,
+            tenant,
+            told.get(service.id, ("", {})),
+            macs.get(service.id, []),
+            sessions.get(service.id, []),
+        )
+        for service, customer, package, tenant in rows
+    }
+
+
+async def _told(session: AsyncSession, service_ids: Sequence[UUID]) -> dict[UUID, tuple[str, Mapping[str, str]]]:
+    """By service: the policy, and what RADIUS would be told, by attribute."""
+    rows = await session.execute(
+        text("""
+        SELECT s.id, radius_policy(array_agg(r.attribute), array_agg(r.value)) AS policy,
+               array_agg(r.attribute) AS attributes, array_agg(r.value) AS "values"
+          FROM unnest(CAST(:services AS uuid[])) AS s (id) CROSS JOIN LATERAL radius_rows(s.id, :at) r
+         GROUP BY s.id"""),
+        {"services": list(service_ids), "at": clock.now()},
+    )
+    return {row.id: (row.policy, dict(zip(row.attributes, row.values, strict=True))) for row in rows}
+
+
+def _desired(
+    service: Service,
+    customer: Customer,
+    package: Package,
+    tenant: Tenant,
+    told: tuple[str, Mapping[str, str]],
+    macs: Sequence[str],
+    sessions: Sequence[Session],
+) -> Desired:
+    policy, attributes = told
+    admission = _admission(attributes)
+    return Desired(
+        service_id=service.id,
+        customer_id=service.customer_id,
+        version=service.desired_version,
+        connection_type=service.connection_type,
+        username=service.username,
+        sealed_password=service.password,
+        profile=service.profile,
+        ip_address=None if service.ip_address is None else str(service.ip_address),
+        macs=macs,
+        package=package.name,
+        upload_kbps=package.upload_kbps,
+        download_kbps=package.download_kbps,
+        admission=admission,
+        wall=Wall(tenant.walled_address_list, tenant.walled_pool, tenant.walled_kbps),
+        policy=policy[:_POLICY_DIGITS],
+        rate=policy[_POLICY_DIGITS:],
+        rate_limit=attributes.get("Mikrotik-Rate-Limit"),
+        detail=_said(admission, attributes),
+        agrees=(admission is Admission.FULL) == _wanted_on_line(service, customer),
+        sessions=sessions,
+    )
+
+
+def _admission(attributes: Mapping[str, str]) -> Admission:
+    if "Auth-Type" in attributes or "Cleartext-Password" not in attributes:
+        return Admission.NONE
+    return Admission.WALLED if "Mikrotik-Address-List" in attributes else Admission.FULL
+
+
+def _said(admission: Admission, attributes: Mapping[str, str]) -> str:
+    if admission is Admission.NONE:
+        return f"RADIUS refuses a login: {attributes.get('Reply-Message', 'no reason given')}."
+    shown = (f"{name}={value}" for name, value in attributes.items() if name != "Cleartext-Password")
+    where = " into the walled garden" if admission is Admission.WALLED else ""
+    return f"RADIUS accepts a login{where}: {', '.join(shown)}."
+
+
+def _wanted_on_line(service: Service, customer: Customer) -> bool:
+    if service.status is not ServiceStatus.ACTIVE or customer.status is not CustomerStatus.ACTIVE:
+        return False
+    return service.expires_at is None or service.expires_at > clock.now()
