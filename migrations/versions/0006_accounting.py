@@ -14,6 +14,15 @@ depends_on = None
 
 # Statements are separated by empty lines.
 FUNCTIONS = """
+CREATE FUNCTION radius_text(p_octets text) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+BEGIN
+  -- Text in hexadecimal digits, as FreeRADIUS hands on what may be anything. What is not text is empty.
+  RETURN convert_from(decode(p_octets, 'hex'), 'UTF8');
+EXCEPTION WHEN character_not_in_repertoire THEN
+  RETURN '';
+END $$;
+
 CREATE FUNCTION radius_terminate_cause(p_number bigint) RETURNS text
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
   -- RFC 2866 section 5.10, as FreeRADIUS writes them.
@@ -194,6 +203,7 @@ _ACCOUNTING = (
 )
 GRANTS = {
     _ACCOUNTING: "ispgraph_radius",
+    "radius_text(text)": "ispgraph_radius",
     "radius_session_gone(uuid, timestamptz)": "ispgraph_app",
     "radius_session_key(uuid, text, text)": None,
     "radius_terminate_cause(bigint)": None,

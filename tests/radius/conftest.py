@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import pytest
@@ -73,6 +74,21 @@ def network() -> Iterator[Network]:
     asyncio.run(_admin(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER ispgraph_owner"))
     yield Network(name, asyncio.run(world.build(dsn("ispgraph_owner", name), dsn("ispgraph_app", name))))
     asyncio.run(_admin(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def fetch(network: Network, role: str, query: str, *arguments: Any, tenant: object = "", **settings: str) -> list[Any]:
+    """Run one query as a role, with settings of the connection and on behalf of a tenant."""
+
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(dsn(role, network.name), server_settings=settings)
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant))
+                return await connection.fetch(query, *arguments)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
 
 
 KINDS = [

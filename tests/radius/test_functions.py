@@ -1,6 +1,5 @@
 """The SQL functions themselves: who may call them, what they show, and to whom."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from tests import factories
 from tests.radius import world
-from tests.radius.conftest import Network, dsn
+from tests.radius.conftest import Network, fetch
 
 KEY = factories.NETWORK_KEY.hex()
 PARAMETERS = (
@@ -18,21 +17,6 @@ PARAMETERS = (
     *("p_data_quota_bytes", "p_time_quota_seconds", "p_expires_at", "p_at"),
 )
 POLICY = "SELECT attribute, value FROM radius_policy_rows($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-
-
-def fetch(network: Network, role: str, query: str, *arguments: Any, tenant: object = "", **settings: str) -> list[Any]:
-    """Run one query as a role, with settings of the connection and on behalf of a tenant."""
-
-    async def run() -> list[Any]:
-        connection = await asyncpg.connect(dsn(role, network.name), server_settings=settings)
-        try:
-            async with connection.transaction():
-                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant))
-                return [tuple(row) for row in await connection.fetch(query, *arguments)]
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
 
 
 def authorize(network: Network, name: str, *, at: datetime | None = None, **settings: str) -> dict[str, str]:
