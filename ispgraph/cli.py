@@ -162,12 +162,13 @@ def freeradius_config(
     directory: Annotated[Path, typer.Argument(help="A new directory, or one this command made.")],
     host: Annotated[str | None, typer.Option(help="Where FreeRADIUS listens.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    acct_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
     data: Data = None,
 ) -> None:
     """Write a directory that FreeRADIUS runs as it is: freeradius -f -d DIRECTORY."""
     configuration = _load("radius.configuration")
     try:
-        configuration.write(directory, _settings(data), host=host, auth_port=port)
+        configuration.write(directory, _settings(data), host=host, auth_port=port, acct_port=acct_port)
     except configuration.ConfigurationError as error:
         raise UpError(str(error)) from error
 
