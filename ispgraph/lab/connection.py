@@ -263,7 +263,7 @@ class Connection:
                 data += b"\xff"
             whole = encode_sentence(marked)
             if faults.take("drop_mid_word"):
-                await self._write(data + whole[: 1 + len(marked[0]) // 2])
+                await self._write(data + whole[: -1 - (len(marked[-1]) + 1) // 2])
                 raise self._end()
             if faults.take("drop_mid_sentence"):
                 await self._write(data + whole[: 1 + len(marked[0])])

@@ -178,8 +178,10 @@ class Table:
             if name not in self.menu.properties and name not in self._computed:
                 raise KeyError(f"{self.menu.path} has no {name}")
             known = self.menu.properties.get(name)
-            # An empty comment is none.
-            if value is None or (known is not None and value == known.default) or (name == "comment" and not value):
+            default = known is not None and value == known.default
+            # An empty comment or rate is none.
+            empty = not value and known is not None and (name == "comment" or known.kind == "limit")
+            if value is None or default or empty:
                 item.values.pop(name, None)
             else:
                 item.values[intern(name)] = value
