@@ -286,8 +286,9 @@ async def test_what_cannot_be_activated_says_why(desk: Desk, house: House) -> No
 
 
 async def test_one_of_several_services(desk: Desk, house: House) -> None:
-    customer, primary = await pair(house)
+    customer = await subscribers.customer(house)
     other = await subscribers.service(house, customer, is_primary=False)
+    primary = await subscribers.service(house, customer)
     # The primary one is meant unless another is named.
     payload = await desk.suspend(customer)
     assert (payload["customer"]["status"], payload["customer"]["statusReason"]) == ("ACTIVE", None)
@@ -443,6 +444,17 @@ async def test_races_end_in_one_state(desk: Desk, house: House) -> None:
     assert found.status.value == row.status.value
     assert found.version == 1 + len(done)
     assert await count(house, Job) == len(done)
+
+
+async def test_a_change_waits_for_another(desk: Desk, house: House) -> None:
+    customer, service = await pair(house)
+    async with house.database.transaction(house.tenant.id) as session:
+        await session.execute(update(Service).where(Service.id == service.id).values(desired_version=5))
+        waiting = asyncio.create_task(desk.suspend(customer))
+        await asyncio.wait([waiting], timeout=0.3)
+        assert not waiting.done()
+    assert (await waiting)["errors"] == []
+    assert (await fresh(house, service)).desired_version == 6
 
 
 async def test_two_services_suspended_at_once(desk: Desk, house: House) -> None:
