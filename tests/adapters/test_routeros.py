@@ -222,7 +222,7 @@ NONSENSE = {
     "not a reply": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n" + b"x" * 200,
     "not an attribute": _tagged("!re", "name=x") + _tagged("!done"),
     "an answer to something else": sentence("!done", ".tag=1"),
-    "an answer to nothing": sentence("!re", "=name=x") + sentence("!done"),
+    "an answer to nothing": sentence("!re", "=name=x") + sentence("!done", "=ret=*1"),
     "added, but what": _tagged("!done"),
     "closed in a word": b"\x05!don",
     "closed in a sentence": b"\x05!done",
