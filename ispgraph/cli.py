@@ -105,6 +105,12 @@ def radius() -> None:
 
 
 @app.command()
+def lab() -> None:
+    """Simulate a MikroTik network, ruled over HTTP on 127.0.0.1 (ISPGRAPH_LAB_PORT, 8790 unless set)."""
+    raise typer.Exit(_load("lab.main").main())
+
+
+@app.command()
 def demo() -> None:
     """Fill a fictional ISP and print its operators as JSON. Again: nothing changes."""
     _run("demo")
