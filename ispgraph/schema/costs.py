@@ -44,6 +44,7 @@ WEIGHTS = {
     "NetworkState.radius": 20,
     "Package.customerCount": 200,
     "Query.customerStats": 1800,
+    "Router.onlineSessions": 100,
     "Zone.customerCount": 50,
 }
 
