@@ -226,10 +226,7 @@ async def _service(session: AsyncSession, customer: Customer, chosen: Chosen) ->
 
 
 async def _open_sessions(session: AsyncSession, service: Service, chosen: Chosen) -> list[Session]:
-    # The customer is named because that is what open sessions are indexed by.
-    rows = select(Session).where(
-        Session.customer_id == service.customer_id, Session.service_id == service.id, Session.stopped_at.is_(None)
-    )
+    rows = select(Session).where(Session.service_id == service.id, Session.stopped_at.is_(None))
     found = list(await session.scalars(rows.order_by(Session.id)))
     static = service.connection_type is ConnectionType.STATIC_IP
     if not found and not (static and service.router_id is not None):
