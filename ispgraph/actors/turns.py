@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.adapters import routeros
-from ispgraph.adapters.errors import AdapterError, Refused, Unreachable
+from ispgraph.adapters.errors import AdapterError, Refusal, Refused, Unreachable
 from ispgraph.adapters.radius_client import Nas
 from ispgraph.db import Database
 from ispgraph.domain import secrets
@@ -72,10 +72,12 @@ class Turn:
             raise self._api_error
         if self._api is None:
             try:
-                self._api = await self._connections.enter_async_context(routeros.connect(self._known_address()))
+                api = await self._connections.enter_async_context(routeros.connect(self._known_address()))
+                await self._identify(api)
             except AdapterError as error:
                 self._api_error = error
                 raise
+            self._api = api
             async with self.transaction() as session:
                 await lanes.reached(session, self.lane)
         return self._api
@@ -84,6 +86,15 @@ class Turn:
         if self.address is None:
             raise Unreachable(f"We have no login for the API of {self.router.name}")
         return self.address
+
+    async def _identify(self, api: routeros.Router) -> None:
+        """A router that was replaced, or whose address another one has got, is not to be changed by mistake."""
+        if self.router.serial is None:
+            return
+        for row in await api.print("/system/routerboard", columns=["serial-number"]):
+            if (found := row.get("serial-number")) not in (None, self.router.serial):
+                text = f"another device answers, serial number {found} and not {self.router.serial}"
+                raise Refused(Refusal.OTHER, f"{text}; if that is right, save the router's address again")
 
     @property
     def may_reach_api(self) -> bool:

@@ -1,0 +1,52 @@
+"""A provider with a network: the API, a worker's runners, a RADIUS server, and simulated routers with subscribers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import asyncpg
+import pytest
+from pyrad.packet import AccessRequest, AccountingRequest
+
+from ispgraph.db import Database
+from ispgraph.lab.network import Lab
+from ispgraph.radius.responder import Decisions, Responder
+from ispgraph.settings import Settings
+from tests.api import Api
+from tests.factories import House
+from tests.network.world import World
+
+
+@asynccontextmanager
+async def responding(settings: Settings) -> AsyncIterator[tuple[int, int]]:
+    """The embedded responder in this process: the ports for authentication and accounting."""
+    loop = asyncio.get_running_loop()
+    async with asyncpg.create_pool(
+        settings.radius_database_url,
+        min_size=0,
+        max_size=8,
+        server_settings={"ispgraph.network_key": settings.network_key.hex()},
+    ) as pool:
+        decisions = Decisions(pool)
+        transports = [
+            (await loop.create_datagram_endpoint(partial(Responder, decisions, code), ("127.0.0.1", 0)))[0]
+            for code in (AccessRequest, AccountingRequest)
+        ]
+        auth, acct = (transport.get_extra_info("sockname")[1] for transport in transports)
+        yield auth, acct
+        for transport in transports:
+            transport.close()
+
+
+@pytest.fixture
+async def world(house: House, api: Api, database: Database, settings: Settings) -> AsyncIterator[World]:
+    """Everything in one event loop; jobs are carried out as they become due."""
+    async with responding(settings) as ports, Lab() as lab:
+        made = World(house, api, database, settings, lab, *ports)
+        working = asyncio.create_task(made.work())
+        yield made
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+        await made.lanes.finish(0)
