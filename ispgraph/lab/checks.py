@@ -69,6 +69,12 @@ def _value(house: House, known: Property, value: str) -> str:
             if known.reference is not None and house.table(known.reference).find(name=value):
                 return value
             return normal("ip", (), known.name, value)
+        case "targets":
+            shown = normal(known.kind, known.of, known.name, value)
+            for part in shown.split(","):
+                if "/" not in part and not house.table("/interface").find(name=part):
+                    raise Refused(f"input does not match any value of {known.name}", 1)
+            return shown
     return normal(known.kind, known.of, known.name, value)
 
 

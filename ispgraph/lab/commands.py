@@ -82,8 +82,7 @@ def change(router: Router, table: Table, values: Values) -> Values:
     found = checks.checked(router, table, values)
     timeout = found.pop("timeout", None) if table.menu.path == "/ip/firewall/address-list" else None
     for item in items:
-        if item.dynamic and found and set(found) != {"comment"}:
-            raise Refused(f"failure: cannot change dynamic {table.menu.noun}")
+        _editable(table, item)
         if any(known.required and found.get(known.name) == "" for known in table.menu.properties.values()):
             raise Refused("missing value(s) of argument(s) name", 1)
         checks.unique(table, found, item)
@@ -110,7 +109,7 @@ def unset(router: Router, table: Table, values: Values) -> Values:
     if known is None or known.read_only or known.required or known.since > router.version:
         raise Refused("input does not match any value of value-name", 1)
     for item in items:
-        _static(table, item, "change")
+        _editable(table, item)
         checks.unique(table, {name: None}, item)
     for item in items:
         table.change(item, {name: None}, origin="api")
@@ -121,8 +120,8 @@ def remove(router: Router, table: Table, values: Values) -> Values:
     items = targets(table, values)
     _nothing_else(values)
     for item in items:
-        if not table.menu.drop_dynamic:
-            _static(table, item, "remove")
+        if item.dynamic and not table.menu.drop_dynamic:
+            raise Refused(f"failure: cannot remove dynamic {table.menu.noun}")
         if table.get(item, "name") in table.menu.protected:
             raise Refused(f"failure: can not remove default {table.menu.noun}")
     for item in items:
@@ -147,6 +146,8 @@ def comment(router: Router, table: Table, values: Values) -> Values:
     _nothing_else(values)
     if text is None:
         raise Refused("missing value(s) of argument(s) comment", 1)
+    for item in items:
+        _editable(table, item)
     for item in items:
         table.change(item, {"comment": text or None}, origin="api")
     return {}
@@ -184,15 +185,16 @@ def _switch(router: Router, table: Table, values: Values, disabled: str) -> Valu
     items = targets(table, values)
     _nothing_else(values)
     for item in items:
-        _static(table, item, "change")
+        _editable(table, item)
     for item in items:
         table.change(item, {"disabled": disabled}, origin="api")
     return {}
 
 
-def _static(table: Table, item: Item, what: str) -> None:
-    if item.dynamic:
-        raise Refused(f"failure: cannot {what} dynamic {table.menu.noun}")
+def _editable(table: Table, item: Item) -> None:
+    """Dynamic items cannot be edited, but for entries with a timeout and comments of sessions."""
+    if item.dynamic and table.expires_at(item) is None and "set" in table.menu.commands:
+        raise Refused(f"failure: cannot change dynamic {table.menu.noun}")
 
 
 def _nothing_else(values: Values) -> None:

@@ -230,8 +230,10 @@ class Connection:
         return {}
 
     async def _send_rows(self, table: Table, items: list[Any], columns: list[str], tag: bytes | None) -> None:
-        sentences = [reply("!re", printing.row(table, item, columns)) for item in items]
+        # Others have had their turn since the items were selected: some may be gone.
+        sentences = [reply("!re", printing.row(table, item, columns)) for item in items if item in table]
         await self._send_all(sentences, tag)
+        await asyncio.sleep(0)
 
     async def _stream(self, shown: AsyncIterator[dict[str, str]], sentence: Sentence) -> None:
         async for values in shown:

@@ -64,6 +64,9 @@ class Table:
         self._expire()
         return len(self._items)
 
+    def __contains__(self, item: Item) -> bool:
+        return self._items.get(item.number) is item
+
     # Reading
 
     def by_id(self, text: str) -> Item | None:

@@ -159,7 +159,7 @@ def _network(text: str, keep: bool = False) -> str | None:
 
 
 def _interface(text: str) -> str | None:
-    return text if text and "/" not in text and not text[0].isdigit() else None
+    return text if text and "/" not in text else None
 
 
 def _range(text: str) -> str | None:

@@ -83,6 +83,8 @@ REFUSED = [
     ("/system/resource/set =uptime=1s", "0|no such command"),
     ("/system/identity/set =.id=*1 =name=x", "unknown parameter .id"),
     ("/queue/simple/add =name=q =target=10.0.0.1/32 =max-limit=fast", "1|invalid value for argument max-limit"),
+    ("/queue/simple/add =name=q =target=ether9", "1|input does not match any value of target"),
+    ("/queue/simple/add =name=q =target=10.0.0.300", "1|input does not match any value of target"),
     ("/queue/simple/add =name=q =priority=9", "1|invalid value for argument priority"),
     ("/ip/hotspot/user/add =name=x =server=cafe", "1|input does not match any value of server"),
     ("/ip/hotspot/user/add =name=x =mac-address=12", "1|invalid value for argument mac-address"),
@@ -176,12 +178,28 @@ async def test_entries_with_a_timeout_are_dynamic_and_go(router: RouterOS, raw: 
 
 async def test_dynamic_items_are_not_edited(router: RouterOS, raw: Raw) -> None:
     queue = router.table("/queue/simple").add({"name": "<pppoe-ana>", "target": "<pppoe-ana>"}, dynamic=True)
-    for words in (("set", "=max-limit=1M/1M"), ("disable",), ("unset", "=value-name=time")):
+    for words in (
+        ("set", "=max-limit=1M/1M"),
+        ("disable",),
+        ("unset", "=value-name=time"),
+        ("comment", "=comment=x"),
+    ):
         refused = await raw.refusal(f"/queue/simple/{words[0]}", f"=.id={queue.id}", *words[1:])
         assert refused == "failure: cannot change dynamic simple queue"
     refused = await raw.refusal("/queue/simple/remove", "=.id=<pppoe-ana>")
     assert refused == "failure: cannot remove dynamic simple queue"
     assert len(router.table("/queue/simple")) == 1
+
+
+async def test_a_session_takes_a_comment_and_an_entry_with_a_timeout_any_change(router: RouterOS, raw: Raw) -> None:
+    router.table("/ppp/active").add({"name": "ana"}, dynamic=True)
+    assert await raw.ask("/ppp/active/comment", "=numbers=ana", "=comment=x") == [["!done"]]
+    entries = "/ip/firewall/address-list"
+    first = await raw.add(f"{entries}/add", "=list=a", "=address=10.0.0.1", "=timeout=1h")
+    assert await raw.ask(f"{entries}/set", f"=.id={first}", "=comment=x", "=timeout=2h") == [["!done"]]
+    second = router.table(entries).add({"list": "a", "address": "10.0.0.2"}, dynamic=True)
+    refused = await raw.refusal(f"{entries}/set", f"=.id={second.id}", "=comment=x")
+    assert refused == "failure: cannot change dynamic address list entry"
 
 
 async def test_removing_a_session_tells_who_watches(router: RouterOS, raw: Raw) -> None:
