@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -216,7 +217,7 @@ class Router:
         sentence = encode_sentence(command, *arguments, tag, encoding="utf-8")
         rows: list[dict[str, str]] = []
         traps: list[dict[str, str]] = []
-        begun = asyncio.get_running_loop().time()
+        begun = time.perf_counter()
         try:
             self._words.read_bytes = 0
             self._writer.write(sentence)
@@ -239,7 +240,7 @@ class Router:
         except BaseException:
             self._drop()
             raise
-        self.last_ms = (asyncio.get_running_loop().time() - begun) * 1000
+        self.last_ms = (time.perf_counter() - begun) * 1000
         if traps:
             raise _refused(traps, secrets)
         return rows, row
