@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock, demo_customers, ids
+from ispgraph import clock, demo_crowd, demo_customers, demo_network, ids
 from ispgraph.db import Database
 from ispgraph.domain import custom_fields, packages, passwords, secrets, zones
 from ispgraph.domain.models import (
@@ -163,11 +163,15 @@ _OTHER_NET = _House(
 
 def main(settings: Settings) -> None:
     """Fill the demo and print one line of JSON, a `Filled`. Again: nothing changes, the same is printed."""
-    sys.stdout.write(json.dumps(asyncio.run(run(settings))) + "\n")
+    lab_url = os.environ.get("ISPGRAPH_LAB_URL")
+    sys.stdout.write(json.dumps(asyncio.run(run(settings, lab_url=lab_url))) + "\n")
 
 
-async def run(settings: Settings, password: str | None = None) -> Filled:
-    """Make what is missing of the demo. Raises SettingsError."""
+async def run(settings: Settings, password: str | None = None, lab_url: str | None = None) -> Filled:
+    """Make what is missing of the demo, with its network and most of its customers where there is a lab for them.
+
+    Raises SettingsError.
+    """
     if settings.owner_database_url is None:
         raise SettingsError("ISPGRAPH_OWNER_DATABASE_URL is not set")
     word = password or os.environ.get("ISPGRAPH_DEMO_PASSWORD") or _PASSWORD
@@ -188,6 +192,8 @@ async def run(settings: Settings, password: str | None = None) -> Filled:
                 await demo_customers.add(session, house.customers, signers, settings.network_key)
                 if house.router is not None:
                     radius_secret = await _router(session, tenant, house.router, settings.network_key)
+            if house.router is not None and lab_url is not None:
+                await _network(database, settings, tenant, signers, lab_url)
             operators += _sign_ins(house, people, word)
     finally:
         await database.dispose()
@@ -297,6 +303,23 @@ async def _router(session: AsyncSession, tenant: Tenant, name: str, network_key:
         )
     )
     return secret
+
+
+async def _network(
+    database: Database, settings: Settings, tenant: Tenant, signers: dict[str, Viewer], lab_url: str
+) -> None:
+    key = settings.network_key
+    async with database.transaction(tenant.id) as session:
+        rows = await demo_network.routers(session, tenant, key)
+        await demo_crowd.add(session, signers, rows, key)
+        places = demo_network.sites(rows, key)
+        online = await demo_network.devices(session, places, key)
+    ports = await demo_network.switch_on(lab_url, settings, tenant.walled_address_list, places, online)
+    async with database.transaction(tenant.id) as session:
+        for row in await session.scalars(select(Router).where(Router.id.in_(ports))):
+            row.api_port, row.coa_port = ports[row.id]
+            # As if nobody had met it: in the lab it has just been made.
+            row.serial, row.retry_at, row.failures, row.check_at = None, None, 0, clock.now()
 
 
 def _sign_ins(house: _House, people: dict[str, Operator], word: str) -> list[SignInOf]:

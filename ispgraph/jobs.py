@@ -75,7 +75,7 @@ def broker(client: "redis.Redis", middleware: list[dramatiq.Middleware]) -> Redi
 
 
 async def push(due: Sequence[Due]) -> None:
-    """Send word of these jobs and lanes, off the event loop. What cannot be sent is logged and left to the next sweep."""
+    """Send word of these jobs and lanes, off the event loop. What cannot be sent is left to the next sweep."""
     if _broker is None or not due:
         return
     try:

@@ -120,7 +120,8 @@ async def sweep(database: Database) -> None:
     """Send word of jobs that are due: what was never sent, what Redis lost, and what a dead worker left behind."""
     async with database.read(None) as session:
         rows = await session.execute(
-            text("select tenant_id, job_id, router_id from due_work(:at, :limit)"), {"at": clock.now(), "limit": _SWEEP_LIMIT}
+            text("select tenant_id, job_id, router_id from due_work(:at, :limit)"),
+            {"at": clock.now(), "limit": _SWEEP_LIMIT},
         )
         due = [jobs.Due(row.tenant_id, row.job_id or row.router_id, row.job_id is None) for row in rows]
     await jobs.push(due)

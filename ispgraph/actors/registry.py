@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import services
+from ispgraph.actors import radius
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
 Action = Callable[[Run], Awaitable[None]]
 
 ACTIONS: dict[str, Action] = {
-    jobs.PROVISION: services.provision,
+    jobs.PROVISION: radius.provision,
 }

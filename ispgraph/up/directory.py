@@ -50,18 +50,20 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the embedded servers and the RADIUS responder listen."""
+    """Where the embedded servers, the RADIUS responder and the simulated network listen."""
 
     postgres: int
     valkey: int
     radius_auth: int
     radius_acct: int
+    lab: int = 0
+    """0 where it was never needed."""
 
     @classmethod
     def fresh(cls, radius_host: str) -> "Ports":
         usual = all(is_free(port, socket.SOCK_DGRAM, radius_host) for port in (1812, 1813))
         auth, acct = (1812, 1813) if usual else _two(socket.SOCK_DGRAM, radius_host)
-        return cls(*_two(socket.SOCK_STREAM, "127.0.0.1"), radius_auth=auth, radius_acct=acct)
+        return cls(*_two(socket.SOCK_STREAM, "127.0.0.1"), radius_auth=auth, radius_acct=acct).settled(radius_host)
 
     def settled(self, radius_host: str) -> "Ports":
         """The same ports, but another in place of each that someone else took meanwhile."""
@@ -71,6 +73,8 @@ class Ports:
         for name, port in udp.items():
             if not is_free(port, socket.SOCK_DGRAM, radius_host):
                 changed[name] = server_port(socket.SOCK_DGRAM, radius_host)
+        if not self.lab or not is_free(self.lab):
+            changed["lab"] = server_port()
         return replace(self, **changed)
 
 
@@ -206,6 +210,7 @@ def environment(found: Secrets, ports: Ports) -> dict[str, str]:
         "ISPGRAPH_NETWORK_KEY": found.network_key,
         "ISPGRAPH_RADIUS_AUTH_PORT": str(ports.radius_auth),
         "ISPGRAPH_RADIUS_ACCT_PORT": str(ports.radius_acct),
+        "ISPGRAPH_LAB_PORT": str(ports.lab),
     }
 
 

@@ -18,8 +18,11 @@ from ispgraph.up.supervisor import Charge, StopRequested, Supervisor
 from ispgraph.up.valkey import Valkey
 
 PROGRAMS = ("api", "worker", "scheduler", "radius")
-_STOP_ORDER = ("api", "scheduler", "worker", "radius", "valkey", "postgres")
+# Only beside the demo.
+_LAB = "lab"
+_STOP_ORDER = ("api", "scheduler", "worker", _LAB, "radius", "valkey", "postgres")
 _START_SECONDS = 60.0
+_LAB_ADDRESS = "127.0.0.11"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class _Launch:
         self._ports: Ports = directory.settle_ports(options.host)
         self._environment = self._child_environment()
         self._supervisor = Supervisor(say)
-        directory.rotate_logs(("postgres", "valkey", "migrate", "demo", *PROGRAMS))
+        directory.rotate_logs(("postgres", "valkey", "migrate", "demo", _LAB, *PROGRAMS))
 
     def run(self) -> None:
         with self._supervisor.signals():
@@ -89,8 +92,13 @@ class _Launch:
         )
         self._supervisor.run_once(self._program("migrate"))
         charges = [Charge(self._program(name), self._serves if name == "api" else None) for name in PROGRAMS]
+        lab = Charge(self._program(_LAB))
+        if self._has_lab:
+            self._supervisor.start(lab)
         for charge in charges:
             self._supervisor.start(charge)
+        if self._has_lab:
+            self._supervisor.wait_ready([lab], _START_SECONDS)
         # While the programs import what they need: this takes as long, and a laptop has more than one core.
         demo = self._fill() if self._options.demo else _Demo([], None)
         self._supervisor.wait_ready(charges, _START_SECONDS)
@@ -135,11 +143,21 @@ class _Launch:
             "ISPGRAPH_INTROSPECTION": "open",
             **os.environ,
             **environment(self._secrets, self._ports),
+            **({"ISPGRAPH_LAB_URL": self._lab_url} if self._has_lab else {}),
             "ISPGRAPH_HOST": self._options.host,
             "ISPGRAPH_PORT": str(self._options.port),
             "ISPGRAPH_RADIUS_HOST": self._options.host,
             "PYTHONUNBUFFERED": "1",  # "ready" must reach the log when it is said
         }
+
+    @property
+    def _has_lab(self) -> bool:
+        # Each simulated router has an address of its own; not every system has the whole of 127.0.0.0/8.
+        return self._options.demo and listen_problem(0, _LAB_ADDRESS) is None
+
+    @property
+    def _lab_url(self) -> str:
+        return f"http://127.0.0.1:{self._ports.lab}"
 
     def _serves(self, _pid: int) -> bool:
         connection = http.client.HTTPConnection(_reachable(self._options.host), self._options.port, timeout=2)
@@ -168,6 +186,7 @@ class _Launch:
                 "secret": demo.radius_secret,
             },
             "operators": demo.operators,
+            **({"lab": {"control": self._lab_url}} if self._has_lab else {}),
         }
 
     def _announce(self, demo: _Demo, path: Path) -> None:
