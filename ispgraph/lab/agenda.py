@@ -36,12 +36,16 @@ class Agenda:
                 continue
             waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._sooner.wait())]
             if self._entries:
-                waits.append(asyncio.ensure_future(self._clock.sleep(self._entries[0][0] - self._clock.now())))
+                waits.append(asyncio.ensure_future(self._sleep_until(self._entries[0][0])))
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for wait in waits:
                     wait.cancel()
+
+    async def _sleep_until(self, due: float) -> None:
+        # The clock is read here and not by whoever makes the task: it may jump before the task begins.
+        await self._clock.sleep(due - self._clock.now())
 
     def _call_due(self) -> None:
         now = self._clock.now()

@@ -138,7 +138,7 @@ async def _set_faults(lab: Lab, names: list[str], request: Request) -> Any:
     down, offset = order.take("down_seconds", float, None), order.take("clock_offset", float, None)
     named = {"coa", "accounting", "radius_secret_mismatch", "down_seconds", "clock_offset"}
     coa_faults = None if coa is None else _coa_faults(coa)
-    new_weather = None if weather is None else [_weather(one) for one in weather]
+    new_weather = None if weather is None else [read_weather(one) for one in weather]
     nas.router.faults.set(**{name: value for name, value in body.items() if name not in named})
     if coa_faults is not None:
         nas.incoming.faults = coa_faults
@@ -166,7 +166,8 @@ def _coa_faults(body: dict[str, Any]) -> CoaFaults:
     return found
 
 
-def _weather(body: object) -> Weather:
+def read_weather(body: object) -> Weather:
+    """One thing that happens to accounting packets. Raises BadOrder."""
     order = Order(body, "accounting")
     of = order.take("of", list, list(STATUSES))
     effect = order.take("effect", str)

@@ -51,7 +51,7 @@ def main() -> int:
         return 2
     # uvicorn takes the signals over while it runs, and sends itself the one it got when it has shut down.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: sys.exit(0))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(int(text)))
     return 0
