@@ -109,8 +109,7 @@ def _operate(stack: list[bool], operations: str) -> None:
 
 def _compare(left: str, right: str) -> int:
     """-1, 0 or 1; numbers and durations by their size, other values as text."""
-    if left.isdigit() and right.isdigit():
-        return (int(left) > int(right)) - (int(left) < int(right))
+    # A plain number is a duration of so many seconds.
     first, second = milliseconds(left), milliseconds(right)
     if first is not None and second is not None:
         return (first > second) - (first < second)
