@@ -53,6 +53,7 @@ DECLARE
   tenant uuid;
   seen timestamptz;
   cookie text := NULLIF(lower(p_class), '');
+  key text;
   device macaddr := radius_mac(p_calling_station);
   told_input bigint := p_input_octets + (LEAST(COALESCE(p_input_gigawords, 0), 1048575) << 32);
   told_output bigint := p_output_octets + (LEAST(COALESCE(p_output_gigawords, 0), 1048575) << 32);
@@ -78,12 +79,12 @@ BEGIN
     happened := LEAST(p_event, received);
   END IF;
   IF p_status IN (c_start, c_stop, c_interim) THEN
+    key := radius_session_key(router, p_session_id, cookie);
     -- Looked for a second time behind a lock, when it is not there: so no two packets make it both.
     LOOP
       IF cookie IS NOT NULL THEN
         SELECT s.* INTO known FROM sessions s
-         WHERE s.tenant_id = tenant AND s.unique_id = radius_session_key(router, p_session_id, cookie)
-           FOR NO KEY UPDATE;
+         WHERE s.tenant_id = tenant AND s.unique_id = key FOR NO KEY UPDATE;
       ELSE
         SELECT s.* INTO known FROM sessions s
          WHERE s.tenant_id = tenant AND s.router_id = router AND s.acct_session_id = p_session_id AND s.class IS NULL
@@ -114,8 +115,8 @@ BEGIN
         output_base, ip_address, mac_address, nas_address)
       VALUES (
         uuid_of(received), tenant, line.customer_id, line.id, router, p_session_id,
-        radius_session_key(router, p_session_id,
-                           COALESCE(cookie, lower(p_username) || ' ' || extract(epoch FROM known.started_at))),
+        COALESCE(key, radius_session_key(
+          router, p_session_id, lower(p_username) || ' ' || extract(epoch FROM known.started_at))),
         cookie, CASE WHEN length(cookie) = 40 THEN left(cookie, 16) END,
         CASE WHEN length(cookie) = 40 THEN substr(cookie, 17, 8) END, p_username,
         CASE WHEN p_service_type = 2 AND p_port_type = 15 THEN 'PPPOE'

@@ -178,7 +178,8 @@ def test_packets_at_once_make_one_row(books: Books) -> None:
 
 
 def test_interim_updates_touch_no_index(books: Books) -> None:
-    """Each is written into the page of the row before it (HOT), and none is written that tells nothing new."""
+    """Each that tells something new is written, into the page of the row before it where there is room (HOT): were a
+    column that it changes indexed, none would be."""
     of = new()
     books.tell(**of, p_status=START)
 
@@ -191,7 +192,9 @@ def test_interim_updates_touch_no_index(books: Books) -> None:
             oid = await books.radius.fetchval("SELECT 'sessions'::regclass::oid")
             return tuple(await books.radius.fetchrow(updated, oid))
 
-    assert books.run(count()) == (5, 5)
+    updated, hot = books.run(count())
+    assert updated == 5
+    assert hot > 0
 
 
 MANY = """
