@@ -43,6 +43,7 @@
 =======================================  ==============================================================================
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
@@ -78,7 +79,7 @@ def create_control(lab: Lab) -> Starlette:
         except Unknown as error:
             return JSONResponse({"error": str(error)}, 404)
         except OSError as error:
-            return JSONResponse({"error": f"cannot listen: {error.strerror}"}, 409)
+            return JSONResponse({"error": f"cannot listen: {os.strerror(error.errno or 0)}"}, 409)
         except Refused as error:
             return JSONResponse({"error": error.message}, 400)
         except (BadOrder, ValueError, KeyError) as error:

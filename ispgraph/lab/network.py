@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from ispgraph.lab.agenda import Agenda
+from ispgraph.lab.checks import checked
 from ispgraph.lab.nas import Nas
 from ispgraph.lab.orders import RouterOrder, SubscriberOrder
 from ispgraph.lab.routeros import RouterOS
@@ -149,10 +150,10 @@ def furnish(router: RouterOS, order: RouterOrder) -> None:
     received = interim if order.interim_seconds else "received"
     values = {"name": "default", "use-radius": radius, "radius-interim-update": received}
     _ensure(router, "/ip/hotspot/profile", "name", values)
+    table = router.table("/radius")
+    for item in table:
+        table.remove(item)
     if order.radius:
-        table = router.table("/radius")
-        for item in table:
-            table.remove(item)
         router.create("/radius", order.radius.item(router.version))
         _set(router, "/radius/incoming", {"accept": "true" if order.radius.accept_coa else "false"})
 
@@ -161,7 +162,7 @@ def _ensure(router: RouterOS, path: str, key: str, values: Mapping[str, str]) ->
     table = router.table(path)
     found = table.find(**{key: values[key]})
     if found:
-        table.change(found[0], {name: value for name, value in values.items() if name != key})
+        table.change(found[0], checked(router, table, {name: value for name, value in values.items() if name != key}))
     else:
         router.create(path, values)
 
@@ -169,7 +170,7 @@ def _ensure(router: RouterOS, path: str, key: str, values: Mapping[str, str]) ->
 def _set(router: RouterOS, path: str, values: Mapping[str, str]) -> None:
     table = router.table(path)
     for item in table:
-        table.change(item, values)
+        table.change(item, checked(router, table, values))
 
 
 def _report(task: "asyncio.Task[None]") -> None:

@@ -224,7 +224,7 @@ async def radclient(port: int, command: str, attributes: str, secret: str = SECR
     """What radclient prints, with one try."""
     assert RADCLIENT is not None
     process = await asyncio.create_subprocess_exec(
-        *(RADCLIENT, "-x", "-r", "1", "-t", "0.5", f"127.0.0.11:{port}", command, secret),
+        *(RADCLIENT, "-x", "-r", "1", "-t", "5" if secret == SECRET else "0.5", f"127.0.0.11:{port}", command, secret),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
