@@ -52,6 +52,8 @@ async def end(turn: Turn, endings: Sequence[Ending]) -> None:
     if nas is not None:
         gate = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(_disconnect(nas, ending, gate) for ending in endings))
+        if any(ending.answer and ending.answer.outcome is not Outcome.TIMEOUT for ending in endings):
+            await turn.answered()
         await _tell(turn, endings, "The router was asked to end the session; waiting for its end.")
         await _wait(turn, endings)
         await _tell(turn, endings)

@@ -32,6 +32,7 @@ class Turn:
         self._connections = AsyncExitStack()
         self._api: routeros.Router | None = None
         self._api_error: AdapterError | None = None
+        self._heard = False
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -78,9 +79,18 @@ class Turn:
                 self._api_error = error
                 raise
             self._api = api
-            async with self.transaction() as session:
-                await lanes.reached(session, self.lane)
+            await self._reached()
         return self._api
+
+    async def answered(self) -> None:
+        """The router has answered over RADIUS: it is not out of reach, whatever its API does."""
+        if self.router.failures and not self._heard:
+            await self._reached()
+
+    async def _reached(self) -> None:
+        async with self.transaction() as session:
+            await lanes.reached(session, self.lane)
+        self._heard = True
 
     def _known_address(self) -> routeros.Address:
         if self.address is None:
