@@ -9,7 +9,11 @@ import asyncpg
 import pytest
 from pyrad.packet import AccessRequest, AccountingRequest
 
+from ispgraph.actors import endings
+from ispgraph.adapters import radius_client, routeros
 from ispgraph.db import Database
+from ispgraph.domain import jobs
+from ispgraph.domain.network import lanes
 from ispgraph.lab.network import Lab
 from ispgraph.radius.responder import Decisions, Responder
 from ispgraph.settings import Settings
@@ -37,6 +41,24 @@ async def responding(settings: Settings) -> AsyncIterator[tuple[int, int]]:
         yield auth, acct
         for transport in transports:
             transport.close()
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for silence as long as in earnest: the order of events is what is tested."""
+    for ask in (radius_client.disconnect, radius_client.change):
+        monkeypatch.setitem(ask.__kwdefaults__, "interval", 0.1)
+    monkeypatch.setitem(routeros.connect.__wrapped__.__kwdefaults__, "deadline", 1.0)  # type: ignore[attr-defined]
+    for module, name, seconds in (
+        (endings, "STOP_SECONDS", 0.6),
+        (endings, "_LATE_SECONDS", 0.5),
+        (endings, "_LOOK_SECONDS", 0.05),
+        (lanes, "_FIRST", 0.05),
+        (lanes, "_SHORTEST", 0.1),
+        (lanes, "_LONGEST", 0.2),
+        (jobs, "_SHORTEST", 0.1),
+    ):
+        monkeypatch.setattr(module, name, seconds)
 
 
 @pytest.fixture

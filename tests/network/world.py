@@ -76,11 +76,14 @@ class World:
     def __post_init__(self) -> None:
         self.runner = Runner(self.database, self.settings, ACTIONS)
         self.lanes = LaneRunner(self.database, self.settings)
+        self.working = asyncio.Event()
+        self.working.set()
 
     async def work(self) -> None:
-        """What scheduler and worker do together: whatever is due is begun."""
+        """What scheduler and worker do together while `working`: whatever is due is begun."""
         under_way: set[asyncio.Task[None]] = set()
         while True:
+            await self.working.wait()
             async with self.database.read(None) as session:
                 due = (await session.execute(text("SELECT * FROM due_work(:at, 100)"), {"at": clock.now()})).all()
             for row in due:
@@ -120,11 +123,29 @@ class World:
         }
         nas = await self.lab.add_router(RouterOrder.read(order))
         ports = {"api_port": nas.router.port, "coa_port": nas.coa_port}
-        made = self.routers[name] = await self.house.router(address, secret, name=name, **ports, **fields)
+        key = ids.uuid7()
+        fields["radius_secret"] = secrets.seal(NETWORK_KEY, secret, secrets.router_radius(self.house.tenant.id, key))
         if login:
-            password = secrets.seal(NETWORK_KEY, _ADMIN[1], secrets.router_api(made.tenant_id, made.id))
-            await self.change(Router, made.id, api_username=_ADMIN[0], api_password=password)
+            sealed = secrets.seal(NETWORK_KEY, _ADMIN[1], secrets.router_api(self.house.tenant.id, key))
+            fields = {"api_username": _ADMIN[0], "api_password": sealed} | fields
+        made = await self.house.router(address, secret, id=key, name=name, **ports, **fields)
+        self.routers[name] = made
+        await until(lambda: self.looked_at(name))
         return nas
+
+    async def looked_at(self, name: str) -> bool:
+        """Whether a router was looked at since it was to be."""
+        return bool((await self.row(name)).check_at > clock.now())
+
+    async def row(self, name: str) -> Router:
+        """A router as the product knows it now."""
+        async with self.database.read(self.house.tenant.id) as session:
+            return await session.get_one(Router, self.routers[name].id)
+
+    async def failures(self, name: str, least: int = 0) -> int:
+        """How often in a row a router could not be reached; 0 while that is less than `least`."""
+        found = (await self.row(name)).failures
+        return found if found >= least else 0
 
     async def line(
         self,
@@ -248,7 +269,7 @@ class World:
                 setattr(row, name, value)
 
 
-async def until(condition: Callable[[], Any], seconds: float = 15) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while True:
