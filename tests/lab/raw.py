@@ -82,6 +82,11 @@ class Raw:
         async with asyncio.timeout(10):
             return await self.replies()
 
+    async def rest(self) -> bytes:
+        """All until the router ends the connection, which it must do soon."""
+        async with asyncio.timeout(5):
+            return await self.reader.read()
+
     async def rows(self, *words: str | bytes) -> list[dict[str, str]]:
         found = await self.ask(*words)
         assert {reply[0] for reply in found[:-1]} <= {"!re"}, found

@@ -58,10 +58,10 @@ async def test_a_challenge_logs_in_below_6_43_only(router: RouterOS, old: Router
 async def test_nothing_is_done_before_login(router: RouterOS) -> None:
     async with await Raw.connect(router, user=None) as raw:
         assert await raw.ask("/ppp/secret/add", "=name=x") == [["!fatal", "not logged in"]]
-        assert await raw.reader.read() == b""
+        assert await raw.rest() == b""
     async with await Raw.connect(router, user=None) as raw:
         raw.send("/login", "=name=" + "x" * 5000)
-        assert await raw.reader.read() == b""
+        assert await raw.rest() == b""
     assert len(router.table("/ppp/secret")) == 0
 
 
@@ -185,7 +185,7 @@ async def test_pieces_and_several_sentences_at_once(router: RouterOS, raw: Raw) 
 
 async def test_a_control_byte_ends_the_connection(raw: Raw) -> None:
     raw.writer.write(b"\xff")
-    assert await raw.reader.read() == b""
+    assert await raw.rest() == b""
 
 
 async def test_foreign_bytes_and_long_words_survive(raw: Raw) -> None:
@@ -229,4 +229,4 @@ async def test_reboot_by_command_and_counters(router: RouterOS) -> None:
 
 async def test_quit(raw: Raw) -> None:
     assert await raw.ask("/quit") == [["!fatal", "session terminated on request"]]
-    assert await raw.reader.read() == b""
+    assert await raw.rest() == b""

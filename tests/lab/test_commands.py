@@ -277,12 +277,14 @@ def test_ten_thousand_items_stay_fast_and_indexes_true() -> None:
         return "pppoe"
 
     table.compute("service", count)
-    assert table.find(name="u777", service="pppoe") == [items[777]]
+    assert table.find(service="pppoe", name="u777") == [items[777]]
     assert looked == 1
     table.change(items[777], {"name": "new"})
     table.remove(items[778])
     assert (table.find(name="u777"), table.find(name="u778")) == ([], [])
     assert table.find(name="new", session_id="0x309") == [items[777]]
+    table.change(items[777], {"name": "u777"})
+    assert (table.find(name="u777"), table.find(name="new")) == ([items[777]], [])
 
 
 def test_a_reboot_loses_what_is_dynamic() -> None:

@@ -61,7 +61,7 @@ async def test_drop_after_bytes(router: RouterOS) -> None:
     raw.send(IDENTITY)
     raw.send(IDENTITY)
     # 7 bytes were the answer to the login.
-    assert len(await raw.reader.read()) == 23
+    assert len(await raw.rest()) == 23
     assert (await Raw.connect(router)).writer
 
 
@@ -69,7 +69,7 @@ async def test_drop_after_bytes(router: RouterOS) -> None:
 async def test_drops_inside_a_reply(router: RouterOS, raw: Raw, name: str, end: bytes) -> None:
     router.faults.set(**{name: True})
     raw.send(IDENTITY)
-    assert await raw.reader.read() == end
+    assert await raw.rest() == end
     assert await works(router)
 
 
@@ -114,7 +114,7 @@ async def test_traps_by_path(router: RouterOS, raw: Raw) -> None:
 async def test_fatal(router: RouterOS, raw: Raw) -> None:
     router.faults.set(fatal_next=True)
     assert (await raw.ask(IDENTITY))[0][0] == "!fatal"
-    assert await raw.reader.read() == b""
+    assert await raw.rest() == b""
     assert await works(router)
 
 
