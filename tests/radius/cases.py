@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.radius.client import ACCEPT, REJECT, Login, attribute
-from tests.radius.world import ODD_PASSWORDS, PASSWORD, SOUTH, STRANGER
+from tests.radius.world import GARDEN, ODD_PASSWORDS, PASSWORD, SOUTH, STRANGER
 
 METHODS = ("pap", "chap", "chap-own-challenge", "mschap", "mschap2")
 MAC = "00:1A:2B:3C:4D:5E"
@@ -69,6 +69,24 @@ def _routers() -> list[Case]:
         _refused("another tenant's router", Login("southerner", PASSWORD)),
         _refused("no credential", Login("alice", method="none")),
     ]
+
+
+def _garden() -> list[Case]:
+    walled = {"Mikrotik_Address_List": "wall", "Framed_Pool": "walled", "Mikrotik_Rate_Limit": "256k/256k"}
+    message = "Account suspended"
+    no_more = ("Session-Timeout", "Framed-IP-Address", "Mikrotik-Total-Limit")
+    found = [
+        _accepted("free, beside a walled garden", Login("free", PASSWORD, nas=GARDEN), ("Mikrotik-Address-List",)),
+        _refused("a violation is not walled", Login("violator", PASSWORD, nas=GARDEN), message),
+        _refused("closed is not walled", Login("closed", PASSWORD, nas=GARDEN), "Account closed"),
+    ]
+    for method in METHODS:
+        found += [
+            _accepted(f"{method}: walled", Login("walled", PASSWORD, method, nas=GARDEN), no_more, **walled),
+            _accepted(f"{method}: walled as its time is over", Login("over", PASSWORD, method, nas=GARDEN), **walled),
+            _refused(f"{method}: walled, wrong password", Login("walled", "wrong", method, nas=GARDEN), message),
+        ]
+    return found
 
 
 def _names() -> list[Case]:
@@ -162,4 +180,4 @@ def _attributes() -> list[Case]:
     ]
 
 
-CASES = [*_methods(), *_routers(), *_names(), *_states(), *_hotspots(), *_attributes()]
+CASES = [*_methods(), *_routers(), *_garden(), *_names(), *_states(), *_hotspots(), *_attributes()]

@@ -29,6 +29,7 @@ KNOWN = {
     (0, 33): ("Proxy-State", _RAW),
     (0, 80): ("Message-Authenticator", _RAW),
     (0, 85): ("Acct-Interim-Interval", _NUMBER),
+    (0, 88): ("Framed-Pool", _TEXT),
     (MICROSOFT, 2): ("MS-CHAP-Error", _TEXT),
     (MICROSOFT, 7): ("MS-MPPE-Encryption-Policy", _NUMBER),
     (MICROSOFT, 8): ("MS-MPPE-Encryption-Types", _NUMBER),
@@ -40,6 +41,7 @@ KNOWN = {
     (MIKROTIK, 8): ("Mikrotik-Rate-Limit", _TEXT),
     (MIKROTIK, 17): ("Mikrotik-Total-Limit", _NUMBER),
     (MIKROTIK, 18): ("Mikrotik-Total-Limit-Gigawords", _NUMBER),
+    (MIKROTIK, 19): ("Mikrotik-Address-List", _TEXT),
 }
 
 

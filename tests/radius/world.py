@@ -19,13 +19,20 @@ from ispgraph.domain.models import (
     Service,
     ServiceMac,
     ServiceStatus,
+    SuspendReason,
+    Suspension,
     Tenant,
 )
 from tests import factories
 
-NORTH, SOUTH, STRANGER, LATER = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
+NORTH, SOUTH, STRANGER, LATER, GARDEN = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6"
 # A shared secret is free text: this one has everything that a configuration file could trip over.
-SECRETS = {NORTH: "tr1cky \\n\"'%{User-Name}` ${name} é", SOUTH: "south-of-the-river", LATER: "added while it runs"}
+SECRETS = {
+    NORTH: "tr1cky \\n\"'%{User-Name}` ${name} é",
+    SOUTH: "south-of-the-river",
+    LATER: "added while it runs",
+    GARDEN: "a walled garden",
+}
 PASSWORD = "correct horse"
 QUOTA = 10 * 2**30
 # What a program that runs or unquotes values would get wrong.
@@ -96,6 +103,7 @@ async def build(owner_dsn: str, app_dsn: str) -> World:
     await south.house.router(SOUTH, SECRETS[SOUTH])
     await south.service("alice", "another password")
     await south.service("southerner")
+    await _garden(owner, app)
     await _plain(north)
     await _states(north)
     await _hotspots(north)
@@ -110,6 +118,19 @@ async def build(owner_dsn: str, app_dsn: str) -> World:
     await owner.dispose()
     await app.dispose()
     return World(north.house.tenant.id, south.house.tenant.id, static.id, suspended.id)
+
+
+async def _garden(owner: Database, app: Database) -> None:
+    """A tenant that lets those who are suspended into a walled garden, and a router that keeps its own users."""
+    walls = {"suspension": Suspension.WALLED_GARDEN, "walled_address_list": "wall", "walled_pool": "walled"}
+    garden = _Network(await factories.house(owner, app, "garden", **walls, walled_kbps=256))
+    await garden.house.router(GARDEN, SECRETS[GARDEN])
+    suspended = {"status": ServiceStatus.SUSPENDED, "customer_status": CustomerStatus.SUSPENDED}
+    await garden.service("walled", **suspended, ip_address="10.9.8.7")
+    await garden.service("over", expires_at=clock.now() - timedelta(seconds=1))
+    await garden.service("violator", **suspended, suspend_reason=SuspendReason.VIOLATION)
+    await garden.service("closed", status=ServiceStatus.TERMINATED, customer_status=CustomerStatus.TERMINATED)
+    await garden.service("free")
 
 
 async def add_router(app_dsn: str, tenant: UUID, address: str) -> None:
