@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from ispgraph import clock
 from ispgraph.domain import jobs
@@ -58,11 +59,18 @@ def record(session: AsyncSession, job: Job, steps: Iterable[Step], message: str 
 async def applied(
     session: AsyncSession, service_id: UUID, version: int, *, drift: Sequence[Drift] = (), managed: bool = True
 ) -> None:
-    """The network was found to hold this version of a service. What has changed since is another job's."""
+    """The network was found to hold this version of a service, as far as one router goes.
+
+    What has changed since is another job's, and while another router has still to be told, or has failed, the service
+    is not there yet.
+    """
     service = await _lock(session, service_id)
     service.checked_at = clock.now()
     service.drift = [each.as_row() for each in drift]
     if service.desired_version != version or await _others(session, service_id):
+        return
+    if (failure := await _failed_elsewhere(session, service_id, version)) is not None:
+        service.provisioning, service.network_problem = ProvisioningState.FAILED, failure.message
         return
     service.applied_version = version
     service.provisioning = ProvisioningState.APPLIED if managed else ProvisioningState.NOT_MANAGED
@@ -120,3 +128,22 @@ async def _others(session: AsyncSession, service_id: UUID) -> bool:
         Job.service_id == service_id, Job.kind == jobs.PROVISION, Job.status.in_(jobs.UNFINISHED)
     )
     return bool(await session.scalar(select(unfinished)))
+
+
+async def _failed_elsewhere(session: AsyncSession, service_id: UUID, version: int) -> Job | None:
+    """A job for this version that has failed, and that no later one of the same router has made good."""
+    later = aliased(Job)
+    made_good = exists().where(
+        later.service_id == service_id,
+        later.kind == jobs.PROVISION,
+        later.router_id.is_not_distinct_from(Job.router_id),
+        later.id > Job.id,
+    )
+    rows = select(Job).where(
+        Job.service_id == service_id,
+        Job.kind == jobs.PROVISION,
+        Job.status == JobStatus.FAILED,
+        Job.arguments["version"].as_integer() == version,
+        ~made_good,
+    )
+    return await session.scalar(rows.order_by(Job.id).limit(1))
