@@ -1,18 +1,18 @@
 """Bringing a router to the latest state of services: what is wrong is changed, and believed when it was seen."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.actors import endings
 from ispgraph.actors.endings import Ending
 from ispgraph.actors.turns import Turn, step_of
 from ispgraph.adapters import radius_client
-from ispgraph.adapters.errors import AdapterError, Refused
+from ispgraph.adapters.errors import AdapterError, Refusal, Refused
 from ispgraph.adapters.radius_client import Nas, Outcome
 from ispgraph.domain import jobs, secrets
 from ispgraph.domain.models import (
@@ -20,6 +20,7 @@ from ispgraph.domain.models import (
     Job,
     JobStatus,
     RouterMode,
+    Service,
     Session,
     StepOutcome,
     StepProtocol,
@@ -103,14 +104,27 @@ async def _configure(turn: Turn, work: Work) -> None:
         password = secrets.unseal(turn.settings.network_key, work.wanted.sealed_password, bound_to)
     changed = False
     try:
-        for item in items.wanted(work.wanted, turn.router.mode, password):
+        base = await _base(turn, work.wanted) if local else None
+        for item in items.wanted(work.wanted, turn.router.mode, password, base):
             changed |= await ensure(turn, item, work)
-        if changed and local and work.wanted.connection_type is not ConnectionType.STATIC_IP:
-            await _end_local(turn, work)
+        if local and work.problem is None and work.wanted.connection_type in _MENUS:
+            await _end_local(turn, work, changed=changed)
     except Refused as error:
+        if error.kind is Refusal.BAD_LOGIN:
+            raise
         work.steps.append(step_of(StepProtocol.ROUTEROS, error))
         work.problem = str(error)
     await _tell(turn, [work])
+
+
+async def _base(turn: Turn, wanted: Desired) -> Mapping[str, str] | None:
+    """The profile of a router that keeps its users, from which they have their addresses. Raises Refused."""
+    if wanted.connection_type is not ConnectionType.PPPOE:
+        return None
+    name = wanted.profile or "default"
+    for row in await (await turn.api()).print(items.PROFILES, where={"name": name}, columns=["name", *items.ADDRESSES]):
+        return row
+    raise Refused(Refusal.NO_SUCH_ITEM, f"{items.PROFILES} {name}")
 
 
 async def ensure(turn: Turn, item: Wanted, work: Work) -> bool:
@@ -150,17 +164,32 @@ def _about(item: Wanted) -> str:
     return f"{item.path}{' without' if item.absent else ''} {' '.join(shown)}"
 
 
-async def _end_local(turn: Turn, work: Work) -> None:
-    """A user of the router's own goes on with what he was let in with until his session ends."""
+async def _end_local(turn: Turn, work: Work, *, changed: bool) -> None:
+    """A user of the router's own goes on with what he was let in with until his session ends.
+
+    That the items were right already says nothing of the session: whoever changed them may have got no further.
+    """
     api = await turn.api()
     hotspot = work.wanted.connection_type is ConnectionType.HOTSPOT
     path, user = (items.HOTSPOT_ACTIVE, "user") if hotspot else (items.ACTIVE, "name")
-    for row in await api.print(path, where={user: work.wanted.username}, columns=[".id"]):
+    rows = await api.print(path, where={user: work.wanted.username}, columns=[".id"])
+    if not changed and work.wanted.admission is not Admission.NONE and await _has_rate(turn, work, hotspot=hotspot):
+        return
+    for row in rows:
         await api.remove(path, row[".id"])
         detail = f"Removed from {path}: {work.wanted.username}."
         work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.APPLIED, detail, None, api.last_ms))
     if hotspot:
         await endings.forget_device(turn, work.wanted.username)
+
+
+async def _has_rate(turn: Turn, work: Work, *, hotspot: bool) -> bool:
+    """Whether the queue of a session has the rate that its profile gives; also when there is none."""
+    api = await turn.api()
+    name = f"<{'hotspot' if hotspot else 'pppoe'}-{work.wanted.username}>"
+    rows = await api.print(items.QUEUES, where={"name": name}, columns=["name", "max-limit"])
+    item = Wanted(items.QUEUES, {}, {"max-limit": items.rate(work.wanted)})
+    return not rows or not items.differences(item, rows)
 
 
 async def _change_rates(turn: Turn, works: Sequence[Work]) -> None:
@@ -223,7 +252,7 @@ async def _look_for_local_users(turn: Turn, works: Sequence[Work]) -> None:
     """A user of the router's own beats RADIUS: while there is one, what RADIUS says of him counts for nothing.
 
     Ours, left from a time when the router kept its users, are removed. Others are reported, never touched. Whoever is
-    not to be on line at all, and is nevertheless, is thrown out.
+    not to be on line, or only behind the wall, and came in past RADIUS, is thrown out.
     """
     ask = [work for work in works if work.problem is None and work.wanted.connection_type in _MENUS]
     if turn.router.mode is RouterMode.LOCAL or not ask:
@@ -236,7 +265,7 @@ async def _look_for_local_users(turn: Turn, works: Sequence[Work]) -> None:
         for kind, (path, active, user) in _MENUS.items():
             chosen = {work.wanted.username: work for work in ask if work.wanted.connection_type is kind}
             await _local_users(turn, path, chosen)
-            outsiders = {name: work for name, work in chosen.items() if work.wanted.admission is Admission.NONE}
+            outsiders = {name: work for name, work in chosen.items() if work.wanted.admission is not Admission.FULL}
             await _throw_out(turn, active, user, outsiders)
     except AdapterError as error:
         await _not_looked(turn, ask, str(error))
@@ -278,14 +307,29 @@ async def _local_users(turn: Turn, path: str, wanted: Mapping[str, Work]) -> Non
 
 
 async def _throw_out(turn: Turn, path: str, user: str, wanted: Mapping[str, Work]) -> None:
-    for row in await _listed(turn, path, user, wanted, user):
+    listed = await _listed(turn, path, user, wanted, user, "radius")
+    # Who is listed now, and was still to be off line afterwards, has not come in by a later change.
+    unchanged = await _unchanged(turn, wanted.values())
+    for row in listed:
         work, api = wanted[row[user]], await turn.api()
+        behind_wall = work.wanted.admission is Admission.WALLED and row.get("radius") != "false"
+        if behind_wall or work.wanted.service_id not in unchanged:
+            continue
         await api.remove(path, row[".id"])
         detail = f"Removed from {path}: {row[user]}, who was on line and should not be."
         work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.APPLIED, detail, None, api.last_ms))
     if path == items.HOTSPOT_ACTIVE:
-        for name in wanted:
-            await endings.forget_device(turn, name)
+        for name, work in wanted.items():
+            if work.wanted.service_id in unchanged:
+                await endings.forget_device(turn, name)
+
+
+async def _unchanged(turn: Turn, works: Iterable[Work]) -> set[UUID]:
+    """The services that are still wanted as they were when this turn asked."""
+    versions = {work.wanted.service_id: work.wanted.version for work in works}
+    async with turn.database.read(turn.lane.tenant_id) as session:
+        rows = await session.execute(select(Service.id, Service.desired_version).where(Service.id.in_(versions)))
+        return {key for key, version in rows if versions[key] == version}
 
 
 async def _settle(turn: Turn, works: Sequence[Work]) -> None:

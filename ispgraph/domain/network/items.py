@@ -18,6 +18,8 @@ MARK = "ispgraph:"
 SECRETS, PROFILES, ACTIVE = "/ppp/secret", "/ppp/profile", "/ppp/active"
 HOTSPOT_USERS, HOTSPOT_PROFILES = "/ip/hotspot/user", "/ip/hotspot/user/profile"
 HOTSPOT_ACTIVE, HOTSPOT_COOKIES = "/ip/hotspot/active", "/ip/hotspot/cookie"
+# What a profile gives its users beside a rate.
+ADDRESSES = ("local-address", "remote-address", "dns-server")
 QUEUES, ADDRESS_LISTS, CONNECTIONS = "/queue/simple", "/ip/firewall/address-list", "/ip/firewall/connection"
 
 _WALLED = "ispgraph-walled"
@@ -64,14 +66,24 @@ def ours(item: Mapping[str, str]) -> bool:
     return item.get("comment", "").startswith(MARK)
 
 
-def wanted(desired: Desired, mode: RouterMode, password: str | None) -> list[Wanted]:
-    """The items of a service, those that others refer to first. `password` is for a router that keeps its users."""
+def rate(desired: Desired) -> str:
+    """What a service's packets pass at, upload/download."""
+    if desired.admission is Admission.FULL:
+        return f"{desired.upload_kbps}k/{desired.download_kbps}k"
+    return f"{desired.wall.kbps}k/{desired.wall.kbps}k"
+
+
+def wanted(
+    desired: Desired, mode: RouterMode, password: str | None, base: Mapping[str, str] | None = None
+) -> list[Wanted]:
+    """The items of a service, those that others refer to first. `password` is for a router that keeps its users, and
+    `base` its profile whose addresses they get."""
     if desired.connection_type is ConnectionType.STATIC_IP:
         return _static(desired)
     if mode is RouterMode.RADIUS or password is None:
         return []
     if desired.connection_type is ConnectionType.PPPOE:
-        return _secret(desired, password)
+        return _secret(desired, password, base or {})
     if desired.connection_type is ConnectionType.HOTSPOT:
         return _hotspot_user(desired, password)
     return []
@@ -81,11 +93,10 @@ def _static(desired: Desired) -> list[Wanted]:
     if desired.ip_address is None:
         return []
     comment, full = mark(desired.service_id), desired.admission is Admission.FULL
-    up, down = (desired.upload_kbps, desired.download_kbps) if full else (desired.wall.kbps, desired.wall.kbps)
     queue = {
         "name": f"ispgraph-{desired.username}",
         "target": f"{desired.ip_address}/32",
-        "max-limit": f"{up}k/{down}k",
+        "max-limit": rate(desired),
         "disabled": "no",
         "comment": comment,
     }
@@ -97,8 +108,8 @@ def _static(desired: Desired) -> list[Wanted]:
     ]
 
 
-def _secret(desired: Desired, password: str) -> list[Wanted]:
-    profile = _profile(desired, PROFILES)
+def _secret(desired: Desired, password: str, base: Mapping[str, str]) -> list[Wanted]:
+    profile = _profile(desired, PROFILES, base)
     secret = {
         "name": desired.username,
         "password": password,
@@ -113,7 +124,7 @@ def _secret(desired: Desired, password: str) -> list[Wanted]:
 
 
 def _hotspot_user(desired: Desired, password: str) -> list[Wanted]:
-    profile = _profile(desired, HOTSPOT_PROFILES)
+    profile = _profile(desired, HOTSPOT_PROFILES, {})
     user = {
         "name": desired.username,
         "password": password,
@@ -124,16 +135,20 @@ def _hotspot_user(desired: Desired, password: str) -> list[Wanted]:
     return [profile, Wanted(HOTSPOT_USERS, {"name": desired.username}, user)]
 
 
-def _profile(desired: Desired, path: str) -> Wanted:
+def _profile(desired: Desired, path: str, base: Mapping[str, str]) -> Wanted:
     """The profile of a rate, shared by all who have it; profiles of ours are known by their names."""
+    addresses = {name: base[name] for name in ADDRESSES if base.get(name)}
     if desired.admission is Admission.WALLED:
         wall = desired.wall
-        values = {"name": _WALLED, "rate-limit": f"{wall.kbps}k/{wall.kbps}k", "address-list": wall.address_list}
+        values = {"name": _WALLED, "rate-limit": rate(desired), "address-list": wall.address_list, **addresses}
         if wall.pool is not None:
             values["remote-address" if path == PROFILES else "address-pool"] = wall.pool
     else:
-        rate = f"{desired.upload_kbps}k/{desired.download_kbps}k"
-        values = {"name": f"ispgraph-{desired.upload_kbps}-{desired.download_kbps}", "rate-limit": rate}
+        # Whoever is refused has no use for a rate: the usual profile stays, so that nothing but `disabled` changes.
+        kbps = f"{desired.upload_kbps}-{desired.download_kbps}"
+        name = f"ispgraph-{desired.profile}-{kbps}" if desired.profile else f"ispgraph-{kbps}"
+        limit = f"{desired.upload_kbps}k/{desired.download_kbps}k"
+        values = {"name": name, "rate-limit": limit, **addresses}
     return Wanted(path, {"name": values["name"]}, values)
 
 
