@@ -161,8 +161,16 @@ async def _elsewhere(turn: Turn, name: str) -> Desired | None:
         return None if key is None else (await desired.load(session, [key], turn.router.id)).get(key)
 
 
-async def repair(turn: Turn, findings: Sequence[Finding]) -> list[Step]:
-    """Put right what may be: what was done, as steps. A single one that says no when there is too much of it."""
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What was done, as steps, and what differs still. A single step that says no when there was too much of it."""
+
+    steps: Sequence[Step]
+    left: Sequence[Finding]
+
+
+async def repair(turn: Turn, findings: Sequence[Finding]) -> Repairs:
+    """Put right what may be."""
     async with turn.database.read(turn.lane.tenant_id) as session:
         count = await session.scalar(
             select(func.count()).select_from(Service).where(Service.router_id == turn.router.id)
@@ -170,13 +178,16 @@ async def repair(turn: Turn, findings: Sequence[Finding]) -> list[Step]:
     limit = max(_FEW, round(_SHARE * (count or 0)))
     if len(findings) > limit:
         detail = f"{len(findings)} differences are more than {limit}: nothing was changed. Is this the right router?"
-        return [Step(StepProtocol.ROUTEROS, StepOutcome.REFUSED, detail)]
+        return Repairs([Step(StepProtocol.ROUTEROS, StepOutcome.REFUSED, detail)], findings)
     steps: list[Step] = []
+    left: list[Finding] = []
     for each in findings:
         if (step := await _put_right(turn, each)) is not None:
             steps.append(step)
+        elif each.service_id is None:
+            left.append(each)
     await _promise(turn, findings)
-    return steps
+    return Repairs(steps, left)
 
 
 async def _put_right(turn: Turn, each: Finding) -> Step | None:
@@ -204,8 +215,9 @@ async def _promise(turn: Turn, findings: Sequence[Finding]) -> None:
             await changes.promised(session, service, by=None)
 
 
-async def report(turn: Turn, job: Job, findings: Sequence[Finding], repaired: Sequence[Step]) -> None:
-    """Keep what was found with the router and in the job's steps."""
+async def report(turn: Turn, job: Job, findings: Sequence[Finding], repairs: Repairs) -> None:
+    """Keep what was found in the job's steps, and with the router what nobody puts right."""
+    repaired = repairs.steps
     refused = any(step.outcome is StepOutcome.REFUSED for step in repaired)
     counts: dict[str, int] = {}
     for each in findings:
@@ -214,7 +226,7 @@ async def report(turn: Turn, job: Job, findings: Sequence[Finding], repaired: Se
     steps = [_told(each) for each in findings[:_REPORTED]]
     async with turn.database.transaction(turn.lane.tenant_id) as session:
         row = await lanes.hold(session, turn.lane)
-        row.drift = [each.drift.as_row() for each in findings[:_REPORTED]]
+        row.drift = [each.drift.as_row() for each in repairs.left[:_REPORTED]]
         row.reconciled_at = clock.now()
         for held in (await lanes.hold_jobs(session, turn.lane, [job])).values():
             outcomes.record(session, held, [*steps, *repaired])

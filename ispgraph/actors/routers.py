@@ -201,5 +201,6 @@ async def reconcile(turn: Turn, of: Sequence[Job]) -> None:
     """Compare all that the router holds with what it should hold; with `dryRun` false, put right what is ours."""
     for job in of:
         findings = await drift.find(turn)
-        repaired = [] if job.arguments.get("dryRun", True) else await drift.repair(turn, findings)
-        await drift.report(turn, job, findings, repaired)
+        looks = job.arguments.get("dryRun", True)
+        repairs = drift.Repairs([], findings) if looks else await drift.repair(turn, findings)
+        await drift.report(turn, job, findings, repairs)
