@@ -1,6 +1,5 @@
 """Suspending and activating, to the session's verified end."""
 
-from ispgraph.domain.models import JobStatus, Suspension, Tenant
 from tests.network.world import World, until
 
 

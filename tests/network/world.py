@@ -230,6 +230,17 @@ class World:
         """Activate, and the ids of the jobs."""
         return [job["id"] for job in (await self.act("Activate", line))["jobs"]]
 
+    async def router_job(self, action: str, name: str, **fields: Any) -> list[Job]:
+        """`routerTest` or `routerReconcile`: its jobs, ended."""
+        given = "".join(f", {key}: {str(value).lower()}" for key, value in fields.items())
+        document = (
+            f"mutation($id: ID!) {{ router{action}(routerId: $id{given}) {{ jobs {{ id }} errors {{ code }} }} }}"
+        )
+        key = ids.encode("rtr", self.routers[name].id)
+        payload = (await self.api.data(document, self.house.admin, id=key))[f"router{action}"]
+        assert payload["errors"] == [], payload
+        return await self.ended([job["id"] for job in payload["jobs"]])
+
     async def job(self, key: str) -> Job:
         """A job as it is."""
         async with self.database.read(self.house.tenant.id) as session:
