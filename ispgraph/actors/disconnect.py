@@ -9,10 +9,8 @@ from ispgraph.actors import endings
 from ispgraph.actors.endings import Ending
 from ispgraph.actors.turns import Turn
 from ispgraph.domain import jobs
-from ispgraph.domain.models import Job, JobStatus, Service, Session, StepOutcome, StepProtocol
+from ispgraph.domain.models import Job, JobStatus, Service, Session
 from ispgraph.domain.network import lanes, outcomes
-from ispgraph.domain.network.items import CONNECTIONS
-from ispgraph.domain.network.outcomes import Step
 
 
 async def disconnect(turn: Turn, of: Sequence[Job]) -> None:
@@ -46,17 +44,10 @@ async def _cut(turn: Turn, job: Job) -> None:
     """A static address has no session: the router forgets its connections, and what is behind it begins anew."""
     async with turn.database.read(turn.lane.tenant_id) as session:
         service = None if job.service_id is None else await session.get(Service, job.service_id)
-    address = "" if service is None or service.ip_address is None else str(service.ip_address)
-    api = await turn.api()
-    rows = await api.print(CONNECTIONS, columns=[".id", "src-address"])
-    mine = [row[".id"] for row in rows if row.get("src-address", "").rpartition(":")[0] == address] if address else []
-    for key in mine:
-        await api.remove(CONNECTIONS, key)
-    detail = f"Removed {len(mine)} connections of {address} from {CONNECTIONS}."
-    step = Step(
-        StepProtocol.ROUTEROS, StepOutcome.APPLIED if mine else StepOutcome.UNCHANGED, detail, None, api.last_ms
-    )
+    if service is None or service.ip_address is None:
+        raise jobs.Permanent("The service has no address of its own.")
+    step = await endings.cut(turn, str(service.ip_address))
     async with turn.database.transaction(turn.lane.tenant_id) as session:
         for held in (await lanes.hold_jobs(session, turn.lane, [job])).values():
             outcomes.record(session, held, [step])
-            jobs.finish(session, held, JobStatus.SUCCEEDED, detail)
+            jobs.finish(session, held, JobStatus.SUCCEEDED, step.detail)

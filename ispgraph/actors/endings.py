@@ -17,7 +17,7 @@ from ispgraph.adapters import radius_client
 from ispgraph.adapters.errors import AdapterError, BadReply, TimedOut, Unreachable
 from ispgraph.adapters.radius_client import Answer, Identity, Nas, Outcome
 from ispgraph.domain.models import ConnectionType, Job, Session, StepOutcome, StepProtocol
-from ispgraph.domain.network.items import ACTIVE, HOTSPOT_ACTIVE, HOTSPOT_COOKIES
+from ispgraph.domain.network.items import ACTIVE, CONNECTIONS, HOTSPOT_ACTIVE, HOTSPOT_COOKIES
 from ispgraph.domain.network.outcomes import Step
 
 # How long after its ACK a router may take to send the Stop.
@@ -213,6 +213,18 @@ async def _close(turn: Turn, endings: Sequence[Ending]) -> None:
     async with turn.transaction() as session:
         for key in sorted(left):
             await session.execute(select(func.radius_session_gone(key, clock.now())))
+
+
+async def cut(turn: Turn, address: str) -> Step:
+    """Have the router forget the connections of an address: a wall stops new ones only. Raises AdapterError."""
+    api = await turn.api()
+    rows = await api.print(CONNECTIONS, columns=[".id", "src-address"])
+    mine = [row[".id"] for row in rows if row.get("src-address", "").rpartition(":")[0] == address]
+    for key in mine:
+        await api.remove(CONNECTIONS, key)
+    detail = f"Removed {len(mine)} connections of {address} from {CONNECTIONS}."
+    outcome = StepOutcome.APPLIED if mine else StepOutcome.UNCHANGED
+    return Step(StepProtocol.ROUTEROS, outcome, detail, None, api.last_ms)
 
 
 async def forget_device(turn: Turn, username: str) -> None:

@@ -109,6 +109,9 @@ async def _configure(turn: Turn, work: Work) -> None:
             changed |= await ensure(turn, item, work)
         if local and work.problem is None and work.wanted.connection_type in _MENUS:
             await _end_local(turn, work, changed=changed)
+        address = work.wanted.ip_address if work.wanted.connection_type is ConnectionType.STATIC_IP else None
+        if address is not None and work.problem is None and work.wanted.admission is not Admission.FULL:
+            work.steps.append(await endings.cut(turn, address))
     except Refused as error:
         if error.kind is Refusal.BAD_LOGIN:
             raise
@@ -133,9 +136,7 @@ async def ensure(turn: Turn, item: Wanted, work: Work) -> bool:
     columns = [".id", "comment", "disabled", "dynamic", *item.values]
     found = await api.print(item.path, where=item.key, columns=sorted(set(columns)))
     if items.in_the_way(item, found):
-        work.drift.append(Drift(item.path, "comment", item.values["comment"], found[0].get("comment")))
-        work.problem = f"The router has an item of somebody else's in {item.path} where ours should be."
-        work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.REFUSED, work.problem))
+        _blocked(item, found, work)
         return False
     drift = items.differences(item, found)
     if not drift:
@@ -148,7 +149,14 @@ async def ensure(turn: Turn, item: Wanted, work: Work) -> bool:
     elif found:
         await api.set(item.path, found[0][".id"], item.values)
     else:
-        await api.add(item.path, item.values)
+        try:
+            await api.add(item.path, item.values)
+        except Refused as error:
+            if error.kind is not Refusal.ALREADY_EXISTS or "name" not in item.values:
+                raise
+            named = await api.print(item.path, where={"name": item.values["name"]}, columns=["name", "comment"])
+            _blocked(item, named, work)
+            return False
     work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.APPLIED, _about(item), None, api.last_ms))
     left = items.differences(item, await api.print(item.path, where=item.key, columns=sorted(set(columns))))
     if left:
@@ -157,6 +165,13 @@ async def ensure(turn: Turn, item: Wanted, work: Work) -> bool:
     outcome = StepOutcome.REFUSED if left else StepOutcome.VERIFIED
     work.steps.append(Step(StepProtocol.ROUTEROS, outcome, _about(item), None, api.last_ms))
     return True
+
+
+def _blocked(item: Wanted, found: Sequence[Mapping[str, str]], work: Work) -> None:
+    observed = found[0].get("comment") if found else None
+    work.drift.append(Drift(item.path, "comment", item.values.get("comment"), observed))
+    work.problem = f"The router has an item of somebody else's in {item.path} where ours should be."
+    work.steps.append(Step(StepProtocol.ROUTEROS, StepOutcome.REFUSED, work.problem))
 
 
 def _about(item: Wanted) -> str:
