@@ -27,6 +27,7 @@ from ispgraph.domain.models import (
     ServiceStatus,
     Session,
 )
+from ispgraph.domain.network import changes
 from ispgraph.lab.nas import Nas
 from ispgraph.lab.network import Lab
 from ispgraph.lab.orders import RouterOrder, SubscriberOrder
@@ -229,6 +230,14 @@ class World:
     async def activate(self, line: Line) -> list[str]:
         """Activate, and the ids of the jobs."""
         return [job["id"] for job in (await self.act("Activate", line))["jobs"]]
+
+    async def sell(self, line: Line, package: Package) -> list[str]:
+        """Give a line another package, and the ids of the jobs."""
+        async with self.database.transaction(self.house.tenant.id) as session:
+            service = await session.get_one(Service, line.service.id, with_for_update=True)
+            service.package_id = package.id
+            jobs = await changes.changed(session, service, by=None)
+        return [ids.encode("job", job.id) for job in jobs]
 
     async def router_job(self, action: str, name: str, **fields: Any) -> list[Job]:
         """`routerTest` or `routerReconcile`: its jobs, ended."""
