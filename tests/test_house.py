@@ -22,6 +22,7 @@ SOURCES = sorted((ROOT / "ispgraph").rglob("*.py"))
 
 # Fields that list objects without pages, each with what bounds it.
 SHORT_LISTS = {
+    "CustomerActionPayload.jobs": "what one action promised",
     "Customer.customFields": "one per custom field",
     "Customer.services": "a household has few",
     "CustomerCreatePayload.jobs": "what one creation promised",
@@ -33,7 +34,8 @@ SHORT_LISTS = {
     "DraftReview.radius": "the attributes of one service",
     "Invoice.lines": "what one invoice bills",
     "Invoice.payments": "who paid one invoice",
-    "NetworkJob.steps": "a job has eight attempts",
+    "NetworkJob.steps": "a job has eight attempts, and tells little of its waiting",
+    "NetworkState.drift": "the items of one service",
     "NetworkState.radius": "the attributes of one service",
     "PackagePayload.jobs": "what one change promised",
     "Payment.allocations": "the invoices one payment reached",
@@ -42,6 +44,8 @@ SHORT_LISTS = {
     "Query.operators": "the staff of one house",
     "Query.packages": "what one house sells",
     "Query.routers": "the routers of one house",
+    "Router.drift": "at most two hundred are kept",
+    "RouterPayload.jobs": "what one change promised",
     "Usage.points": "as many as the longest stretch of time has",
     "Query.zones": "the zones of one house",
 }

@@ -144,11 +144,18 @@ def put_off(session: AsyncSession, job: Job, until: datetime, reason: str) -> No
     """Have a locked job wait for something outside of it: that is no attempt."""
     if job.status is JobStatus.RUNNING:
         job.attempts -= 1
+        job.arguments = {**job.arguments, "waits": waits(job) + 1}
     job.status = JobStatus.QUEUED
     job.message = reason
     job.lease = None
     job.next_attempt_at = until
     _announce(session, job)
+
+
+def waits(job: Job) -> int:
+    """How often a job was begun and then put off."""
+    count = job.arguments.get("waits", 0)
+    return count if isinstance(count, int) else 0
 
 
 def tell(session: AsyncSession, job: Job, message: str) -> None:

@@ -52,8 +52,9 @@ class Drift:
     observed: str | None
 
     def as_row(self) -> dict[str, str | None]:
-        """As it is kept in the database."""
-        return {"path": self.path, "property": self.property, "expected": self.expected, "observed": self.observed}
+        """As it is kept in the database, which takes no NUL."""
+        observed = None if self.observed is None else self.observed.replace("\0", "")
+        return {"path": self.path, "property": self.property, "expected": self.expected, "observed": observed}
 
 
 def mark(service_id: UUID) -> str:

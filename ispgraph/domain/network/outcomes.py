@@ -23,6 +23,8 @@ from ispgraph.domain.models import (
 from ispgraph.domain.network.items import Drift
 
 _LONGEST = 2000
+_TOLD = 3
+_NOTHING_NEW = (StepOutcome.TIMEOUT, StepOutcome.UNREACHABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,14 @@ class Step:
 
 
 def record(session: AsyncSession, job: Job, steps: Iterable[Step], message: str | None = None) -> None:
-    """Keep the steps of a running job, and say how far it is."""
+    """Keep the steps of a running job, and say how far it is.
+
+    A job that waits for a router for hours tells of the first times it was tried, and then of what is new.
+    """
     now = clock.now()
     for step in steps:
+        if jobs.waits(job) >= _TOLD and (step.outcome in _NOTHING_NEW or step.protocol is StepProtocol.RADIUS_SQL):
+            continue
         session.add(
             NetworkStep(
                 tenant_id=job.tenant_id,
@@ -47,7 +54,8 @@ def record(session: AsyncSession, job: Job, steps: Iterable[Step], message: str 
                 at=now,
                 protocol=step.protocol,
                 outcome=step.outcome,
-                detail=step.detail[:_LONGEST],
+                # What a router shows may hold what PostgreSQL cannot.
+                detail=step.detail[:_LONGEST].replace("\0", ""),
                 error_cause=step.error_cause,
                 round_trip_ms=step.round_trip_ms,
             )
