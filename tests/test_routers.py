@@ -95,8 +95,9 @@ async def added(api: Api, house: House, **changed: Any) -> dict[str, Any]:
 
 
 async def updated(api: Api, house: House, router: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    """The payload of routerUpdate by the admin; secrets stay."""
-    given = EDGE | {"password": ""} | changed
+    """The payload of routerUpdate by the admin; secrets stay, but another address needs the password again."""
+    kept = {} if changed.get("address", EDGE["address"]) != EDGE["address"] else {"password": ""}
+    given = EDGE | kept | changed
     payload: dict[str, Any] = (await api.data(UPDATE, house.admin, routerId=router["id"], input=given))["routerUpdate"]
     return payload
 
@@ -249,7 +250,14 @@ async def test_a_router_that_keeps_its_users_itself_needs_a_login(api: Api, hous
     router = payload["router"]["id"]
     for document in (TEST, RECONCILE):
         [payload] = (await api.data(document, house.admin, routerId=router)).values()
-        assert found(payload) == {("NOT_CONFIGURED", "routerId")}
+        expected = set() if document == TEST else {("NOT_CONFIGURED", "routerId")}
+        assert found(payload) == expected, "its RADIUS secret can be tried"
+
+
+async def test_a_password_is_not_sent_to_another_address_than_it_was_given_for(api: Api, house: House) -> None:
+    router = (await added(api, house))["router"]
+    payload = await updated(api, house, router, address="192.0.2.66", password="")
+    assert found(payload) == {("REQUIRED", "input", "password")}
 
 
 async def test_the_address_of_radius_packets_is_of_one_router_of_all_tenants(
@@ -340,7 +348,7 @@ async def test_the_same_terms_again_change_nothing(api: Api, database: Database,
         ({"apiPort": 8738}, True),
         ({"mode": "LOCAL"}, True),
         ({"name": "Edge B", "coaPort": 1700, "password": "another one"}, False),
-        ({"address": "192.0.2.77", "username": ""}, False),
+        ({"address": "192.0.2.77", "username": "", "password": ""}, False),
     ],
 )
 async def test_a_router_in_another_place_is_compared_with_what_it_should_hold(
@@ -403,7 +411,8 @@ async def test_a_login_that_is_taken_away_is_gone(api: Api, database: Database, 
 async def test_a_name_that_is_taken_is_refused_in_an_update_too(api: Api, house: House) -> None:
     await added(api, house)
     second = (await added(api, house, name="Edge 2", address="192.0.2.2"))["router"]
-    assert found(await updated(api, house, second)) == {("TAKEN", "input", "name"), ("TAKEN", "input", "address")}
+    payload = await updated(api, house, second, password="An-Api-Password")
+    assert found(payload) == {("TAKEN", "input", "name"), ("TAKEN", "input", "address")}
 
 
 # -- once

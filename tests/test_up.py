@@ -175,10 +175,11 @@ def test_up_json_says_where_everything_is_and_only_the_owner_reads_it(launch: Ca
     up = run.up()
 
     assert set(up) == {
-        *("graphql", "websocket", "playground", "database", "owner_database", "redis", "radius", "operators"),
+        *("graphql", "websocket", "playground", "database", "owner_database", "redis", "radius", "operators", "lab"),
     }
+    assert list(up["lab"]) == ["control"]
     assert up["websocket"] == up["graphql"].replace("http:", "ws:")
-    assert set(up["radius"]) == {"host", "auth_port", "secret"}
+    assert set(up["radius"]) == {"host", "auth_port", "acct_port", "secret"}
     assert up["operators"] == [{"email": "a@b", "password": "p", "role": "ADMIN", "tenant": "t"}]
     assert query(up["database"], "select current_user::text") == "ispgraph_app"
     assert query(up["owner_database"], "select current_user::text") == "ispgraph_owner"

@@ -104,10 +104,14 @@ def _instant(date: str, time: str, offset: str) -> datetime | None:
 async def test(turn: Turn, of: Sequence[Job]) -> None:
     """Find out all that is wrong with a router, and say it: a step for each thing that was tried."""
     found: list[Step] = []
-    try:
-        await _test_api(turn, found)
-    except AdapterError as error:
-        found.append(step_of(StepProtocol.ROUTEROS, error))
+    if turn.address is None:
+        detail = "We have no login for the API: only RADIUS was tried."
+        found.append(Step(StepProtocol.ROUTEROS, StepOutcome.UNCHANGED, detail))
+    else:
+        try:
+            await _test_api(turn, found)
+        except AdapterError as error:
+            found.append(step_of(StepProtocol.ROUTEROS, error))
     if turn.router.mode is RouterMode.RADIUS:
         await _test_requests(turn, found)
     await check(turn)

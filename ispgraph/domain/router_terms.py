@@ -63,7 +63,7 @@ async def columns(
         "radius_address": await _radius_address(session, faults, router, terms, address),
         "coa_port": terms.coa_port,
         "nas_identifier": nas_identifier,
-        **_login(faults, router, terms, network_key),
+        **_login(faults, router, terms, network_key, moved=router.address is not None and router.address != address),
     }
     sealed, shown = await _radius_secret(session, faults, router, terms, network_key)
     faults.raise_if_any()
@@ -86,7 +86,7 @@ def _radius_place(terms: Terms) -> str:
     return "radiusAddress" if _filled(terms.radius_address) else "address"
 
 
-def _login(faults: Faults, router: Router, terms: Terms, network_key: bytes) -> dict[str, object]:
+def _login(faults: Faults, router: Router, terms: Terms, network_key: bytes, *, moved: bool) -> dict[str, object]:
     """The login to the API: both or none. Without a username what was there is forgotten."""
     wanted = terms.mode is RouterMode.LOCAL or bool(terms.username.strip() or terms.password)
     if not wanted:
@@ -100,6 +100,9 @@ def _login(faults: Faults, router: Router, terms: Terms, network_key: bytes) -> 
             sealed = secrets.seal(network_key, password, bound_to)
     elif sealed is None:
         faults.add(ErrorCode.REQUIRED, "This is required.", "password")
+    elif moved:
+        # Else whoever may change routers could have the password sent to a machine of theirs.
+        faults.add(ErrorCode.REQUIRED, "Give the password again: it will be sent to another address.", "password")
     return {"api_username": username, "api_password": sealed}
 
 
