@@ -1,6 +1,8 @@
 """A provider with a network: the API, a worker's runners, a RADIUS server, and simulated routers with subscribers."""
 
 import asyncio
+import dataclasses
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -17,9 +19,11 @@ from ispgraph.domain.network import lanes
 from ispgraph.lab.network import Lab
 from ispgraph.radius.responder import Decisions, Responder
 from ispgraph.settings import Settings
+from ispgraph.up.ports import free_port
 from tests.api import Api
 from tests.factories import House
 from tests.network.world import World
+from tests.radius.running import freeradius
 
 
 @asynccontextmanager
@@ -61,14 +65,33 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, seconds)
 
 
+@asynccontextmanager
+async def working(
+    house: House, api: Api, database: Database, settings: Settings, ports: tuple[int, int]
+) -> AsyncIterator[World]:
+    """Everything in one event loop but what listens on `ports`; jobs are carried out as they become due."""
+    async with Lab() as lab:
+        made = World(house, api, database, settings, lab, *ports)
+        task = asyncio.create_task(made.work())
+        yield made
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await made.lanes.finish(0)
+
+
 @pytest.fixture
 async def world(house: House, api: Api, database: Database, settings: Settings) -> AsyncIterator[World]:
-    """Everything in one event loop; jobs are carried out as they become due."""
-    async with responding(settings) as ports, Lab() as lab:
-        made = World(house, api, database, settings, lab, *ports)
-        working = asyncio.create_task(made.work())
+    """A provider whose RADIUS server is the embedded one."""
+    async with responding(settings) as ports, working(house, api, database, settings, ports) as made:
         yield made
-        working.cancel()
-        with suppress(asyncio.CancelledError):
-            await working
-        await made.lanes.finish(0)
+
+
+@pytest.fixture
+async def freeradius_world(house: House, api: Api, database: Database, settings: Settings) -> AsyncIterator[World]:
+    """A provider whose RADIUS server is FreeRADIUS."""
+    ports = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    listening = dataclasses.replace(settings, radius_auth_port=ports[0], radius_acct_port=ports[1])
+    with freeradius(listening):
+        async with working(house, api, database, settings, ports) as made:
+            yield made
