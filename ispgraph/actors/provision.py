@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.actors import endings
 from ispgraph.actors.endings import Ending
@@ -28,9 +27,10 @@ from ispgraph.domain.models import (
 from ispgraph.domain.network import desired, items, lanes, outcomes
 from ispgraph.domain.network.desired import Admission, Desired
 from ispgraph.domain.network.items import Drift, Wanted
-from ispgraph.domain.network.outcomes import Step
+from ispgraph.domain.network.outcomes import Finding, Step
 
 _BY_NAME = 4
+_COMPARING = "Comparing what the network holds with what it should."
 _UNMANAGED = (ConnectionType.OTHER,)
 
 
@@ -84,7 +84,8 @@ async def _prepare(turn: Turn, of: Sequence[Job]) -> list[Work]:
             step = asked(work.wanted)
             if step.outcome is StepOutcome.REFUSED:
                 work.problem = step.detail
-            outcomes.record(session, job, [step], "Comparing what the network holds with what it should.")
+            # Only in place of what an earlier attempt said: it is over in a moment.
+            outcomes.record(session, job, [step], _COMPARING if job.message else None)
             works.append(work)
     return works
 
@@ -351,23 +352,21 @@ async def _settle(turn: Turn, works: Sequence[Work]) -> None:
     """End the jobs, and say of each service how far the network is with it."""
     async with turn.database.transaction(turn.lane.tenant_id) as session:
         held = await lanes.hold_jobs(session, turn.lane, [work.job for work in works])
-        for work in works:
-            if work.job.id in held:
-                await settle(session, held[work.job.id], work)
+        mine = [work for work in works if work.job.id in held]
+        for work in mine:
+            job = held[work.job.id]
+            outcomes.record(session, job, work.steps)
+            if work.problem is not None:
+                jobs.finish(session, job, JobStatus.FAILED, work.problem)
+            else:
+                jobs.finish(session, job, JobStatus.SUCCEEDED, work.wanted.detail)
+        await outcomes.conclude(session, [_finding(work.wanted, work.drift, work.problem) for work in mine])
 
 
-async def settle(session: AsyncSession, job: Job, work: Work) -> None:
-    """End one job with what came of its work."""
-    outcomes.record(session, job, work.steps)
-    work.steps.clear()
-    wanted = work.wanted
-    if work.problem is not None:
-        jobs.finish(session, job, JobStatus.FAILED, work.problem)
-        await outcomes.failed(session, wanted.service_id, wanted.version, work.problem, drift=work.drift)
-        return
-    jobs.finish(session, job, JobStatus.SUCCEEDED, wanted.detail)
+def _finding(wanted: Desired, drift: Sequence[Drift], problem: str | None) -> Finding:
+    """What is to be said of a service."""
     managed = wanted.connection_type not in _UNMANAGED
-    await outcomes.applied(session, wanted.service_id, wanted.version, drift=work.drift, managed=managed)
+    return Finding(wanted.service_id, wanted.customer_id, wanted.version, drift, managed, problem)
 
 
 async def _tell(turn: Turn, works: Sequence[Work]) -> None:

@@ -5,6 +5,7 @@ from ispgraph.actors.run import Run
 from ispgraph.domain.jobs import Permanent
 from ispgraph.domain.models import StepOutcome
 from ispgraph.domain.network import desired, outcomes
+from ispgraph.domain.network.outcomes import Finding
 
 
 async def provision(run: Run) -> None:
@@ -16,9 +17,9 @@ async def provision(run: Run) -> None:
         wanted = (await desired.load(session, [service_id], None))[service_id]
         step = asked(wanted)
         outcomes.record(session, run.job, [step])
-        if step.outcome is StepOutcome.VERIFIED:
+        problem = None if step.outcome is StepOutcome.VERIFIED else wanted.detail
+        if problem is None:
             await run.succeed(session, wanted.detail)
-            await outcomes.applied(session, service_id, wanted.version)
         else:
-            await run.fail(session, wanted.detail)
-            await outcomes.failed(session, service_id, wanted.version, wanted.detail)
+            await run.fail(session, problem)
+        await outcomes.conclude(session, [Finding(service_id, wanted.customer_id, wanted.version, problem=problem)])

@@ -116,7 +116,7 @@ async def suspend(
     given = {"reason": reason.value, "note": told, "notify": notify}
     if (first := await _first(session, SUSPEND, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, service = await _locked(session, chosen, by)
+    customer, service, services = await _locked(session, chosen, by)
     if service.status is ServiceStatus.SUSPENDED:
         raise fail(ErrorCode.NO_CHANGE, "This service is suspended already.", *chosen.field)
     if service.status is not ServiceStatus.ACTIVE:
@@ -126,7 +126,7 @@ async def suspend(
     service.suspend_reason = reason
     service.suspended_at = clock.now()
     label = _REASONS[reason]
-    await _follow(session, customer, f"{label}: {told}" if told else label)
+    _follow(customer, services, f"{label}: {told}" if told else label)
     _record(session, "customer.suspend", customer, service, before, told, by)
     if notify:
         because = "" if reason is SuspendReason.OTHER else f"Reason: {label}."
@@ -153,7 +153,7 @@ async def activate(
     given = {"note": told, "notify": notify}
     if (first := await _first(session, ACTIVATE, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, service = await _locked(session, chosen, by)
+    customer, service, services = await _locked(session, chosen, by)
     now = clock.now()
     if service.status is ServiceStatus.TERMINATED:
         raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
@@ -167,7 +167,7 @@ async def activate(
     service.suspend_reason = None
     service.suspended_at = None
     service.started_at = service.started_at or now
-    await _follow(session, customer, None)
+    _follow(customer, services, None)
     _record(session, "customer.activate", customer, service, before, told, by)
     if notify:
         await messages.tell(session, customer, "service.activated", by=by)
@@ -188,7 +188,7 @@ async def disconnect(
         return first
     customer = await customers.lock(session, chosen.customer_id, by=by)
     if session_id is None:
-        service = await _service(session, customer, chosen)
+        service = _meant(await _services(session, customer), chosen)
         ended = await _open_sessions(session, service, chosen)
     else:
         service, only = await _session(session, customer, chosen, session_id)
@@ -202,27 +202,32 @@ async def disconnect(
 # -- finding what is meant
 
 
-async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service]:
+async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service, Sequence[Service]]:
+    """The customer, the service meant, and all the services: locked."""
     customer = await customers.lock(session, chosen.customer_id, by=by)
-    return customer, await _service(session, customer, chosen)
+    services = await _services(session, customer)
+    return customer, _meant(services, chosen), services
 
 
-async def _service(session: AsyncSession, customer: Customer, chosen: Chosen) -> Service:
-    """The service meant, locked: it stays as it is seen, while accounting may still add rows that refer to it."""
-    services = select(Service).where(Service.customer_id == customer.id)
-    keys = {
-        row.id: row.is_primary
-        for row in await session.execute(services.with_only_columns(Service.id, Service.is_primary))
-    }
-    primary = next((key for key, is_primary in keys.items() if is_primary), None)
-    key = chosen.service_id or primary or next(iter(keys), None)
-    if chosen.service_id is not None and key not in keys:
-        raise not_found("service", *chosen.field)
-    if key is None:
+async def _services(session: AsyncSession, customer: Customer) -> Sequence[Service]:
+    """The customer's services, locked: they stay as they are seen, while accounting may still add rows that refer to
+    them."""
+    rows = select(Service).where(Service.customer_id == customer.id).order_by(Service.id)
+    return (await session.scalars(rows.with_for_update(key_share=True))).all()
+
+
+def _meant(services: Sequence[Service], chosen: Chosen) -> Service:
+    if chosen.service_id is not None:
+        named = next((row for row in services if row.id == chosen.service_id), None)
+        if named is None:
+            raise not_found("service", *chosen.field)
+        return named
+    if not services:
         raise fail(ErrorCode.INVALID_STATE, "This customer has no service.", *chosen.field)
-    if chosen.service_id is None and primary is None and len(keys) > 1:
+    primary = next((row for row in services if row.is_primary), None)
+    if primary is None and len(services) > 1:
         raise fail(ErrorCode.REQUIRED, "This customer has several services: say which.", "input", "serviceId")
-    return (await session.scalars(services.where(Service.id == key).with_for_update(key_share=True))).one()
+    return primary or services[0]
 
 
 async def _open_sessions(session: AsyncSession, service: Service, chosen: Chosen) -> list[Session]:
@@ -250,12 +255,13 @@ async def _session(
 ) -> tuple[Service, Session]:
     """The open session meant, and its service."""
     row = await session.scalar(select(Session).where(Session.id == session_id, Session.customer_id == customer.id))
-    service = await _service(session, customer, chosen) if chosen.service_id is not None else None
+    services = await _services(session, customer)
+    service = _meant(services, chosen) if chosen.service_id is not None else None
     if row is None or row.service_id is None or (service is not None and row.service_id != service.id):
         raise not_found("session", "input", "sessionId")
     if row.stopped_at is not None:
         raise fail(ErrorCode.INVALID_STATE, "This session has ended already.", "input", "sessionId")
-    return service or await _service(session, customer, Chosen(customer.id, row.service_id)), row
+    return service or _meant(services, Chosen(customer.id, row.service_id)), row
 
 
 # -- what every change has in common
@@ -268,10 +274,9 @@ def _note(note: str | None) -> str | None:
     return told
 
 
-async def _follow(session: AsyncSession, customer: Customer, reason: str | None) -> None:
+def _follow(customer: Customer, services: Sequence[Service], reason: str | None) -> None:
     """Let the customer's status follow that of the services. `reason` is kept unless the customer is active."""
-    statuses = set(await session.scalars(select(Service.status).where(Service.customer_id == customer.id)))
-    customer.status = status_of_customer(statuses)
+    customer.status = status_of_customer({service.status for service in services})
     customer.status_reason = None if customer.status is CustomerStatus.ACTIVE else reason
     customer.version += 1
     customer.updated_at = clock.now()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select, union
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import jobs
@@ -70,6 +70,5 @@ async def _routers(session: AsyncSession, service: Service) -> list[UUID | None]
     on_line = select(Session.router_id).where(
         Session.service_id == service.id, Session.stopped_at.is_(None), Session.router_id.is_not(None)
     )
-    own = select(Service.router_id).where(Service.id == service.id, Service.router_id.is_not(None))
-    found = set(await session.scalars(union(on_line, own)))
+    found = {service.router_id, *await session.scalars(on_line)} - {None}
     return [*sorted(router for router in found if router is not None)] or [None]

@@ -1,11 +1,10 @@
 """What jobs met in the network, recorded; and how they, and the services they are for, end."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -38,6 +37,19 @@ class Step:
     round_trip_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of bringing one router to a version of a service. `drift` is what it held instead; with a `problem` it
+    could not be brought there."""
+
+    service_id: UUID
+    customer_id: UUID
+    version: int
+    drift: Sequence[Drift] = ()
+    managed: bool = True
+    problem: str | None = None
+
+
 def record(session: AsyncSession, job: Job, steps: Iterable[Step], message: str | None = None) -> None:
     """Keep the steps of a running job, and say how far it is.
 
@@ -64,37 +76,34 @@ def record(session: AsyncSession, job: Job, steps: Iterable[Step], message: str 
         jobs.tell(session, job, message)
 
 
-async def applied(
-    session: AsyncSession, service_id: UUID, version: int, *, drift: Sequence[Drift] = (), managed: bool = True
-) -> None:
-    """The network was found to hold this version of a service, as far as one router goes.
+async def conclude(session: AsyncSession, findings: Sequence[Finding]) -> None:
+    """Say of each service how far the network is with it, in three statements however many. Their jobs have ended in
+    this transaction.
 
     What has changed since is another job's, and while another router has still to be told, or has failed, the service
     is not there yet.
     """
-    service = await _lock(session, service_id)
-    service.checked_at = clock.now()
-    service.drift = [each.as_row() for each in drift]
-    if service.desired_version != version or await _others(session, service_id):
-        return
-    if (failure := await _failed_elsewhere(session, service_id, version)) is not None:
-        service.provisioning, service.network_problem = ProvisioningState.FAILED, failure.message
-        return
-    service.applied_version = version
-    service.provisioning = ProvisioningState.APPLIED if managed else ProvisioningState.NOT_MANAGED
-    service.network_problem = None
-
-
-async def failed(
-    session: AsyncSession, service_id: UUID, version: int, problem: str, *, drift: Sequence[Drift] = ()
-) -> None:
-    """The network could not be brought to this version of a service."""
-    service = await _lock(session, service_id)
-    service.checked_at = clock.now()
-    service.drift = [each.as_row() for each in drift]
-    if service.desired_version == version:
-        service.provisioning = ProvisioningState.FAILED
+    await session.flush()
+    keys = {one.service_id: one.customer_id for one in findings}
+    rows = select(Service).where(Service.id.in_(keys)).order_by(Service.id).with_for_update(key_share=True)
+    services = {service.id: service for service in await session.scalars(rows)}
+    unfinished = await _unfinished(session, keys)
+    failures = await _failed_elsewhere(session, keys)
+    for one in findings:
+        service = services[one.service_id]
+        service.checked_at = clock.now()
+        service.drift = [each.as_row() for each in one.drift]
+        if service.desired_version != one.version:
+            continue
+        if one.problem is None and one.service_id in unfinished:
+            continue
+        problem = one.problem or failures.get((one.service_id, one.version))
         service.network_problem = problem
+        if problem is not None:
+            service.provisioning = ProvisioningState.FAILED
+            continue
+        service.applied_version = one.version
+        service.provisioning = ProvisioningState.APPLIED if one.managed else ProvisioningState.NOT_MANAGED
 
 
 async def job_failed(session: AsyncSession, job: Job, problem: str) -> None:
@@ -129,29 +138,26 @@ async def _lock(session: AsyncSession, service_id: UUID) -> Service:
     ).one()
 
 
-async def _others(session: AsyncSession, service_id: UUID) -> bool:
-    """Whether another router has still to be told: those of this one have ended in this transaction."""
-    await session.flush()
-    unfinished: Any = exists().where(
-        Job.service_id == service_id, Job.kind == jobs.PROVISION, Job.status.in_(jobs.UNFINISHED)
-    )
-    return bool(await session.scalar(select(unfinished)))
+async def _unfinished(session: AsyncSession, keys: Mapping[UUID, UUID]) -> set[UUID | None]:
+    """Which of these services, given with their customers, have a router that is still to be told."""
+    rows = select(Job.service_id).where(*_of(keys), Job.status.in_(jobs.UNFINISHED))
+    return set(await session.scalars(rows))
 
 
-async def _failed_elsewhere(session: AsyncSession, service_id: UUID, version: int) -> Job | None:
-    """A job for this version that has failed, and that no later one of the same router has made good."""
+async def _failed_elsewhere(session: AsyncSession, keys: Mapping[UUID, UUID]) -> dict[tuple[UUID | None, object], str]:
+    """By service and version: why a job has failed that no later one of the same router has made good."""
     later = aliased(Job)
     made_good = exists().where(
-        later.service_id == service_id,
+        later.customer_id == Job.customer_id,
+        later.service_id == Job.service_id,
         later.kind == jobs.PROVISION,
         later.router_id.is_not_distinct_from(Job.router_id),
         later.id > Job.id,
     )
-    rows = select(Job).where(
-        Job.service_id == service_id,
-        Job.kind == jobs.PROVISION,
-        Job.status == JobStatus.FAILED,
-        Job.arguments["version"].as_integer() == version,
-        ~made_good,
-    )
-    return await session.scalar(rows.order_by(Job.id).limit(1))
+    rows = select(Job).where(*_of(keys), Job.status == JobStatus.FAILED, ~made_good).order_by(Job.id.desc())
+    return {(job.service_id, job.arguments.get("version")): job.message or "" for job in await session.scalars(rows)}
+
+
+def _of(keys: Mapping[UUID, UUID]) -> Sequence[ColumnElement[bool]]:
+    # The customers are named for the index: the table keeps the jobs of years.
+    return Job.customer_id.in_(keys.values()), Job.service_id.in_(keys), Job.kind == jobs.PROVISION
