@@ -193,12 +193,12 @@ def small(plan: Plan) -> list[Step]:
             f"""
     INSERT INTO services (id, tenant_id, customer_id, package_id, router_id, is_primary, connection_type, status,
                           username, password, ip_address, started_at, expires_at, auto_renew, desired_version,
-                          applied_version, checked_at, created_at)
+                          applied_version, checked_at, created_at, provisioning, drift)
     SELECT service_id, tenant_id, id, package_id, router_id, true, connection_type, status, username,
            body || hmac(body || convert_to('service:' || tenant_id || ':' || service_id, 'UTF8'), mac, 'sha256'),
            CASE WHEN connection_type = 'STATIC_IP' THEN inet '100.64.0.0' + n END, joined_at,
            last_billed_at + CASE WHEN status = 'ACTIVE' THEN interval '1 month' ELSE interval '-1 month' END, true,
-           1, 1, {until}, joined_at
+           1, 1, {until}, joined_at, 'APPLIED', '[]'
       FROM (SELECT c.*, b.package_id, r.id AS router_id, mac, lower(first_name || last_name) || c.n AS username,
                    '\\x01'::bytea || iv || encrypt_iv(convert_to('pass-' || c.n, 'UTF8'), enc, iv, 'aes-cbc/pad:pkcs')
                      AS body

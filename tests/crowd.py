@@ -20,9 +20,10 @@ _MANY = """
       FROM generate_series(1, $3::integer) n"""
 _SERVICES = """
     INSERT INTO services (id, tenant_id, customer_id, package_id, is_primary, connection_type, status, username,
-                          password, auto_renew, desired_version, applied_version, created_at, expires_at)
+                          password, auto_renew, desired_version, applied_version, created_at, expires_at,
+                          provisioning, drift)
     SELECT gen_random_uuid(), tenant_id, id, $2, true, 'PPPOE', 'ACTIVE', 'line' || md5(account_number),
-           '\\x00', false, 1, 0, now(), joined_at + interval '400 days'
+           '\\x00', false, 1, 0, now(), joined_at + interval '400 days', 'APPLIED', '[]'
       FROM customers WHERE tenant_id = $1"""
 
 
