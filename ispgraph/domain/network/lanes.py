@@ -38,7 +38,7 @@ async def take(session: AsyncSession, router_id: UUID) -> tuple[Lane, Router] | 
     """The lane, if nobody has it and the router may be tried; else None, and what is due on it waits its turn."""
     now = clock.now()
     free = or_(Router.lane_until.is_(None), Router.lane_until <= now)
-    rows = select(Router).where(Router.id == router_id, free).with_for_update(skip_locked=True)
+    rows = select(Router).where(Router.id == router_id, free).with_for_update(key_share=True, skip_locked=True)
     router = await session.scalar(rows)
     if router is None:
         return None
@@ -59,10 +59,13 @@ async def renew(session: AsyncSession, lane: Lane) -> None:
 
 
 async def hold(session: AsyncSession, lane: Lane) -> Router:
-    """The router's row, locked: until this transaction ends nobody else takes the lane. Raises LeaseLost."""
-    row = await session.scalar(
-        select(Router).where(Router.id == lane.router_id, Router.lane == lane.lease).with_for_update()
-    )
+    """The router's row, locked: until this transaction ends nobody else takes the lane. Raises LeaseLost.
+
+    Rows that refer to the router, such as services and jobs, may be written by others meanwhile: who suspends a
+    customer does not wait for the worker.
+    """
+    rows = select(Router).where(Router.id == lane.router_id, Router.lane == lane.lease)
+    row = await session.scalar(rows.with_for_update(key_share=True))
     if row is None:
         raise LeaseLost
     return row
