@@ -54,7 +54,6 @@ async def end(turn: Turn, endings: Sequence[Ending]) -> None:
         await asyncio.gather(*(_disconnect(nas, ending, gate) for ending in endings))
         if any(ending.answer and ending.answer.outcome is not Outcome.TIMEOUT for ending in endings):
             await turn.answered()
-        await _tell(turn, endings, "The router was asked to end the session; waiting for its end.")
         await _wait(turn, endings)
         await _tell(turn, endings)
     left = [ending for ending in endings if not ending.ended]
@@ -108,15 +107,22 @@ async def _tell(turn: Turn, endings: Sequence[Ending], message: str | None = Non
 
 
 async def _wait(turn: Turn, endings: Sequence[Ending]) -> None:
-    """Wait for the Stop of every session whose end a router has agreed to; look once for the others."""
+    """Wait for the Stop of every session whose end a router has agreed to; look once for the others.
+
+    Most Stops are there in a moment, so the first looks come soon, and only a longer wait is worth telling.
+    """
     loop = asyncio.get_running_loop()
-    until = loop.time() + STOP_SECONDS
+    until, pause, told = loop.time() + STOP_SECONDS, _LOOK_SECONDS / 4, False
     while True:
         await _look(turn, endings)
         agreed = [one for one in endings if not one.ended and one.answer and one.answer.outcome is Outcome.ACK]
         if not agreed or loop.time() >= until:
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        if pause == _LOOK_SECONDS and not told:
+            await _tell(turn, endings, "The router was asked to end the session; waiting for its end.")
+            told = True
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LOOK_SECONDS)
 
 
 async def _look(turn: Turn, endings: Iterable[Ending]) -> None:
