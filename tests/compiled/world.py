@@ -38,6 +38,12 @@ from tests.factories import House
 
 NOW = datetime(2026, 6, 15, 12, 10, 30, 123456, tzinfo=UTC)
 
+# What was found on a router and should be otherwise.
+_DRIFT = [
+    {"path": "/queue/simple", "property": "max-limit", "expected": "1M/2M", "observed": '"3M"'},
+    {"path": "/ppp/secret", "property": None, "expected": None, "observed": "রহিম\\n"},
+]
+
 NAMES = (
     'Quote "Q" O\'Neil',
     "Back\\slash \\n \\u0041",
@@ -148,11 +154,12 @@ async def _furnish(land: Land, superuser: str) -> None:
     services = await _services(house, customers, packages, routers)
     await _money(land, customers)
     jobs = await _jobs(house, customers, services, routers, operators)
+    messages = await _messages(house, customers, operators)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
     sessions = await _accounting(superuser, customers, services, routers)
     land.account_numbers = [each.account_number for each in customers]
     land.usernames = [each.username for each in services]
-    found: list[Any] = [*zones, *routers, *packages, *fields, *customers, *services, *jobs, *drafts]
+    found: list[Any] = [*zones, *routers, *packages, *fields, *customers, *services, *jobs, *messages, *drafts]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
     land.ids["ses"] = [ids.encode("ses", key) for key in sessions]
@@ -180,7 +187,16 @@ async def _routers(house: House) -> list[models.Router]:
     seen = NOW - timedelta(minutes=3)
     return [
         await house.router(None, name="edge-1", status=RouterStatus.ONLINE, last_seen_at=seen, version="7.19.4"),
-        await house.router("192.0.2.9", name="edge \\ 2", status=RouterStatus.OFFLINE, radius_address=None),
+        await house.router(
+            "192.0.2.9",
+            name="edge \\ 2",
+            status=RouterStatus.OFFLINE,
+            radius_address=None,
+            problem='no "answer"',
+            unreachable_since=seen,
+            reconciled_at=seen,
+            drift=_DRIFT,
+        ),
     ]
 
 
@@ -235,6 +251,9 @@ async def _services(
                     auto_renew=total % 2 == 0,
                     applied_version=total % 2,
                     checked_at=NOW if total % 3 == 0 else None,
+                    provisioning=list(models.ProvisioningState)[total % 5],
+                    network_problem='no "answer"' if total % 5 > 1 else None,
+                    drift=_DRIFT[: total % 3],
                     profile='gold "plan"' if total % 3 else None,
                 )
             )
@@ -294,6 +313,30 @@ async def _money(land: Land, customers: list[models.Customer]) -> None:
             if number % 5 == 3:
                 row = await session.get_one(models.Payment, key)
                 row.status = list(PaymentStatus)[number % 4]
+
+
+async def _messages(
+    house: House, customers: list[models.Customer], operators: dict[str, Operator]
+) -> list[models.Message]:
+    rows = [
+        models.Message(
+            customer_id=customers[number % 7].id,
+            channel=list(models.MessageChannel)[number % 2],
+            to=("+8801711000000", "person@example.net")[number % 2],
+            event="service.suspended",
+            body='Your "line"\nis off, রহিম',
+            status=list(models.MessageStatus)[number % 4],
+            segments=number % 3,
+            error="refused\\" if number % 4 == 3 else None,
+            created_at=NOW - timedelta(minutes=number),
+            created_by_id=operators["reseller"].id,
+            sent_at=NOW if number % 2 else None,
+            delivered_at=NOW if number % 3 else None,
+        )
+        for number in range(20)
+    ]
+    await _add(house, rows)
+    return rows
 
 
 async def _jobs(
