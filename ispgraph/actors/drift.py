@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.actors.turns import Turn
@@ -215,6 +216,19 @@ async def _promise(turn: Turn, findings: Sequence[Finding]) -> None:
             await changes.promised(session, service, by=None)
 
 
+async def observe(turn: Turn) -> None:
+    """Look at all that the router holds, change nothing, and keep with it what differs. Raises AdapterError."""
+    findings = await find(turn)
+    async with turn.transaction() as session:
+        await _keep(session, turn, findings)
+
+
+async def _keep(session: AsyncSession, turn: Turn, left: Sequence[Finding]) -> None:
+    row = await lanes.hold(session, turn.lane)
+    row.drift = [each.drift.as_row() for each in left[:_REPORTED]]
+    row.reconciled_at = clock.now()
+
+
 async def report(turn: Turn, job: Job, findings: Sequence[Finding], repairs: Repairs) -> None:
     """Keep what was found in the job's steps, and with the router what nobody puts right."""
     repaired = repairs.steps
@@ -225,9 +239,7 @@ async def report(turn: Turn, job: Job, findings: Sequence[Finding], repairs: Rep
     found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "Nothing differs"
     steps = [_told(each) for each in findings[:_REPORTED]]
     async with turn.database.transaction(turn.lane.tenant_id) as session:
-        row = await lanes.hold(session, turn.lane)
-        row.drift = [each.drift.as_row() for each in repairs.left[:_REPORTED]]
-        row.reconciled_at = clock.now()
+        await _keep(session, turn, repairs.left)
         for held in (await lanes.hold_jobs(session, turn.lane, [job])).values():
             outcomes.record(session, held, [*steps, *repaired])
             held.progress_done = len(repaired)

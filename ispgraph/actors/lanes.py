@@ -114,14 +114,15 @@ class LaneRunner:
         try:
             if turn.router.check_at <= clock.now():
                 await routers.check(turn)
-            while of := await self._database.run(turn.lane.tenant_id, lambda session: lanes.claim(session, turn.lane)):
+            claim = functools.partial(lanes.claim, lane=turn.lane)
+            while not self._stopping and (of := await self._database.run(turn.lane.tenant_id, claim)):
                 if not await self._carry_out(turn, of):
                     return
         finally:
             await turn.close()
 
     async def _carry_out(self, turn: Turn, of: Sequence[Job]) -> bool:
-        """Each kind in turn, in the order of its oldest job; False when the router has gone."""
+        """Each kind in turn, in the order of its oldest job; False when the router does not let us go on."""
         for kind in dict.fromkeys(job.kind for job in of):
             chosen = [job for job in of if job.kind == kind]
             try:
@@ -133,9 +134,9 @@ class LaneRunner:
                 raise
             except (Refused, jobs.Permanent) as error:
                 if isinstance(error, Refused) and error.kind is Refusal.BAD_LOGIN and chosen[0].attempts < _LOGINS:
-                    # A router that is starting up refuses a good password as well.
+                    # A router that is starting up refuses a good password as well. The next turn asks it again.
                     await self._each(turn, chosen, outcomes.job_postponed, str(error))
-                    continue
+                    return False
                 await self._each(turn, chosen, outcomes.job_failed, str(error))
             except AdapterError as error:
                 missed = functools.partial(lanes.missed, lane=turn.lane, reason=str(error))

@@ -18,6 +18,7 @@ from ispgraph.domain.network.outcomes import Step
 _EVERY_SECONDS = 60.0
 _CLOCK_SECONDS = 300
 _ACCOUNTING = timedelta(minutes=15)
+_OBSERVE_EVERY = timedelta(minutes=15)
 # A name and a session that nobody has: a router that takes our requests says that it does not know them.
 _NOBODY = Identity(user_name="ispgraph-test", acct_session_id="ispgraph-test")
 _TRIAL = {"list": "ispgraph-test", "address": "192.0.2.1", "timeout": "1s", "comment": "ispgraph:test"}
@@ -27,7 +28,10 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 async def check(turn: Turn) -> None:
-    """See whether the router is well, and keep what it says of itself. A failure here closes no lane."""
+    """See whether the router is well, and keep what it says of itself; now and then, what it holds as well.
+
+    A failure here closes no lane.
+    """
     problem: str | None = None
     facts: dict[str, str] = {}
     try:
@@ -35,6 +39,8 @@ async def check(turn: Turn) -> None:
             api = await turn.api()
             facts = await _facts(api)
             problem = await _ailment(turn, api)
+            if clock.now() - (turn.router.reconciled_at or turn.router.created_at) > _OBSERVE_EVERY:
+                await drift.observe(turn)
         status = RouterStatus.ONLINE if problem is None else RouterStatus.DEGRADED
     except Refused as error:
         status, problem = RouterStatus.DEGRADED, str(error)
@@ -47,6 +53,8 @@ async def check(turn: Turn) -> None:
             heard = row.accounting_last_seen_at
             status = RouterStatus.ONLINE if heard and now - heard < _ACCOUNTING else RouterStatus.UNKNOWN
         row.status, row.problem = status, problem
+        if status is RouterStatus.OFFLINE:
+            row.unreachable_since = row.unreachable_since or now
         row.check_at = now + timedelta(seconds=_EVERY_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311  jitter
         if facts:
             row.version, row.board = facts.get("version"), facts.get("board-name")
@@ -115,7 +123,11 @@ async def test(turn: Turn, of: Sequence[Job]) -> None:
     if turn.router.mode is RouterMode.RADIUS:
         await _test_requests(turn, found)
     await check(turn)
-    bad = [step.detail for step in found if step.outcome not in (StepOutcome.VERIFIED, StepOutcome.UNCHANGED)]
+    bad = [
+        f"{step.detail.rstrip('.')}."
+        for step in found
+        if step.outcome not in (StepOutcome.VERIFIED, StepOutcome.UNCHANGED)
+    ]
     async with turn.database.transaction(turn.lane.tenant_id) as session:
         for job in (await lanes.hold_jobs(session, turn.lane, of)).values():
             outcomes.record(session, job, found)
