@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import ARRAY, Text, Uuid, column, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
@@ -81,20 +81,26 @@ class Desired:
 
 
 async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UUID | None) -> dict[UUID, Desired]:
-    """The desired state of these services, in four statements however many; with the sessions on one router."""
-    found = (
-        select(Service, Customer, Package, Tenant)
-        .join(Customer, Customer.id == Service.customer_id)
-        .join(Package, Package.id == Service.package_id)
-        .join(Tenant, Tenant.id == Service.tenant_id)
-        .where(Service.id.in_(service_ids))
-    )
-    rows = (await session.execute(found)).all()
-    told = await _told(session, service_ids)
+    """The desired state of these services, in three statements however many; with the sessions on one router.
+
+    Sessions come first: one that began with a later state than the one found is not among them. All else is of one
+    moment, for what RADIUS says must be about the service that is compared with it.
+    """
     open_here = select(Session).where(Session.service_id.in_(service_ids), Session.stopped_at.is_(None))
     sessions: dict[UUID | None, list[Session]] = {}
     for row in await session.scalars(open_here.where(Session.router_id == router_id)):
         sessions.setdefault(row.service_id, []).append(row)
+    told = _TOLD.bindparams(services=list(service_ids), at=clock.now()).subquery("told")
+    found = (
+        select(Service, Customer, Package, Tenant, told.c.policy, told.c.attributes, told.c["values"])
+        .join(Customer, Customer.id == Service.customer_id)
+        .join(Package, Package.id == Service.package_id)
+        .join(Tenant, Tenant.id == Service.tenant_id)
+        .outerjoin(told, told.c.id == Service.id)
+        .where(Service.id.in_(service_ids))
+    )
+    # Whoever holds the session may have seen these rows before, as they were then.
+    rows = (await session.execute(found.execution_options(populate_existing=True))).all()
     macs: dict[UUID, list[str]] = {}
     for mac in await session.scalars(select(ServiceMac).where(ServiceMac.service_id.in_(service_ids))):
         macs.setdefault(mac.service_id, []).append(str(mac.mac).upper())
@@ -104,25 +110,22 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
             customer,
             package,
             tenant,
-            told.get(service.id, ("", {})),
+            (policy or "", dict(zip(attributes or [], values or [], strict=True))),
             macs.get(service.id, []),
             sessions.get(service.id, []),
         )
-        for service, customer, package, tenant in rows
+        for service, customer, package, tenant, policy, attributes, values in rows
     }
 
 
-async def _told(session: AsyncSession, service_ids: Sequence[UUID]) -> dict[UUID, tuple[str, Mapping[str, str]]]:
-    """By service: the policy, and what RADIUS would be told, by attribute."""
-    rows = await session.execute(
-        text("""
-        SELECT s.id, radius_policy(array_agg(r.attribute), array_agg(r.value)) AS policy,
-               array_agg(r.attribute) AS attributes, array_agg(r.value) AS "values"
-          FROM unnest(CAST(:services AS uuid[])) AS s (id) CROSS JOIN LATERAL radius_rows(s.id, :at) r
-         GROUP BY s.id"""),
-        {"services": list(service_ids), "at": clock.now()},
-    )
-    return {row.id: (row.policy, dict(zip(row.attributes, row.values, strict=True))) for row in rows}
+# By service: the policy, and what RADIUS would be told, by attribute.
+_TOLD = text("""
+    SELECT s.id, radius_policy(array_agg(r.attribute), array_agg(r.value)) AS policy,
+           array_agg(r.attribute) AS attributes, array_agg(r.value) AS "values"
+      FROM unnest(CAST(:services AS uuid[])) AS s (id) CROSS JOIN LATERAL radius_rows(s.id, :at) r
+     GROUP BY s.id""").columns(
+    column("id", Uuid()), column("policy", Text()), column("attributes", ARRAY(Text())), column("values", ARRAY(Text()))
+)
 
 
 def _desired(
