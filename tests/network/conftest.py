@@ -51,15 +51,15 @@ async def responding(settings: Settings) -> AsyncIterator[tuple[int, int]]:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for silence as long as in earnest: the order of events is what is tested."""
     for ask in (radius_client.disconnect, radius_client.change):
-        monkeypatch.setitem(ask.__kwdefaults__, "interval", 0.1)
+        monkeypatch.setitem(ask.__kwdefaults__, "interval", 0.08)
     monkeypatch.setitem(routeros.connect.__wrapped__.__kwdefaults__, "deadline", 1.0)  # type: ignore[attr-defined]
     for module, name, seconds in (
         (endings, "STOP_SECONDS", 0.6),
         (endings, "_LATE_SECONDS", 0.5),
         (endings, "_LOOK_SECONDS", 0.05),
         (lanes, "_FIRST", 0.05),
-        (lanes, "_SHORTEST", 0.1),
-        (lanes, "_LONGEST", 0.2),
+        (lanes, "_SHORTEST", 0.05),
+        (lanes, "_LONGEST", 0.1),
         (jobs, "_SHORTEST", 0.1),
     ):
         monkeypatch.setattr(module, name, seconds)

@@ -7,7 +7,6 @@ from sqlalchemy import select
 from ispgraph.actors import endings
 from ispgraph.actors.lanes import LaneRunner
 from ispgraph.domain.models import AuditEntry, JobStatus, Suspension, Tenant
-from ispgraph.lab.accounting import Weather
 from ispgraph.lab.nas import Nas
 from tests.network.world import ACTION, Line, World, until
 
@@ -71,7 +70,7 @@ async def test_a_rate_that_was_only_promised_ends_the_session(world: World):
 async def test_who_was_let_in_just_before_is_ended_when_it_becomes_known(world: World):
     nas = await world.router(login=False)
     line = await world.line(online=False)
-    nas.accounting.weather.append(Weather("delay", of=frozenset({"Start"}), next=1, seconds=1.0))
+    told = held_up(nas)
     line.device.switch_on()
     await until(lambda: line.device.state == "online")
 
@@ -81,11 +80,24 @@ async def test_who_was_let_in_just_before_is_ended_when_it_becomes_known(world: 
     # Nobody could know: the session has not been told of yet, and there is no login to look for it.
     assert line.device.state == "online"
     assert await world.steps(key) == [("RADIUS_SQL", "VERIFIED")]
+    told.set()
     await until(lambda: line.device.state == "offline")
     await until(lambda: ended(world, "line1"))
     line.device.switch_on()
     await until(lambda: line.device.state == "refused")
     assert (await world.network(line))["state"] == "APPLIED"
+
+
+def held_up(nas: Nas) -> asyncio.Event:
+    """Accounting of this router is on its way until the event is set."""
+    told, account = asyncio.Event(), nas.client.account
+
+    async def later(*arguments, **named):
+        await told.wait()
+        return await account(*arguments, **named)
+
+    nas.client.account = later
+    return told
 
 
 async def ended(world: World, name: str) -> bool:
@@ -97,13 +109,15 @@ async def test_who_was_let_in_just_before_moves_behind_the_wall(world: World):
     nas = await world.router()
     await world.change(Tenant, world.house.tenant.id, suspension=Suspension.WALLED_GARDEN, walled_pool="walled")
     line = await world.line(online=False, redial=0.05)
-    nas.accounting.weather.append(Weather("delay", of=frozenset({"Start"}), next=1, seconds=0.7))
+    told = held_up(nas)
     line.device.switch_on()
     await until(lambda: line.device.state == "online")
     assert line.device.session.address.startswith("10.64.")
 
     await world.succeeded(await world.suspend(line))
 
+    assert line.device.session.address.startswith("10.64.")
+    told.set()
     await until(lambda: line.device.state == "online" and line.device.session.address.startswith("10.99."))
     assert line.device.dials == 2
 
