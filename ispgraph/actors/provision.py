@@ -49,6 +49,18 @@ class Work:
 async def provision(turn: Turn, of: Sequence[Job]) -> None:
     """Carry out these jobs in one go. Raises AdapterError when the router does not let us."""
     works = await _prepare(turn, of)
+    # First those for whom RADIUS is enough: that an API hangs is no reason to leave them on line.
+    by_radius = [work for work in works if not _on_the_router(turn, work)]
+    for part in (by_radius, [work for work in works if _on_the_router(turn, work)]):
+        if part:
+            await _converge(turn, part)
+
+
+def _on_the_router(turn: Turn, work: Work) -> bool:
+    return turn.router.mode is RouterMode.LOCAL or work.wanted.connection_type is ConnectionType.STATIC_IP
+
+
+async def _converge(turn: Turn, works: Sequence[Work]) -> None:
     for work in works:
         await _configure(turn, work)
     await _change_rates(turn, works)

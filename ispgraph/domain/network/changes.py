@@ -25,19 +25,8 @@ async def promised(session: AsyncSession, service: Service, *, by: UUID | None) 
     service.provisioning = ProvisioningState.PENDING
     service.network_problem = None
     arguments: dict[str, object] = {"version": service.desired_version}
-    return [
-        await jobs.enqueue(
-            session,
-            jobs.PROVISION,
-            tenant_id=service.tenant_id,
-            customer_id=service.customer_id,
-            service_id=service.id,
-            router_id=router_id,
-            by=by,
-            arguments=arguments,
-        )
-        for router_id in await _routers(session, service)
-    ]
+    routers = await _routers(session, service)
+    return [await _promise(session, jobs.PROVISION, service, router_id, arguments, by) for router_id in routers]
 
 
 async def disconnected(
@@ -51,18 +40,29 @@ async def disconnected(
     if not sessions:
         by_router[service.router_id] = []
     return [
-        await jobs.enqueue(
-            session,
-            jobs.DISCONNECT,
-            tenant_id=service.tenant_id,
-            customer_id=service.customer_id,
-            service_id=service.id,
-            router_id=router_id,
-            by=by,
-            arguments={"sessions": chosen},
-        )
+        await _promise(session, jobs.DISCONNECT, service, router_id, {"sessions": chosen}, by)
         for router_id, chosen in by_router.items()
     ]
+
+
+async def _promise(
+    session: AsyncSession,
+    kind: str,
+    service: Service,
+    router_id: UUID | None,
+    arguments: dict[str, object],
+    by: UUID | None,
+) -> Job:
+    return await jobs.enqueue(
+        session,
+        kind,
+        tenant_id=service.tenant_id,
+        customer_id=service.customer_id,
+        service_id=service.id,
+        router_id=router_id,
+        by=by,
+        arguments=arguments,
+    )
 
 
 async def _routers(session: AsyncSession, service: Service) -> list[UUID | None]:
