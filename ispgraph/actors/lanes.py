@@ -98,6 +98,7 @@ class LaneRunner:
         turn = Turn(self._database, self._settings, lane, router)
         work = asyncio.create_task(self._work(turn))
         beat = asyncio.create_task(self._keep(lane, work))
+        more = False
         try:
             await asyncio.wait([work])
         finally:
