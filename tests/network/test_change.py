@@ -1,12 +1,14 @@
 """Changes while sessions go on: another rate, logins on their way, and many changes at once."""
 
 import asyncio
+from datetime import timedelta
 
 from sqlalchemy import select
 
+from ispgraph import clock, ids
 from ispgraph.actors import endings
 from ispgraph.actors.lanes import LaneRunner
-from ispgraph.domain.models import AuditEntry, JobStatus, Suspension, Tenant
+from ispgraph.domain.models import AuditEntry, Job, JobStatus, Router, Suspension, Tenant
 from ispgraph.lab.nas import Nas
 from tests.network.world import ACTION, Line, World, until
 
@@ -146,6 +148,33 @@ async def test_who_comes_in_after_an_activation_is_not_thrown_out_by_the_suspens
     assert line.device.state == "online"
     assert line.device.dials == 2
     assert (await world.network(line))["state"] == "APPLIED"
+
+
+async def test_who_has_lost_the_lane_writes_nothing_more(world: World, monkeypatch):
+    await world.router()
+    line = await world.line()
+    router = world.routers["north"]
+    old, turns = endings.end, []
+
+    async def slow(turn, endings_):
+        turns.extend(world.lanes._turns.values())
+        await world.change(Router, router.id, lane=ids.uuid7(), lane_until=clock.now() + timedelta(seconds=1))
+        await old(turn, endings_)
+
+    monkeypatch.setattr(endings, "end", slow)
+    (key,) = await world.suspend(line)
+    await until(lambda: turns and turns[0].done())
+    monkeypatch.setattr(endings, "end", old)
+
+    assert turns[0].exception() is None
+    assert await world.steps(key) == [("RADIUS_SQL", "VERIFIED")]
+    job = await world.job(key)
+    assert job.status is JobStatus.RUNNING
+    # Its own lease ends as well, and the next one finds the session gone.
+    await world.change(Job, job.id, next_attempt_at=clock.now())
+    await world.succeeded([key])
+    assert line.device.state == "offline"
+    assert await world.open_sessions("line1") == []
 
 
 async def test_of_two_hundred_changes_at_once_the_last_one_counts(world: World):
