@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ispgraph.actors.turns import Turn
 from ispgraph.domain.models import JobStatus
 from tests.network.world import World, until
 
@@ -154,12 +155,19 @@ async def test_a_removal_whose_answer_was_lost_is_looked_for(world: World):
     assert await world.open_sessions("line1") == []
 
 
-async def test_who_has_dialed_again_is_not_ended_a_second_time(world: World):
+async def test_who_has_dialed_again_is_not_ended_a_second_time(world: World, monkeypatch: pytest.MonkeyPatch):
     nas = await world.router()
     line = await world.line(redial=0.05)
     first = line.device.session.session_id
     nas.incoming.faults.silent = True
     nas.router.faults.set(lose_answers=["/ppp/active/remove"])
+    reconnect = Turn.reconnect
+
+    async def later(turn: Turn) -> None:
+        await until(lambda: line.device.state == "online" and line.device.dials == 2)
+        await reconnect(turn)
+
+    monkeypatch.setattr(Turn, "reconnect", later)
 
     (job,) = (await world.act("Disconnect", line))["jobs"]
     await world.succeeded([job["id"]])
