@@ -113,12 +113,13 @@ class LaneRunner:
 
     async def _work(self, turn: Turn) -> None:
         try:
-            if turn.router.check_at <= clock.now():
-                await routers.check(turn)
+            # Jobs first: they may need no more than RADIUS, and a look at a router that hangs takes its time.
             claim = functools.partial(lanes.claim, lane=turn.lane)
             while not self._stopping and (of := await self._database.run(turn.lane.tenant_id, claim)):
                 if not await self._carry_out(turn, of):
                     return
+            if turn.router.check_at <= clock.now():
+                await routers.check(turn)
         finally:
             await turn.close()
 

@@ -122,6 +122,8 @@ async def test(session: AsyncSession, router_id: UUID, *, by: Viewer) -> Saved:
     router = await _known(session, router_id)
     if not _has_login(router) and router.radius_secret is None:
         raise fail(ErrorCode.NOT_CONFIGURED, _NO_LOGIN, "routerId")
+    # Somebody waits for the answer: it is tried at once, though it was out of reach a moment ago.
+    router.retry_at = None
     audit.record(session, by=by, action="router.test", subject_id=router.id)
     return Saved(router, [await _enqueue(session, router, jobs.TEST, by)])
 
