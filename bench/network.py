@@ -116,8 +116,8 @@ class Bench:
         )
 
     async def _close_books(self) -> None:
-        """Wait for the last Stops. Some of the loop's never come, for it sends routers faster into their accounting than
-        the responder answers: their sessions are closed as a reconciliation would."""
+        """Wait for the last Stops. Some of the loop's never come, for it makes routers send more of them at once than
+        the responder can answer: their sessions are closed as a reconciliation would."""
         end = time.monotonic() + _STOPS_SECONDS
         while await self._books.fetchval("SELECT count(*) FROM sessions WHERE stopped_at IS NULL"):
             if time.monotonic() > end:
