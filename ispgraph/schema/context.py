@@ -1,6 +1,7 @@
 """What one request carries through the graph."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,16 @@ from ispgraph.db import Base, Database
 from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.schema.errors import ApiError
 from ispgraph.settings import Settings
+
+
+class _Shared(DataLoader[Any, Any]):
+    """A loader that goes on when one of those who wait for a row is cancelled: others may wait for the same row.
+
+    graphql-core cancels what stands beside a field that failed.
+    """
+
+    def load(self, key: Any) -> Awaitable[Any]:
+        return asyncio.shield(super().load(key))
 
 
 class Loaders:
@@ -45,7 +56,7 @@ class Loaders:
     def loader(self, name: tuple[Any, ...], load: Callable[[list[Any]], Any]) -> DataLoader[Any, Any]:
         """As `batched`, for a load that needs no session."""
         if name not in self._by_key:
-            self._by_key[name] = DataLoader(load_fn=load)
+            self._by_key[name] = _Shared(load_fn=load)
         return self._by_key[name]
 
     def forget(self) -> None:

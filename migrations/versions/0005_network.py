@@ -105,7 +105,8 @@ $$;
 
 CREATE FUNCTION radius_is_walled(
     p_suspension text, p_service text, p_customer text, p_reason text, p_expires_at timestamptz, p_at timestamptz)
-  RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+  RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  -- Without a search path of its own, so that it becomes a part of the statement that calls it.
   SELECT p_suspension = 'WALLED_GARDEN' AND 'TERMINATED' NOT IN (p_service, p_customer)
      AND 'PENDING' NOT IN (p_service, p_customer) AND p_reason IS DISTINCT FROM 'VIOLATION'
      AND (p_service <> 'ACTIVE' OR p_customer <> 'ACTIVE' OR COALESCE(p_expires_at <= p_at, false))
@@ -116,11 +117,14 @@ CREATE FUNCTION radius_policy_rows(
     p_download_kbps integer, p_data_quota_bytes bigint, p_time_quota_seconds integer, p_expires_at timestamptz,
     p_at timestamptz, p_wall_list text DEFAULT NULL, p_wall_pool text DEFAULT NULL, p_wall_kbps integer DEFAULT NULL)
   RETURNS TABLE (list text, attribute text, op text, value text)
-  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+BEGIN
   -- One value that FreeRADIUS cannot parse refuses the login, and an integer past its range wraps without a word:
   -- so every value is made here from typed ones. What RouterOS would not need is left out, not sent empty.
   -- With a wall, whoever would be refused is let in, slowly, into its address list.
-  SELECT t.list, t.attribute, ':=', t.value
+  -- In PL/pgSQL, which plans a statement once for a connection: in SQL it was planned anew for each login.
+  RETURN QUERY SELECT t.list, t.attribute, ':=', t.value
     FROM (SELECT p_refusal IS NULL AS free, p_refusal IS NOT NULL AND p_wall_list IS NOT NULL AS walled,
                  p_refusal IS NOT NULL AND p_wall_list IS NULL AS refused,
                  p_refusal IS NULL OR p_wall_pool IS NULL AS addressed) c
@@ -149,14 +153,16 @@ CREATE FUNCTION radius_policy_rows(
     (12, 'reply', 'Mikrotik-Total-Limit-Gigawords', c.free AND p_data_quota_bytes > 0,
       (p_data_quota_bytes >> 32)::text),
     (13, 'reply', 'Acct-Interim-Interval', NOT c.refused, '300')
-  ) t (n, list, attribute, wanted, value) WHERE t.wanted AND t.value IS NOT NULL ORDER BY t.n
-$$;
+  ) t (n, list, attribute, wanted, value) WHERE t.wanted AND t.value IS NOT NULL ORDER BY t.n;
+END $$;
 
 CREATE FUNCTION radius_decided(p_service services, p_clear text, p_at timestamptz)
   RETURNS TABLE (list text, attribute text, op text, value text)
-  LANGUAGE sql STABLE SET search_path = pg_catalog, public AS $$
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
+#variable_conflict use_column
+BEGIN
   -- Under the row-level security of whoever calls.
-  SELECT p.list, p.attribute, p.op, p.value
+  RETURN QUERY SELECT p.list, p.attribute, p.op, p.value
     FROM customers c
     JOIN tenants t ON t.id = c.tenant_id
     JOIN packages k ON k.tenant_id = c.tenant_id AND k.id = p_service.package_id
@@ -168,8 +174,8 @@ CREATE FUNCTION radius_decided(p_service services, p_clear text, p_at timestampt
       w.reason, p_clear, p_service.profile, p_service.ip_address, p_service.subnet, k.upload_kbps, k.download_kbps,
       k.data_quota_bytes, k.time_quota_seconds, p_service.expires_at, p_at,
       CASE WHEN w.walled THEN t.walled_address_list END, t.walled_pool, t.walled_kbps) p
-   WHERE c.tenant_id = p_service.tenant_id AND c.id = p_service.customer_id
-$$;
+   WHERE c.tenant_id = p_service.tenant_id AND c.id = p_service.customer_id;
+END $$;
 
 CREATE FUNCTION radius_policy(p_attributes text[], p_values text[]) RETURNS text
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
@@ -265,6 +271,7 @@ GRANTS = {
     "radius_authorize(text, inet, text, timestamptz)": "ispgraph_radius",
     "network_session_differs(uuid, uuid, uuid, timestamptz)": None,
 }
+REFUSAL = "radius_refusal(text, text, timestamptz, timestamptz)"
 # What this revision replaces.
 FORMER = {
     "due_jobs(timestamptz, integer)": "ispgraph_app",
@@ -310,6 +317,8 @@ END $$""")
     for function in FUNCTIONS.strip().split("\n\n"):
         op.execute(function)
     _grant(GRANTS)
+    # It becomes a part of the statement that calls it, as radius_is_walled does.
+    op.execute(f"ALTER FUNCTION {REFUSAL} RESET search_path")
 
 
 def _messages() -> None:
@@ -363,6 +372,7 @@ def _grant(grants: dict[str, str | None]) -> None:
 
 
 def downgrade() -> None:
+    op.execute(f"ALTER FUNCTION {REFUSAL} SET search_path = pg_catalog")
     for signature in reversed(GRANTS):
         op.execute(f"DROP FUNCTION {signature}")
     for function in _former_functions():

@@ -3,6 +3,7 @@
 These are private to them. A version that moved them fails here by name, before it answers anybody wrongly.
 """
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -25,6 +26,7 @@ from strawberry.types.lazy_type import LazyType
 
 from ispgraph.schema.compiler.arguments import DEFINITION
 from ispgraph.schema.compiler.executor import CompiledExecutor
+from ispgraph.schema.context import Loaders
 from tests.api import schema
 
 
@@ -176,3 +178,19 @@ def test_asyncpg_tells_what_is_stale() -> None:
 
 def test_orjson_splices_text_as_it_is() -> None:
     assert orjson.dumps({"a": [orjson.Fragment('{"b":1.0}')]}) == b'{"a":[{"b":1.0}]}'
+
+
+async def test_a_row_that_two_wait_for_comes_although_one_is_cancelled():
+    asked: list[list[int]] = []
+
+    async def load(keys: list[int]) -> list[int]:
+        asked.append(keys)
+        await asyncio.sleep(0.01)
+        return [key * 2 for key in keys]
+
+    loader = Loaders(lambda: None).loader(("numbers",), load)
+    one, other = (asyncio.ensure_future(loader.load(21)) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    assert await other == 42
+    assert asked == [[21]]
