@@ -10,7 +10,7 @@ import pytest
 from tests.product import Product
 from tests.servers import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

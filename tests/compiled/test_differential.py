@@ -132,7 +132,7 @@ async def test_both_ways_say_the_same(
     judge(await run(both, dsns, owner, stopped_clock, seed=1, count=200))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 104))
 async def test_both_ways_say_the_same_to_thousands(
     both: Both, dsns: Dsns, owner: Database, stopped_clock: Callable[[], None], seed: int

@@ -81,7 +81,7 @@ def megabytes(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_ten_thousand_sessions(radius: tuple[int, int], lab: tuple[int, str]) -> None:
     pid, url = lab
