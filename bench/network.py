@@ -2,7 +2,7 @@
 `python -m bench.network --customers 5000 --routers 50`.
 
 In each round all of them dial in anew before each way: `ispgraph` (customerSuspend over HTTP, one in a request), `ten`
-(ten in a request), and `loop` (`network_loop`). The loop does less: it keeps no books, asks nobody's permission, and
+(ten in a request), `bulk` (customersSuspend, a hundred in a request), and `loop` (`network_loop`). The loop does less: it keeps no books, asks nobody's permission, and
 does not wait for the session's last accounting packet.
 """
 
@@ -28,10 +28,12 @@ from bench.network_house import LOGIN, House
 from bench.place import ROOT
 from bench.processes import python
 from ispgraph import ids
+from ispgraph.domain.bulk import MOST
 
-WAYS = ("ispgraph", "loop", "ten")
+WAYS = ("ispgraph", "loop", "bulk", "ten")
 _DIRECTORY = Path("/tmp/bench-network")
 _PAYLOAD = "{ customer { id status } jobs { id status } errors { code message } }"
+_BULK = f"{{ results {_PAYLOAD} errors {{ code message }} }}"
 _TEN = 10
 _WAVE = 200
 _PATIENCE = 600.0
@@ -147,7 +149,7 @@ class Bench:
             "port": self._house.api_port,
             "token": self._house.token(),
             "connections": self._args.connections,
-            "bodies": _bodies(keys, _TEN if way == "ten" else 1),
+            "bodies": _bulk(keys) if way == "bulk" else _bodies(keys, _TEN if way == "ten" else 1),
         }
         job_before = await self._books.fetchval("SELECT count(*) FROM jobs")
         done = await _child("bench.network_client", given)
@@ -208,6 +210,16 @@ def _bodies(keys: Sequence[UUID], together: int) -> list[str]:
         fields = " ".join(f"a{number}: customerSuspend(input: $i{number}) {_PAYLOAD}" for number in range(len(chosen)))
         variables = {f"i{number}": {"customerId": key, "reason": "NON_PAYMENT"} for number, key in enumerate(chosen)}
         bodies.append(json.dumps({"query": f"mutation({heads}) {{ {fields} }}", "variables": variables}))
+    return bodies
+
+
+def _bulk(keys: Sequence[UUID]) -> list[str]:
+    document = f"mutation($input: CustomersSuspendInput!) {{ a: customersSuspend(input: $input) {_BULK} }}"
+    bodies = []
+    for begin in range(0, len(keys), MOST):
+        chosen = [ids.encode("cus", key) for key in keys[begin : begin + MOST]]
+        variables = {"input": {"customerIds": chosen, "reason": "NON_PAYMENT"}}
+        bodies.append(json.dumps({"query": document, "variables": variables}))
     return bodies
 
 

@@ -44,7 +44,8 @@ class Clerk:
 
     def _judge(self, head: bytes, answer: bytes) -> None:
         found = json.loads(answer)
-        payloads = (found.get("data") or {"": {"errors": found.get("errors", "no data")}}).values()
+        payloads = [*(found.get("data") or {"": {"errors": found.get("errors", "no data")}}).values()]
+        payloads += [result for one in payloads if one for result in one.get("results", [])]
         if not head.startswith(b"http/1.1 200") or any(one is None or one["errors"] for one in payloads):
             self.refused += 1
             self.problem = self.problem or answer[:500].decode(errors="replace")

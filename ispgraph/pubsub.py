@@ -133,16 +133,16 @@ def disconnect() -> None:
 
 def publish(session: AsyncSession, topic: str, payload: str) -> None:
     """Tell the listeners of a topic once this transaction has committed; never when it rolls back."""
-    pending: list[tuple[str, str]] | None = session.info.get(_PENDING)
+    # A dictionary for its keys: each once, in their order.
+    pending: dict[tuple[str, str], None] | None = session.info.get(_PENDING)
     if pending is None:
-        pending = session.info[_PENDING] = []
+        pending = session.info[_PENDING] = {}
 
         async def send() -> None:
-            await _send(session.info.pop(_PENDING))
+            await _send([*session.info.pop(_PENDING)])
 
         after_commit(session, send)
-    if (topic, payload) not in pending:
-        pending.append((topic, payload))
+    pending[topic, payload] = None
 
 
 @asynccontextmanager

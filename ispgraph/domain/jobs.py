@@ -5,7 +5,7 @@ the lease while it works, and may record a result only while the lease is its ow
 """
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,8 +55,41 @@ async def enqueue(
     arguments: dict[str, object] | None = None,
 ) -> Job:
     """Promise a job in the transaction at hand; word goes out when it has committed. `by` is an operator."""
+    job = promise(
+        kind,
+        tenant_id=tenant_id,
+        customer_id=customer_id,
+        service_id=service_id,
+        router_id=router_id,
+        by=by,
+        arguments=arguments,
+    )
+    await enqueue_all(session, [job])
+    return job
+
+
+async def enqueue_all(session: AsyncSession, promised: Sequence[Job]) -> None:
+    """Promise these jobs, made by `promise`, in the transaction at hand; word goes out when it has committed."""
+    session.add_all(promised)
+    await session.flush()
+    for job in promised:
+        _send(session, job)
+        _announce(session, job)
+
+
+def promise(
+    kind: str,
+    *,
+    tenant_id: UUID,
+    customer_id: UUID | None = None,
+    service_id: UUID | None = None,
+    router_id: UUID | None = None,
+    by: UUID | None = None,
+    arguments: dict[str, object] | None = None,
+) -> Job:
+    """A job that is due at once, for `enqueue_all`."""
     now = clock.now()
-    job = Job(
+    return Job(
         id=ids.uuid7(),
         tenant_id=tenant_id,
         kind=kind,
@@ -70,11 +103,6 @@ async def enqueue(
         created_at=now,
         next_attempt_at=now,
     )
-    session.add(job)
-    await session.flush()
-    _send(session, job)
-    _announce(session, job)
-    return job
 
 
 # -- what a worker does
@@ -311,17 +339,17 @@ def _announce(session: AsyncSession, job: Job) -> None:
 
 
 def _send(session: AsyncSession, job: Job) -> None:
-    pending: list[queue.Due] | None = session.info.get(_PENDING)
+    # A dictionary for its keys: each once, in their order.
+    pending: dict[queue.Due, None] | None = session.info.get(_PENDING)
     if pending is None:
-        pending = session.info[_PENDING] = []
+        pending = session.info[_PENDING] = {}
 
         async def send() -> None:
-            await queue.push(session.info.pop(_PENDING))
+            await queue.push([*session.info.pop(_PENDING)])
 
         after_commit(session, send)
     if job.router_id is None:
         due = queue.Due(job.tenant_id, job.id)
     else:
         due = queue.Due(job.tenant_id, job.router_id, lane=True)
-    if due not in pending:
-        pending.append(due)
+    pending[due] = None

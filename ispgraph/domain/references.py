@@ -1,9 +1,10 @@
 """Reading typed ids that came from outside."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from ispgraph import ids
-from ispgraph.domain.errors import not_found
+from ispgraph.domain.errors import DomainError, Faults, not_found
 
 _NAMES = {
     "cfd": "custom field",
@@ -27,6 +28,18 @@ def typed_id(prefix: str, text: str, *field: str) -> UUID:
         return ids.decode(prefix, text)
     except ids.BadId as error:
         raise not_found(_NAMES[prefix], *field) from error
+
+
+def typed_ids(prefix: str, texts: Sequence[str], *field: str) -> Sequence[UUID]:
+    """As typed_id for each: all that name nothing are told at once, by their places in the list."""
+    found, wrong = [], Faults(*field)
+    for place, text in enumerate(texts):
+        try:
+            found.append(typed_id(prefix, text, str(place)))
+        except DomainError as error:
+            wrong.add(error.faults[0].code, error.faults[0].message, str(place))
+    wrong.raise_if_any()
+    return found
 
 
 def optional_id(prefix: str, text: str | None, *field: str) -> UUID | None:

@@ -112,11 +112,29 @@ async def suspend(
     The note, at most 200 characters, is for operators. With `notify` the customer is told the reason. Raises
     DomainError NO_CHANGE for a service that is suspended already, INVALID_STATE for one that is not active.
     """
-    told = _note(note)
+    told = note_of(note)
     given = {"reason": reason.value, "note": told, "notify": notify}
     if (first := await _first(session, SUSPEND, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, service, services = await _locked(session, chosen, by)
+    customer, services = await _locked(session, chosen, by)
+    service = await take_off_line(session, customer, services, chosen, reason=reason, told=told, notify=notify, by=by)
+    jobs = await changes.changed(session, service, by=by.operator_id)
+    return await _kept(session, SUSPEND, idempotency_key, Done(customer, jobs), by)
+
+
+async def take_off_line(
+    session: AsyncSession,
+    customer: Customer,
+    services: Sequence[Service],
+    chosen: Chosen,
+    *,
+    reason: SuspendReason,
+    told: str | None,
+    notify: bool,
+    by: Viewer,
+) -> Service:
+    """Suspend the service that is meant of a locked customer; the network is still to be told of it."""
+    service = _meant(services, chosen)
     if service.status is ServiceStatus.SUSPENDED:
         raise fail(ErrorCode.NO_CHANGE, "This service is suspended already.", *chosen.field)
     if service.status is not ServiceStatus.ACTIVE:
@@ -131,8 +149,7 @@ async def suspend(
     if notify:
         because = "" if reason is SuspendReason.OTHER else f"Reason: {label}."
         await messages.tell(session, customer, "service.suspended", by=by, reason=because)
-    jobs = await changes.changed(session, service, by=by.operator_id)
-    return await _kept(session, SUSPEND, idempotency_key, Done(customer, jobs), by)
+    return service
 
 
 async def activate(
@@ -149,11 +166,28 @@ async def activate(
     Raises DomainError NO_CHANGE for a service that is active, INVALID_STATE for one whose time is over or that was
     terminated.
     """
-    told = _note(note)
+    told = note_of(note)
     given = {"note": told, "notify": notify}
     if (first := await _first(session, ACTIVATE, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, service, services = await _locked(session, chosen, by)
+    customer, services = await _locked(session, chosen, by)
+    service = await put_on_line(session, customer, services, chosen, told=told, notify=notify, by=by)
+    jobs = await changes.changed(session, service, by=by.operator_id)
+    return await _kept(session, ACTIVATE, idempotency_key, Done(customer, jobs), by)
+
+
+async def put_on_line(
+    session: AsyncSession,
+    customer: Customer,
+    services: Sequence[Service],
+    chosen: Chosen,
+    *,
+    told: str | None,
+    notify: bool,
+    by: Viewer,
+) -> Service:
+    """Activate the service that is meant of a locked customer; the network is still to be told of it."""
+    service = _meant(services, chosen)
     now = clock.now()
     if service.status is ServiceStatus.TERMINATED:
         raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
@@ -171,8 +205,7 @@ async def activate(
     _record(session, "customer.activate", customer, service, before, told, by)
     if notify:
         await messages.tell(session, customer, "service.activated", by=by)
-    jobs = await changes.changed(session, service, by=by.operator_id)
-    return await _kept(session, ACTIVATE, idempotency_key, Done(customer, jobs), by)
+    return service
 
 
 async def disconnect(
@@ -202,18 +235,24 @@ async def disconnect(
 # -- finding what is meant
 
 
-async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service, Sequence[Service]]:
-    """The customer, the service meant, and all the services: locked."""
+async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Sequence[Service]]:
+    """The customer and all the services: locked."""
     customer = await customers.lock(session, chosen.customer_id, by=by)
-    services = await _services(session, customer)
-    return customer, _meant(services, chosen), services
+    return customer, await _services(session, customer)
 
 
 async def _services(session: AsyncSession, customer: Customer) -> Sequence[Service]:
-    """The customer's services, locked: they stay as they are seen, while accounting may still add rows that refer to
-    them."""
-    rows = select(Service).where(Service.customer_id == customer.id).order_by(Service.id)
-    return (await session.scalars(rows.with_for_update(key_share=True))).all()
+    return (await services_of(session, [customer.id]))[customer.id]
+
+
+async def services_of(session: AsyncSession, customer_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Service]]:
+    """The services of locked customers, locked too: they stay as they are seen, while accounting may still add rows
+    that refer to them."""
+    rows = select(Service).where(Service.customer_id.in_(customer_ids)).order_by(Service.id)
+    found: dict[UUID, list[Service]] = {key: [] for key in customer_ids}
+    for service in await session.scalars(rows.with_for_update(key_share=True)):
+        found[service.customer_id].append(service)
+    return found
 
 
 def _meant(services: Sequence[Service], chosen: Chosen) -> Service:
@@ -267,7 +306,8 @@ async def _session(
 # -- what every change has in common
 
 
-def _note(note: str | None) -> str | None:
+def note_of(note: str | None) -> str | None:
+    """What an operator wrote about a change, trimmed. Raises DomainError INVALID at input, note."""
     faults = Faults("input")
     told = answers.optional(faults, note, LONGEST_NOTE, "note")
     faults.raise_if_any()

@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from ispgraph.resolvers.billing import BillingQueries
+from ispgraph.resolvers.bulk import BulkMutations
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
@@ -45,6 +46,7 @@ class Mutation(
     OperatorMutations,
     CustomerMutations,
     ServiceMutations,
+    BulkMutations,
     OnboardingMutations,
     CatalogueMutations,
     RouterMutations,

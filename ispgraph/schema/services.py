@@ -9,8 +9,8 @@ from ispgraph.schema.customers import Customer
 from ispgraph.schema.jobs import Job
 
 _SERVICE = "Left out: the primary service, or the only one."
-_NOTE = "For operators, at most 200 characters."
-_NOTIFY = "Write to the customer, by every way there is."
+NOTE = "For operators, at most 200 characters."
+NOTIFY = "Write to the customer, by every way there is."
 
 
 @strawberry.input
@@ -18,8 +18,8 @@ class SuspendInput:
     customer_id: strawberry.ID
     service_id: strawberry.ID | None = strawberry.field(default=None, description=_SERVICE)
     reason: SuspendReason
-    note: str | None = strawberry.field(default=None, description=_NOTE)
-    notify: bool = strawberry.field(default=False, description=_NOTIFY)
+    note: str | None = strawberry.field(default=None, description=NOTE)
+    notify: bool = strawberry.field(default=False, description=NOTIFY)
     idempotency_key: str | None = None
 
 
@@ -27,8 +27,8 @@ class SuspendInput:
 class ActivateInput:
     customer_id: strawberry.ID
     service_id: strawberry.ID | None = strawberry.field(default=None, description=_SERVICE)
-    note: str | None = strawberry.field(default=None, description=_NOTE)
-    notify: bool = strawberry.field(default=False, description=_NOTIFY)
+    note: str | None = strawberry.field(default=None, description=NOTE)
+    notify: bool = strawberry.field(default=False, description=NOTIFY)
     idempotency_key: str | None = None
 
 

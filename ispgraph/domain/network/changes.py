@@ -1,6 +1,6 @@
 """Telling the network: the jobs that follow from a change of a service, and from the wish to end a session."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import select
@@ -13,8 +13,16 @@ from ispgraph.domain.models import Job, ProvisioningState, Service, Session
 async def changed(session: AsyncSession, service: Service, *, by: UUID | None) -> list[Job]:
     """A locked service has changed in a way that the network should know of: its jobs, one for each router that it
     concerns, committed with the change. `by` is an operator, None for the product itself."""
-    service.desired_version += 1
-    return await promised(session, service, by=by)
+    return (await all_changed(session, [service], by=by))[service.id]
+
+
+async def all_changed(
+    session: AsyncSession, services: Sequence[Service], *, by: UUID | None
+) -> Mapping[UUID, list[Job]]:
+    """As `changed` for many services: the jobs of each by its id, in two statements however many."""
+    for service in services:
+        service.desired_version += 1
+    return await _all_promised(session, services, by)
 
 
 async def promised(session: AsyncSession, service: Service, *, by: UUID | None) -> list[Job]:
@@ -22,11 +30,22 @@ async def promised(session: AsyncSession, service: Service, *, by: UUID | None) 
 
     Without a router there is one all the same: it asks what RADIUS would say.
     """
-    service.provisioning = ProvisioningState.PENDING
-    service.network_problem = None
-    arguments: dict[str, object] = {"version": service.desired_version}
-    routers = await _routers(session, service)
-    return [await _promise(session, jobs.PROVISION, service, router_id, arguments, by) for router_id in routers]
+    return (await _all_promised(session, [service], by))[service.id]
+
+
+async def _all_promised(
+    session: AsyncSession, services: Sequence[Service], by: UUID | None
+) -> Mapping[UUID, list[Job]]:
+    routers = await _routers(session, services)
+    made: dict[UUID, list[Job]] = {}
+    for service in services:
+        service.provisioning = ProvisioningState.PENDING
+        service.network_problem = None
+        arguments: dict[str, object] = {"version": service.desired_version}
+        concerned = routers[service.id]
+        made[service.id] = [_job(jobs.PROVISION, service, router_id, arguments, by) for router_id in concerned]
+    await jobs.enqueue_all(session, [job for each in made.values() for job in each])
+    return made
 
 
 async def disconnected(
@@ -39,22 +58,15 @@ async def disconnected(
         by_router.setdefault(row.router_id, []).append(str(row.id))
     if not sessions:
         by_router[service.router_id] = []
-    return [
-        await _promise(session, jobs.DISCONNECT, service, router_id, {"sessions": chosen}, by)
-        for router_id, chosen in by_router.items()
+    made = [
+        _job(jobs.DISCONNECT, service, router_id, {"sessions": chosen}, by) for router_id, chosen in by_router.items()
     ]
+    await jobs.enqueue_all(session, made)
+    return made
 
 
-async def _promise(
-    session: AsyncSession,
-    kind: str,
-    service: Service,
-    router_id: UUID | None,
-    arguments: dict[str, object],
-    by: UUID | None,
-) -> Job:
-    return await jobs.enqueue(
-        session,
+def _job(kind: str, service: Service, router_id: UUID | None, arguments: dict[str, object], by: UUID | None) -> Job:
+    return jobs.promise(
         kind,
         tenant_id=service.tenant_id,
         customer_id=service.customer_id,
@@ -65,10 +77,16 @@ async def _promise(
     )
 
 
-async def _routers(session: AsyncSession, service: Service) -> list[UUID | None]:
-    """The routers on which something may have to change: its own, and those its open sessions are on. None if none."""
-    on_line = select(Session.router_id).where(
-        Session.service_id == service.id, Session.stopped_at.is_(None), Session.router_id.is_not(None)
+async def _routers(session: AsyncSession, services: Sequence[Service]) -> Mapping[UUID, Sequence[UUID | None]]:
+    """By service, the routers on which something may have to change: its own, and those its open sessions are on.
+    None where there is none."""
+    found: dict[UUID, set[UUID]] = {
+        service.id: set() if service.router_id is None else {service.router_id} for service in services
+    }
+    on_line = select(Session.service_id, Session.router_id).where(
+        Session.service_id.in_(found), Session.stopped_at.is_(None)
     )
-    found = {service.router_id, *await session.scalars(on_line)} - {None}
-    return [*sorted(router for router in found if router is not None)] or [None]
+    for service_id, router_id in await session.execute(on_line):
+        if service_id is not None and router_id is not None:
+            found[service_id].add(router_id)
+    return {service_id: sorted(routers) or [None] for service_id, routers in found.items()}
