@@ -36,11 +36,13 @@ async def promised(session: AsyncSession, service: Service, *, by: UUID | None) 
 async def _all_promised(
     session: AsyncSession, services: Sequence[Service], by: UUID | None
 ) -> Mapping[UUID, list[Job]]:
-    routers = await _routers(session, services)
-    made: dict[UUID, list[Job]] = {}
+    # Before anything is asked, so that all that has changed of a service goes out as one update.
     for service in services:
         service.provisioning = ProvisioningState.PENDING
         service.network_problem = None
+    routers = await _routers(session, services)
+    made: dict[UUID, list[Job]] = {}
+    for service in services:
         arguments: dict[str, object] = {"version": service.desired_version}
         concerned = routers[service.id]
         made[service.id] = [_job(jobs.PROVISION, service, router_id, arguments, by) for router_id in concerned]
