@@ -36,6 +36,7 @@ class Terms:
     radius_secret: str | None = field(repr=False)
     coa_port: int
     nas_identifier: str | None
+    octets_swapped: bool
 
 
 async def columns(
@@ -63,6 +64,7 @@ async def columns(
         "radius_address": await _radius_address(session, faults, router, terms, address),
         "coa_port": terms.coa_port,
         "nas_identifier": nas_identifier,
+        "octets_swapped": terms.octets_swapped,
         **_login(faults, router, terms, network_key, moved=router.address is not None and router.address != address),
     }
     sealed, shown = await _radius_secret(session, faults, router, terms, network_key)

@@ -62,6 +62,10 @@ class Router(Node):
     radius_address: IpAddress | None = strawberry.field(description="Where its RADIUS packets come from.")
     nas_identifier: str | None
     coa_port: int = strawberry.field(description="Where it listens for CoA and Disconnect.")
+    octets_swapped: bool = strawberry.field(
+        description="It counts the wrong way round: its input octets are what customers get. Each session keeps what "
+        "was set when it began."
+    )
     accounting_last_seen_at: datetime | None = strawberry.field(description="When it last sent accounting.")
     reconciled_at: datetime | None = strawberry.field(
         description="When what it holds was last compared with what it should hold."
@@ -105,6 +109,11 @@ class RouterInput:
     )
     coa_port: int = 3799
     nas_identifier: str | None = None
+    octets_swapped: bool = strawberry.field(
+        default=False,
+        description="Whether it counts the wrong way round, so that download shows as upload. Holds for sessions that "
+        "begin from now on.",
+    )
     idempotency_key: str | None = None
 
 

@@ -49,7 +49,7 @@ from ispgraph.domain.models.network import (
     StepOutcome,
     StepProtocol,
 )
-from ispgraph.domain.models.sessions import Session, SessionState, UsageBucket, UsageDay
+from ispgraph.domain.models.sessions import Session, SessionState, UsageBucket, UsageDay, UsageDoubt, UsageQuarantine
 from ispgraph.domain.models.tenants import (
     AuditEntry,
     IdempotencyKey,
@@ -115,6 +115,8 @@ __all__ = [
     "Tenant",
     "UsageBucket",
     "UsageDay",
+    "UsageDoubt",
+    "UsageQuarantine",
     "WizardStep",
     "Zone",
 ]

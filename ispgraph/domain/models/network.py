@@ -4,7 +4,7 @@ import enum
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Float, Index, String, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Float, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -88,6 +88,10 @@ class Router(TenantRow):
     """Why it is not ONLINE."""
     last_seen_at: Mapped[datetime | None] = mapped_column(Instant)
     accounting_last_seen_at: Mapped[datetime | None] = mapped_column(Instant)
+    accounting_resumed_at: Mapped[datetime | None] = mapped_column(Instant)
+    """When accounting came again after a quarter of an hour without any."""
+    octets_swapped: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Its input octets are what customers get, its output octets what they send."""
     version: Mapped[str | None] = mapped_column(String(60))
     board: Mapped[str | None] = mapped_column(String(60))
     serial: Mapped[str | None] = mapped_column(String(60))

@@ -7,7 +7,7 @@ import enum
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import INET, MACADDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -87,6 +87,40 @@ class Session(TenantRow):
     mac_address: Mapped[str | None] = mapped_column(MACADDR)
     nas_address: Mapped[str | None] = mapped_column(INET)
     terminate_cause: Mapped[str | None] = mapped_column(String(253))
+    octets_swapped: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """As its router was set when the session began (`Router.octets_swapped`)."""
+
+
+class UsageDoubt(enum.Enum):
+    LONG = "LONG"
+    """More than 92 days had passed since the last that is known."""
+    CLOCK = "CLOCK"
+    """The router counted more than a day more than had passed."""
+    RATE = "RATE"
+    """Faster than 100 Gbit/s."""
+
+
+class UsageQuarantine(TenantRow):
+    """What a packet added to a session that cannot be, from `since` to `at`: kept as evidence, not part of any usage.
+
+    The session itself shows what the router says.
+    """
+
+    __tablename__ = "usage_quarantine"
+    __table_args__ = of_tenant(
+        refers("session_id", "sessions"),
+        refers("service_id", "services"),
+        Index("ix_usage_quarantine_service", "tenant_id", "service_id", "at"),
+    )
+
+    session_id: Mapped[UUID]
+    service_id: Mapped[UUID]
+    since: Mapped[datetime] = mapped_column(Instant)
+    at: Mapped[datetime] = mapped_column(Instant)
+    input_octets: Mapped[int] = mapped_column(BigInteger)
+    output_octets: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[int]
+    reason: Mapped[UsageDoubt] = mapped_column(names(UsageDoubt))
 
 
 class UsageDay(Base):
