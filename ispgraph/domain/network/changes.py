@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph import clock
 from ispgraph.domain import jobs
 from ispgraph.domain.models import Job, ProvisioningState, Service, Session
 
@@ -14,7 +15,10 @@ async def changed(session: AsyncSession, service: Service, *, by: UUID | None) -
     """A locked service has changed in a way that the network should know of: its jobs, one for each router that it
     concerns, committed with the change. `by` is an operator, None for the product itself."""
     service.desired_version += 1
-    return await promised(session, service, by=by)
+    made = await promised(session, service, by=by)
+    # From here on only what differs from this is worth another job.
+    await session.execute(select(func.watch_told(service.id, clock.now())))
+    return made
 
 
 async def promised(session: AsyncSession, service: Service, *, by: UUID | None) -> list[Job]:
