@@ -2,8 +2,8 @@
 `python -m bench.network --customers 5000 --routers 50`.
 
 In each round all of them dial in anew before each way: `ispgraph` (customerSuspend over HTTP, one in a request), `ten`
-(ten in a request), `bulk` (customersSuspend, a hundred in a request), and `loop` (`network_loop`). The loop does less: it keeps no books, asks nobody's permission, and
-does not wait for the session's last accounting packet.
+(ten in a request), `bulk` (customersSuspend, a hundred in a request), and `loop` (`network_loop`). The loop does less:
+it keeps no books, asks nobody's permission, and does not wait for the session's last accounting packet.
 """
 
 import argparse

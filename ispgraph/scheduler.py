@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import retention
+from ispgraph.domain import retention, watches
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -28,6 +28,10 @@ _TICK_SECONDS = 1.0
 _SWEEP_LIMIT = 500
 # Daily tasks are looked at every so many ticks.
 _DAILY_TICKS = 10
+# And services whose state may have changed by itself.
+_WATCH_TICKS = 10
+# At one time so many chunks of them for each tenant: the rest has to wait, and jobs have not.
+_WATCH_CHUNKS = 10
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +116,8 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
         await sweep(database)
         if ticks % _DAILY_TICKS == 0:
             await run_due(database, DAILY, done)
+        if ticks % _WATCH_TICKS == 0:
+            await watch(database)
         ticks += 1
         await asyncio.sleep(_TICK_SECONDS)
 
@@ -125,6 +131,21 @@ async def sweep(database: Database) -> None:
         )
         due = [jobs.Due(row.tenant_id, row.job_id or row.router_id, row.job_id is None) for row in rows]
     await jobs.push(due)
+
+
+async def watch(database: Database) -> None:
+    """Look at the services that are due, and promise what follows. Two schedulers take different ones."""
+    async with database.read(None) as session:
+        tenants = await watches.due_tenants(session)
+    for tenant_id in tenants:
+        try:
+            for _ in range(_WATCH_CHUNKS):
+                looked = await database.run(tenant_id, watches.look)
+                if looked.services < watches.CHUNK:
+                    break
+        except Exception:
+            # As with the daily tasks, one tenant's trouble is not the others'.
+            _log.exception("watching the services of tenant %s failed", tenant_id)
 
 
 async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> None:

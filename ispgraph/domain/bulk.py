@@ -30,7 +30,9 @@ class Result:
 
 
 class _Change(Protocol):
-    async def __call__(self, customer: Customer, found: Sequence[Service], chosen: Chosen) -> Service: ...
+    async def __call__(
+        self, customer: Customer, service: Service, others: Sequence[Service], chosen: Chosen
+    ) -> None: ...
 
 
 async def suspend(
@@ -46,9 +48,9 @@ async def suspend(
     """`services.suspend` for each of these customers, at most 100, in their order."""
     told = services.note_of(note)
 
-    async def change(customer: Customer, found: Sequence[Service], chosen: Chosen) -> Service:
-        return await services.take_off_line(
-            session, customer, found, chosen, reason=reason, told=told, notify=notify, by=by
+    async def change(customer: Customer, service: Service, others: Sequence[Service], chosen: Chosen) -> None:
+        await services.take_off_line(
+            session, customer, service, others, chosen, reason=reason, told=told, notify=notify, by=by
         )
 
     given = {"reason": reason.value, "note": told, "notify": notify}
@@ -67,8 +69,8 @@ async def activate(
     """`services.activate` for each of these customers, at most 100, in their order."""
     told = services.note_of(note)
 
-    async def change(customer: Customer, found: Sequence[Service], chosen: Chosen) -> Service:
-        return await services.put_on_line(session, customer, found, chosen, told=told, notify=notify, by=by)
+    async def change(customer: Customer, service: Service, others: Sequence[Service], chosen: Chosen) -> None:
+        await services.put_on_line(session, customer, service, others, chosen, told=told, notify=notify, by=by)
 
     given = {"note": told, "notify": notify}
     return await _each(session, ACTIVATE, customer_ids, change, given, idempotency_key, by)
@@ -100,7 +102,10 @@ async def _each(
         try:
             if (customer := found.get(customer_id)) is None:
                 raise not_found("customer")
-            changed[customer_id] = await change(customer, owned[customer_id], Chosen(customer_id, None))
+            chosen = Chosen(customer_id, None)
+            service = services.meant(owned[customer_id], chosen)
+            await change(customer, service, owned[customer_id], chosen)
+            changed[customer_id] = service
         except DomainError as error:
             faults[customer_id] = [Fault(fault.code, fault.message, at) for fault in error.faults]
     jobs = await changes.all_changed(session, list(changed.values()), by=by.operator_id)

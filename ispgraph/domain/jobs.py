@@ -26,6 +26,7 @@ from ispgraph.domain.permissions import Permission, Viewer
 
 PROVISION, DISCONNECT = "service.provision", "service.disconnect"
 TEST, RECONCILE = "router.test", "router.reconcile"
+PACKAGE = "package.apply"
 
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 8

@@ -12,6 +12,8 @@ NEWEST = newest_first("messages", Message.id)
 _TEXTS = {
     "service.suspended": "{tenant}: Dear {customer}, your internet service is suspended. {reason}",
     "service.activated": "{tenant}: Dear {customer}, your internet service is active.",
+    "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
+    "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
 }
 
 # The alphabet that every phone knows, 7 bits a character (3GPP TS 23.038 section 6.2.1), and what takes two of them.
@@ -22,8 +24,11 @@ _ALPHABET = frozenset(
 _EXTENSION = frozenset("\f^{}\\[~]|€")
 
 
-async def tell(session: AsyncSession, customer: Customer, event: str, *, by: Viewer, **said: str) -> list[Message]:
-    """Queue what is to be said of an event, a message for each way the customer can be reached."""
+async def tell(
+    session: AsyncSession, customer: Customer, event: str, *, by: Viewer | None, **said: str
+) -> list[Message]:
+    """Queue what is to be said of an event, a message for each way the customer can be reached. `by` is None where the
+    product itself has noticed it."""
     tenant = await session.get_one(Tenant, customer.tenant_id)
     body = _TEXTS[event].format(tenant=tenant.name, customer=customer.name, **said).strip()
     ways = [(MessageChannel.SMS, customer.mobile, segments(body))]
@@ -39,7 +44,7 @@ async def tell(session: AsyncSession, customer: Customer, event: str, *, by: Vie
             body=body,
             status=MessageStatus.QUEUED,
             segments=size,
-            created_by_id=by.operator_id,
+            created_by_id=by.operator_id if by else None,
         )
         for channel, to, size in ways
     ]

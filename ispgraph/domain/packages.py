@@ -1,4 +1,4 @@
-"""What is sold: rates, price, period, quota and fair use. Changing one reaches the network at the next login."""
+"""What is sold: rates, price, period, quota and fair use. Whoever is on line is told of a change."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ from sqlalchemy import ColumnElement, and_, any_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, money, values
+from ispgraph.domain import audit, customers, jobs, money, values, watches
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, Faults, not_found
 from ispgraph.domain.models import (
     BillingCycle,
     ConnectionType,
+    Job,
     Package,
     ResetPeriod,
     Service,
@@ -27,6 +28,14 @@ from ispgraph.domain.permissions import Viewer
 MAXIMUM_KBPS = 100_000_000
 MAXIMUM_DAYS = 3660
 
+# A change of these may concern whoever is on line.
+_NETWORK = frozenset(
+    (
+        *("download_kbps", "upload_kbps", "validity_days", "data_quota_bytes", "time_quota_seconds"),
+        *("fup_threshold_bytes", "fup_threshold_seconds", "fup_download_kbps", "fup_upload_kbps"),
+        *("fup_reset_period", "fup_notify_at_percent"),
+    )
+)
 _UNIQUE = {"uq_packages_tenant_id_name": ("input", "name")}
 
 
@@ -87,15 +96,18 @@ async def create(session: AsyncSession, terms: Terms, *, by: Viewer) -> Package:
     return package
 
 
-async def update(session: AsyncSession, package_id: UUID, terms: Terms, *, by: Viewer) -> Package:
-    """The package on new terms, all of them. Invoices already made keep theirs; the same terms again change nothing."""
+async def update(session: AsyncSession, package_id: UUID, terms: Terms, *, by: Viewer) -> tuple[Package, Sequence[Job]]:
+    """The package on new terms, all of them. Invoices already made keep theirs; the same terms again change nothing.
+
+    Beside it the jobs that tell the network of those on line: one for each of them, or one for all when they are many.
+    """
     package = await session.get(Package, package_id, with_for_update=True)
     if package is None:
         raise not_found("package", "packageId")
     columns = await _columns(session, terms, package_id, by)
     changes = {name: (getattr(package, name), new) for name, new in columns.items() if getattr(package, name) != new}
     if not changes:
-        return package
+        return package, []
     for name, (_, new) in changes.items():
         setattr(package, name, new)
     package.updated_at = clock.now()
@@ -103,7 +115,15 @@ async def update(session: AsyncSession, package_id: UUID, terms: Terms, *, by: V
         await session.flush()
     details = {name: [_plain(old), _plain(new)] for name, (old, new) in changes.items()}
     audit.record(session, by=by, action="package.update", subject_id=package.id, details=details)
-    return package
+    return package, await _spread(session, package, by) if _NETWORK & changes.keys() else []
+
+
+async def _spread(session: AsyncSession, package: Package, by: Viewer) -> Sequence[Job]:
+    await watches.hurry(session, package.id)
+    if await watches.count(session, package.id) <= watches.CHUNK:
+        return (await watches.look(session, package_id=package.id, by=by.operator_id)).jobs
+    arguments: dict[str, object] = {"package": str(package.id)}
+    return [await jobs.enqueue(session, jobs.PACKAGE, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments)]
 
 
 async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by: Viewer) -> dict[str, object]:

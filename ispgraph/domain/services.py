@@ -114,17 +114,18 @@ async def suspend(
     """
     told = note_of(note)
     given = {"reason": reason.value, "note": told, "notify": notify}
-    if (first := await _first(session, SUSPEND, idempotency_key, chosen, given, by)) is not None:
+    if (first := await done_before(session, SUSPEND, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, services = await _locked(session, chosen, by)
-    service = await take_off_line(session, customer, services, chosen, reason=reason, told=told, notify=notify, by=by)
+    customer, service, services = await locked(session, chosen, by)
+    await take_off_line(session, customer, service, services, chosen, reason=reason, told=told, notify=notify, by=by)
     jobs = await changes.changed(session, service, by=by.operator_id)
-    return await _kept(session, SUSPEND, idempotency_key, Done(customer, jobs), by)
+    return await kept(session, SUSPEND, idempotency_key, Done(customer, jobs), by)
 
 
 async def take_off_line(
     session: AsyncSession,
     customer: Customer,
+    service: Service,
     services: Sequence[Service],
     chosen: Chosen,
     *,
@@ -132,9 +133,8 @@ async def take_off_line(
     told: str | None,
     notify: bool,
     by: Viewer,
-) -> Service:
-    """Suspend the service that is meant of a locked customer; the network is still to be told of it."""
-    service = _meant(services, chosen)
+) -> None:
+    """Suspend a service of a locked customer, locked with the others; the network is still to be told of it."""
     if service.status is ServiceStatus.SUSPENDED:
         raise fail(ErrorCode.NO_CHANGE, "This service is suspended already.", *chosen.field)
     if service.status is not ServiceStatus.ACTIVE:
@@ -149,7 +149,6 @@ async def take_off_line(
     if notify:
         because = "" if reason is SuspendReason.OTHER else f"Reason: {label}."
         await messages.tell(session, customer, "service.suspended", by=by, reason=because)
-    return service
 
 
 async def activate(
@@ -168,26 +167,26 @@ async def activate(
     """
     told = note_of(note)
     given = {"note": told, "notify": notify}
-    if (first := await _first(session, ACTIVATE, idempotency_key, chosen, given, by)) is not None:
+    if (first := await done_before(session, ACTIVATE, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, services = await _locked(session, chosen, by)
-    service = await put_on_line(session, customer, services, chosen, told=told, notify=notify, by=by)
+    customer, service, services = await locked(session, chosen, by)
+    await put_on_line(session, customer, service, services, chosen, told=told, notify=notify, by=by)
     jobs = await changes.changed(session, service, by=by.operator_id)
-    return await _kept(session, ACTIVATE, idempotency_key, Done(customer, jobs), by)
+    return await kept(session, ACTIVATE, idempotency_key, Done(customer, jobs), by)
 
 
 async def put_on_line(
     session: AsyncSession,
     customer: Customer,
+    service: Service,
     services: Sequence[Service],
     chosen: Chosen,
     *,
     told: str | None,
     notify: bool,
     by: Viewer,
-) -> Service:
-    """Activate the service that is meant of a locked customer; the network is still to be told of it."""
-    service = _meant(services, chosen)
+) -> None:
+    """Activate a service of a locked customer, locked with the others; the network is still to be told of it."""
     now = clock.now()
     if service.status is ServiceStatus.TERMINATED:
         raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
@@ -205,7 +204,6 @@ async def put_on_line(
     _record(session, "customer.activate", customer, service, before, told, by)
     if notify:
         await messages.tell(session, customer, "service.activated", by=by)
-    return service
 
 
 async def disconnect(
@@ -217,11 +215,11 @@ async def disconnect(
     nothing to end.
     """
     given = {"session": session_id}
-    if (first := await _first(session, DISCONNECT, idempotency_key, chosen, given, by)) is not None:
+    if (first := await done_before(session, DISCONNECT, idempotency_key, chosen, given, by)) is not None:
         return first
     customer = await customers.lock(session, chosen.customer_id, by=by)
     if session_id is None:
-        service = _meant(await _services(session, customer), chosen)
+        service = meant(await _services(session, customer), chosen)
         ended = await _open_sessions(session, service, chosen)
     else:
         service, only = await _session(session, customer, chosen, session_id)
@@ -229,16 +227,17 @@ async def disconnect(
     jobs = await changes.disconnected(session, service, ended, by=by.operator_id)
     details = {"service": str(service.id), "sessions": [str(row.id) for row in ended]}
     audit.record(session, by=by, action="customer.disconnect", subject_id=customer.id, details=details)
-    return await _kept(session, DISCONNECT, idempotency_key, Done(customer, jobs), by)
+    return await kept(session, DISCONNECT, idempotency_key, Done(customer, jobs), by)
 
 
 # -- finding what is meant
 
 
-async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Sequence[Service]]:
-    """The customer and all the services: locked."""
+async def locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service, Sequence[Service]]:
+    """The customer, the service meant, and all the services: locked."""
     customer = await customers.lock(session, chosen.customer_id, by=by)
-    return customer, await _services(session, customer)
+    services = await _services(session, customer)
+    return customer, meant(services, chosen), services
 
 
 async def _services(session: AsyncSession, customer: Customer) -> Sequence[Service]:
@@ -255,7 +254,8 @@ async def services_of(session: AsyncSession, customer_ids: Collection[UUID]) -> 
     return found
 
 
-def _meant(services: Sequence[Service], chosen: Chosen) -> Service:
+def meant(services: Sequence[Service], chosen: Chosen) -> Service:
+    """The service that was chosen of a customer's: the primary one or the only one where none was named."""
     if chosen.service_id is not None:
         named = next((row for row in services if row.id == chosen.service_id), None)
         if named is None:
@@ -295,12 +295,12 @@ async def _session(
     """The open session meant, and its service."""
     row = await session.scalar(select(Session).where(Session.id == session_id, Session.customer_id == customer.id))
     services = await _services(session, customer)
-    service = _meant(services, chosen) if chosen.service_id is not None else None
+    service = meant(services, chosen) if chosen.service_id is not None else None
     if row is None or row.service_id is None or (service is not None and row.service_id != service.id):
         raise not_found("session", "input", "sessionId")
     if row.stopped_at is not None:
         raise fail(ErrorCode.INVALID_STATE, "This session has ended already.", "input", "sessionId")
-    return service or _meant(services, Chosen(customer.id, row.service_id)), row
+    return service or meant(services, Chosen(customer.id, row.service_id)), row
 
 
 # -- what every change has in common
@@ -347,7 +347,7 @@ def _record(
     audit.record(session, by=by, action=action, subject_id=customer.id, details=details)
 
 
-async def _first(
+async def done_before(
     session: AsyncSession, operation: str, key: str | None, chosen: Chosen, given: Mapping[str, object], by: Viewer
 ) -> Done | None:
     """What the same key and input did before; None when there is no key, or it is ours from now on."""
@@ -360,12 +360,13 @@ async def _first(
     customer = await customers.find(session, UUID(str(answer["customer"])), by=by)
     if customer is None:
         raise not_found("customer", "input", "customerId")
-    kept: Any = answer["jobs"]
-    jobs = select(Job).where(Job.id.in_(UUID(job) for job in kept)).order_by(Job.id)
+    kept: Any = answer
+    jobs = select(Job).where(Job.id.in_(UUID(job) for job in kept["jobs"])).order_by(Job.id)
     return Done(customer, list(await session.scalars(jobs)))
 
 
-async def _kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
+async def kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
+    """The same, which the key answers with from now on."""
     if key is not None:
         answer = {"customer": str(done.customer.id), "jobs": [str(job.id) for job in done.jobs]}
         await idempotency.keep(session, by=by, operation=operation, key=key, answer=answer)

@@ -11,6 +11,7 @@ from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
+from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
@@ -47,6 +48,7 @@ class Mutation(
     CustomerMutations,
     ServiceMutations,
     BulkMutations,
+    LimitMutations,
     OnboardingMutations,
     CatalogueMutations,
     RouterMutations,

@@ -39,14 +39,16 @@ async def create_package(info: Info, input: PackageInput) -> PackagePayload:
 
 
 async def update_package(info: Info, package_id: strawberry.ID, input: PackageInput) -> PackagePayload:
-    """Replace the terms of a package."""
-    row: Any = await packages.update(
+    """Replace the terms of a package. The jobs tell the network of those who are on line with it."""
+    row: Any
+    jobs: Any
+    row, jobs = await packages.update(
         info.context.session,
         typed_id("pkg", package_id, "packageId"),
         _terms(input),
         by=info.context.viewer_or_refuse(),
     )
-    return PackagePayload(package=row)
+    return PackagePayload(package=row, jobs=list(jobs))
 
 
 async def list_zones(info: Info) -> list[Zone]:

@@ -127,7 +127,9 @@ class CustomFieldDefinitionInput:
 class PackagePayload(Payload):
     package: Package | None = None
     jobs: list[JobLink] = strawberry.field(
-        default_factory=list, description="Empty: what RADIUS answers is computed from the package at each login."
+        default_factory=list,
+        description="What tells the network of those who are on line: a job for each, or one for all when they are "
+        "many. At a login RADIUS answers by the package as it is.",
     )
 
 

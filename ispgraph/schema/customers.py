@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 from sqlalchemy import Integer, Select, and_, func, select
 
-from ispgraph.domain import jobs, messages, models, radius_rows, services, sessions
+from ispgraph.domain import jobs, messages, models, radius_rows, services, sessions, standings
 from ispgraph.domain.billing import invoices, ledger, payments
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
@@ -24,6 +24,18 @@ from ispgraph.schema.operators import Operator
 from ispgraph.schema.pages import Connection
 from ispgraph.schema.routers import Drift, Router, drift_of
 from ispgraph.schema.scalars import EmailAddress, IpAddress, MacAddress, PhoneNumber
+from ispgraph.schema.service_limits import (
+    EffectivePolicy,
+    FupState,
+    SpeedLimit,
+    TimeLimit,
+    VolumeLimit,
+    effective_policy,
+    fup_state,
+    speed_limit,
+    time_limit,
+    volume_limit,
+)
 from ispgraph.schema.sessions import Session, SessionWhere, Usage, session_values, usage_of_customer
 
 DEFAULT_TOP = 5
@@ -85,6 +97,11 @@ class Service(Node):
     package: Package = one("package_id")
     mac_addresses: list[MacAddress] = expression(lambda service, asked: services.mac_addresses(service))
     router: Router | None = one("router_id")
+    speed_limit: SpeedLimit | None = speed_limit()
+    time_limit: TimeLimit | None = time_limit()
+    volume_limit: VolumeLimit | None = volume_limit()
+    fup: FupState | None = fup_state()
+    effective_policy: EffectivePolicy = effective_policy()
     network: NetworkState = part()
 
 
@@ -156,6 +173,10 @@ class Customer(Node):
         description="Accounting sessions, the latest begun first.",
     )
     usage: Usage = usage_of_customer()
+    usage_percentage: float | None = expression(
+        lambda customer, asked: standings.quota_percent(customer, asked.now),
+        description="How much of the primary service's quota its billing period has used; null without a quota.",
+    )
     messages: Connection[Message] = pages(
         lambda customer, asked: models.Message.customer_id == customer.id,
         messages.NEWEST,

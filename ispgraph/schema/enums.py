@@ -8,6 +8,7 @@ from ispgraph.domain import models
 from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.errors import ErrorCode
 from ispgraph.domain.permissions import Permission
+from ispgraph.domain.standings import PolicySource
 from ispgraph.domain.usage import UsageGranularity
 
 
@@ -45,6 +46,7 @@ for _kind in (
     models.WizardStep,
     CustomerOrderField,
     OrderDirection,
+    PolicySource,
     UsageGranularity,
 ):
     strawberry.enum(_kind)

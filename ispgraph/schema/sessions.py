@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import strawberry
 
-from ispgraph.domain import models, usage
+from ispgraph.domain import models, standings, usage
 from ispgraph.domain.permissions import Viewer
 from ispgraph.domain.usage import UsageGranularity
 from ispgraph.schema.base import Node, node
@@ -79,6 +79,10 @@ class Usage:
     upload_bytes: BigInt
     total_bytes: BigInt = strawberry.field(description="Download and upload together.")
     seconds: int = strawberry.field(description="How long sessions were open.")
+    quota_bytes: BigInt | None = strawberry.field(
+        description="What the primary service may carry in its billing period now; null without a limit."
+    )
+    used_percent: float | None = strawberry.field(description="How much of that this stretch of time has used.")
     points: list[UsagePoint] = rows(_points, description="In order of time; those without usage are left out.")
 
 
@@ -91,6 +95,11 @@ def _stretch(
     chosen = granularity or UsageGranularity.DAY
     values = usage.stretch(viewer, since=from_, until=to, granularity=chosen)
     return {**values, "granularity": Choice(chosen.name)}
+
+
+def _used_percent(customer: Any, asked: Asked) -> Any:
+    used = usage.total(customer, asked.given, "output_octets", "input_octets")
+    return standings.percent(used, standings.quota(customer, asked.now))
 
 
 def usage_of_customer() -> Any:
@@ -117,5 +126,7 @@ def usage_of_customer() -> Any:
             "upload_bytes": total("input_octets"),
             "total_bytes": total("output_octets", "input_octets"),
             "seconds": total("seconds"),
+            "quota_bytes": Expression(lambda customer, asked: standings.quota(customer, asked.now)),
+            "used_percent": Expression(_used_percent),
         },
     )

@@ -38,6 +38,7 @@ from ispgraph.domain.models.customers import (
     SuspendReason,
     WizardStep,
 )
+from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import Message, MessageChannel, MessageStatus
 from ispgraph.domain.models.network import (
     Job,
@@ -103,8 +104,10 @@ __all__ = [
     "RouterStatus",
     "ScheduledRun",
     "Service",
+    "ServiceLimit",
     "ServiceMac",
     "ServiceStatus",
+    "ServiceWatch",
     "Session",
     "SessionState",
     "SignIn",

@@ -3,9 +3,10 @@
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Uuid, column, select, text
+from sqlalchemy import ARRAY, Integer, Text, Uuid, column, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
@@ -44,8 +45,8 @@ class Wall:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The state of a service at one version. Rates in kbit/s. `policy` and `rate` are what a session let in now would
-    bring back in its Class; `rate_limit` is in RouterOS' grammar, upload/download."""
+    """The state of a service at one version. Rates in kbit/s, 0 for the router's own. `policy` and `rate` are what a
+    session let in now would bring back in its Class; `rate_limit` is in RouterOS' grammar, upload/download."""
 
     service_id: UUID
     customer_id: UUID
@@ -67,7 +68,7 @@ class Desired:
     detail: str
     """What RADIUS says to a login, for people."""
     agrees: bool
-    """Whether that is what the state of service and customer asks for."""
+    """Whether that is what the state of service and customer, and the limits, ask for."""
     sessions: Sequence[Session]
     """Its open sessions on the router that was asked for."""
 
@@ -92,7 +93,7 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
         sessions.setdefault(row.service_id, []).append(row)
     told = _TOLD.bindparams(services=list(service_ids), at=clock.now()).subquery("told")
     found = (
-        select(Service, Customer, Package, Tenant, told.c.policy, told.c.attributes, told.c["values"])
+        select(Service, Customer, Package, Tenant, told)
         .join(Customer, Customer.id == Service.customer_id)
         .join(Package, Package.id == Service.package_id)
         .join(Tenant, Tenant.id == Service.tenant_id)
@@ -105,27 +106,51 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
     for mac in await session.scalars(select(ServiceMac).where(ServiceMac.service_id.in_(service_ids))):
         macs.setdefault(mac.service_id, []).append(str(mac.mac).upper())
     return {
-        service.id: _desired(
-            service,
-            customer,
-            package,
-            tenant,
-            (policy or "", dict(zip(attributes or [], values or [], strict=True))),
-            macs.get(service.id, []),
-            sessions.get(service.id, []),
+        row.Service.id: _desired(
+            row.Service,
+            row.Customer,
+            row.Package,
+            row.Tenant,
+            _Told.of(row),
+            macs.get(row.Service.id, []),
+            sessions.get(row.Service.id, []),
         )
-        for service, customer, package, tenant, policy, attributes, values in rows
+        for row in rows
     }
 
 
-# By service: the policy, and what RADIUS would be told, by attribute.
+# By service: the policy, what RADIUS would be told, by attribute, and how the limits stand.
 _TOLD = text("""
-    SELECT s.id, radius_policy(array_agg(r.attribute), array_agg(r.value)) AS policy,
-           array_agg(r.attribute) AS attributes, array_agg(r.value) AS "values"
-      FROM unnest(CAST(:services AS uuid[])) AS s (id) CROSS JOIN LATERAL radius_rows(s.id, :at) r
-     GROUP BY s.id""").columns(
-    column("id", Uuid()), column("policy", Text()), column("attributes", ARRAY(Text())), column("values", ARRAY(Text()))
+    SELECT s.id, r.policy, r.attributes, r."values", n.barred, n.upload_kbps, n.download_kbps
+      FROM unnest(CAST(:services AS uuid[])) AS s (id)
+      CROSS JOIN LATERAL (
+        SELECT radius_policy(array_agg(r.attribute), array_agg(r.value)) AS policy,
+               array_agg(r.attribute) AS attributes, array_agg(r.value) AS "values" FROM radius_rows(s.id, :at) r) r
+      CROSS JOIN LATERAL service_standing(s.id, :at) n""").columns(
+    column("id", Uuid()),
+    column("policy", Text()),
+    column("attributes", ARRAY(Text())),
+    column("values", ARRAY(Text())),
+    column("barred", Text()),
+    column("upload_kbps", Integer()),
+    column("download_kbps", Integer()),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What RADIUS would say to a login, and the rates that count; `barred` is why a limit keeps the service off."""
+
+    policy: str
+    attributes: Mapping[str, str]
+    barred: str | None
+    upload_kbps: int
+    download_kbps: int
+
+    @classmethod
+    def of(cls, row: Any) -> "_Told":
+        attributes = dict(zip(row.attributes or [], row.values or [], strict=True))
+        return cls(row.policy or "", attributes, row.barred, row.upload_kbps, row.download_kbps)
 
 
 def _desired(
@@ -133,12 +158,11 @@ def _desired(
     customer: Customer,
     package: Package,
     tenant: Tenant,
-    told: tuple[str, Mapping[str, str]],
+    told: _Told,
     macs: Sequence[str],
     sessions: Sequence[Session],
 ) -> Desired:
-    policy, attributes = told
-    admission = _admission(attributes)
+    admission = _admission(told.attributes)
     return Desired(
         service_id=service.id,
         customer_id=service.customer_id,
@@ -150,15 +174,15 @@ def _desired(
         ip_address=None if service.ip_address is None else str(service.ip_address),
         macs=macs,
         package=package.name,
-        upload_kbps=package.upload_kbps,
-        download_kbps=package.download_kbps,
+        upload_kbps=told.upload_kbps,
+        download_kbps=told.download_kbps,
         admission=admission,
         wall=Wall(tenant.walled_address_list, tenant.walled_pool, tenant.walled_kbps),
-        policy=policy[:_POLICY_DIGITS],
-        rate=policy[_POLICY_DIGITS:],
-        rate_limit=attributes.get("Mikrotik-Rate-Limit"),
-        detail=_said(admission, attributes),
-        agrees=(admission is Admission.FULL) == _wanted_on_line(service, customer),
+        policy=told.policy[:_POLICY_DIGITS],
+        rate=told.policy[_POLICY_DIGITS:],
+        rate_limit=told.attributes.get("Mikrotik-Rate-Limit"),
+        detail=_said(admission, told.attributes),
+        agrees=(admission is Admission.FULL) == (_wanted_on_line(service, customer) and told.barred is None),
         sessions=sessions,
     )
 

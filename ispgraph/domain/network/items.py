@@ -148,7 +148,8 @@ def _profile(desired: Desired, path: str, base: Mapping[str, str]) -> Wanted:
         # Whoever is refused has no use for a rate: the usual profile stays, so that nothing but `disabled` changes.
         kbps = f"{desired.upload_kbps}-{desired.download_kbps}"
         name = f"ispgraph-{desired.profile}-{kbps}" if desired.profile else f"ispgraph-{kbps}"
-        limit = f"{desired.upload_kbps}k/{desired.download_kbps}k"
+        # Without a rate of its own a profile leaves it to the router.
+        limit = f"{desired.upload_kbps}k/{desired.download_kbps}k" if desired.download_kbps else ""
         values = {"name": name, "rate-limit": limit, **addresses}
     return Wanted(path, {"name": values["name"]}, values)
 
