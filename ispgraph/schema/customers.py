@@ -156,6 +156,10 @@ class Customer(Node):
         description="Accounting sessions, the latest begun first.",
     )
     usage: Usage = usage_of_customer()
+    live_session: Session | None = one(
+        lambda customer, session, asked: session.id == sessions.newest_open(customer),
+        description="The newest session that is open.",
+    )
     messages: Connection[Message] = pages(
         lambda customer, asked: models.Message.customer_id == customer.id,
         messages.NEWEST,
