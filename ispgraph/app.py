@@ -21,6 +21,8 @@ def create_app(settings: Settings) -> Starlette:
     database = Database(settings.database_url, pool_size=settings.database_pool)
     client = redis.asyncio.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
 
+    contexts = ContextFactory(database, client, settings)
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, object]]:
         jobs.connect(settings.redis_url)
@@ -28,6 +30,7 @@ def create_app(settings: Settings) -> Starlette:
         try:
             yield {}
         finally:
+            await contexts.feed.close()
             pubsub.disconnect()
             jobs.disconnect()
             await client.aclose()
@@ -40,7 +43,7 @@ def create_app(settings: Settings) -> Starlette:
     return create_api(
         build(suggestions=settings.introspection == "open"),
         settings,
-        ContextFactory(database, client, settings),
+        contexts,
         probes={"database": ask_database, "redis": client.ping},
         lifespan=lifespan,
     )

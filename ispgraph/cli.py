@@ -99,6 +99,12 @@ def scheduler() -> None:
 
 
 @app.command()
+def live() -> None:
+    """Read the routers that somebody watches, and pass on what changes. Several may run; they share the routers."""
+    _run("live.program")
+
+
+@app.command()
 def radius() -> None:
     """Answer RADIUS without FreeRADIUS (for one machine; production uses freeradius-config)."""
     _run("radius.responder")

@@ -6,7 +6,7 @@ An event says that something may have changed and where; whoever listens reads t
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import redis
@@ -29,6 +29,8 @@ _PENDING = "ispgraph.events"
 _log = logging.getLogger(__name__)
 
 Queue = asyncio.Queue[tuple[str, str]]
+Receive = Callable[[str, str], None]
+"""Takes a topic and a payload, at once: all other listeners wait for it."""
 
 
 class Hub:
@@ -36,16 +38,16 @@ class Hub:
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
-        self._queues: dict[str, set[Queue]] = {}
+        self._receivers: dict[str, set[Receive]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._channel: PubSub | None = None
         self._connected = asyncio.Event()
 
-    async def join(self, queue: Queue, topics: tuple[str, ...]) -> None:
-        """Send events of these topics into the queue from now on, or from when Redis is there."""
-        fresh = [topic for topic in topics if topic not in self._queues]
+    async def join(self, receive: Receive, topics: tuple[str, ...]) -> None:
+        """Hand over events of these topics from now on, or from when Redis is there."""
+        fresh = [topic for topic in topics if topic not in self._receivers]
         for topic in topics:
-            self._queues.setdefault(topic, set()).add(queue)
+            self._receivers.setdefault(topic, set()).add(receive)
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
         if self._channel is None:
@@ -57,15 +59,15 @@ class Hub:
             with suppress(RedisError, OSError):
                 await self._channel.subscribe(*fresh)
 
-    async def leave(self, queue: Queue, topics: tuple[str, ...]) -> None:
-        """Send no more; the last to leave closes the connection."""
+    async def leave(self, receive: Receive, topics: tuple[str, ...]) -> None:
+        """Hand over no more; the last to leave closes the connection."""
         for topic in topics:
-            self._queues[topic].discard(queue)
-        idle = [topic for topic in topics if not self._queues[topic]]
+            self._receivers[topic].discard(receive)
+        idle = [topic for topic in topics if not self._receivers[topic]]
         for topic in idle:
-            del self._queues[topic]
+            del self._receivers[topic]
         reader = self._reader
-        if not self._queues and reader is not None:
+        if not self._receivers and reader is not None:
             self._reader = None
             reader.cancel()
             await asyncio.wait([reader])
@@ -89,10 +91,10 @@ class Hub:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen(self, channel: PubSub) -> None:
-        topics = set(self._queues)
+        topics = set(self._receivers)
         await channel.subscribe(*topics)
         self._channel = channel
-        if missed := set(self._queues) - topics:
+        if missed := set(self._receivers) - topics:
             await channel.subscribe(*missed)
         self._connected.set()
         while True:
@@ -101,10 +103,8 @@ class Hub:
                 self._deliver(message["channel"].decode(), message["data"].decode())
 
     def _deliver(self, topic: str, payload: str) -> None:
-        for queue in self._queues.get(topic, ()):
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait((topic, payload))
+        for receive in tuple(self._receivers.get(topic, ())):
+            receive(topic, payload)
 
 
 _hub: Hub | None = None
@@ -138,10 +138,10 @@ def publish(session: AsyncSession, topic: str, payload: str) -> None:
     if pending is None:
         pending = session.info[_PENDING] = {}
 
-        async def send() -> None:
-            await _send([*session.info.pop(_PENDING)])
+        async def committed() -> None:
+            await send([*session.info.pop(_PENDING)])
 
-        after_commit(session, send)
+        after_commit(session, committed)
     pending[topic, payload] = None
 
 
@@ -149,15 +149,28 @@ def publish(session: AsyncSession, topic: str, payload: str) -> None:
 async def subscribe(*topics: str) -> AsyncIterator[Queue]:
     """A queue that receives (topic, payload) while the block runs. Payloads are what `publish` was given."""
     queue: Queue = asyncio.Queue(_QUEUE_LENGTH)
+
+    def receive(topic: str, payload: str) -> None:
+        if queue.full():
+            queue.get_nowait()
+        queue.put_nowait((topic, payload))
+
+    async with listen(receive, *topics):
+        yield queue
+
+
+@asynccontextmanager
+async def listen(receive: Receive, *topics: str) -> AsyncIterator[None]:
+    """Have `receive` called for each event of these topics while the block runs."""
     hub = _hub
     if hub is None:
-        yield queue
+        yield
         return
     try:
-        await hub.join(queue, topics)
-        yield queue
+        await hub.join(receive, topics)
+        yield
     finally:
-        await hub.leave(queue, topics)
+        await hub.leave(receive, topics)
 
 
 async def next_events(queue: Queue, seconds: float) -> None:
@@ -170,7 +183,8 @@ async def next_events(queue: Queue, seconds: float) -> None:
         queue.get_nowait()
 
 
-async def _send(events: list[tuple[str, str]]) -> None:
+async def send(events: list[tuple[str, str]]) -> None:
+    """Tell listeners of (topic, payload) now: of what stands in no transaction. What Redis does not take is lost."""
     if _client is None:
         return
     try:

@@ -23,6 +23,7 @@ SOURCES = sorted((ROOT / "ispgraph").rglob("*.py"))
 # Fields that list objects without pages, each with what bounds it.
 SHORT_LISTS = {
     "CustomerActionPayload.jobs": "what one action promised",
+    "CustomerActionResult.jobs": "what one action promised",
     "Customer.customFields": "one per custom field",
     "Customer.services": "a household has few",
     "CustomerCreatePayload.jobs": "what one creation promised",
@@ -30,6 +31,7 @@ SHORT_LISTS = {
     "CustomerDraft.customFields": "one per custom field",
     "CustomerDraft.log": "the saves of one form within a day",
     "CustomerDraftConfirmPayload.jobs": "what one confirmation promised",
+    "CustomersActionPayload.results": "as many as were named, at most 100",
     "DraftReview.missing": "one per input of the wizard",
     "DraftReview.radius": "the attributes of one service",
     "Invoice.lines": "what one invoice bills",
@@ -46,6 +48,8 @@ SHORT_LISTS = {
     "Query.routers": "the routers of one house",
     "Router.drift": "at most two hundred are kept",
     "RouterPayload.jobs": "what one change promised",
+    "Subscription.liveUsageAll": "sent in pieces of a bounded size",
+    "TimeLimit.windows": "the hours of one week",
     "Usage.points": "as many as the longest stretch of time has",
     "Query.zones": "the zones of one house",
 }

@@ -217,7 +217,7 @@ def test_killed_children_come_back(launch: Callable[..., Run]) -> None:
     run = launch()
     up = run.up()
     query(up["owner_database"], "create table kept as select 1 as one")
-    children = ("api", "worker", "scheduler", "radius", "postgres", "valkey-server")
+    children = ("api", "worker", "scheduler", "live", "radius", "postgres", "valkey-server")
     for name in children:
         before = run.pid(name)
         assert before, "kill(0) would end this test run"

@@ -25,6 +25,9 @@ class ApiViewer(Protocol):
 class ApiContext(Protocol):
     """What the API needs of a context; everything else in it is between the factory and the resolvers."""
 
+    push: Callable[[str], None] | None
+    """Set by connections that take response maps as JSON, at once, for as long as an operation lasts."""
+
     @property
     def viewer(self) -> Any:
         """An ApiViewer, or None when nobody is signed in."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -25,6 +26,8 @@ RESPONSE_JSON = "application/graphql-response+json"
 EVENTS = "text/event-stream"
 DEADLINE_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 15.0
+# Events that wait for a slow reader; with one more it is let go.
+OUTBOX = 200
 
 _METHODS = {
     "GET": {OperationType.QUERY},
@@ -115,6 +118,8 @@ class GraphQLOverHTTP:
 
     async def _events(self, request: Request, parameters: Parameters, context: ApiContext) -> AsyncIterator[str]:
         """The graphql-sse protocol in distinct connections mode; ends with the token, or with the server."""
+        pushed = _Pushed()
+        context.push = pushed.take
         stream = await self._schema.stream(
             parameters.query,
             parameters.variables,
@@ -128,26 +133,60 @@ class GraphQLOverHTTP:
             asyncio.ensure_future(self._stopping.wait()),
         ]
         try:
-            async with aclosing(stream) as results, aclosing(_until(endings, results)) as events:
+            async with aclosing(stream) as results, aclosing(_until(endings, results, pushed)) as events:
                 async for event in events:
                     yield event
-            yield "event: complete\ndata: \n\n"
+            if not pushed.overrun:
+                yield "event: complete\ndata: \n\n"
         finally:
             await _cancel(*endings)
 
 
+class _Pushed:
+    """What is pushed to an event stream and waits to be sent. Whoever lets it run over is let go: the stream ends
+    without `complete`, and the client connects again."""
+
+    def __init__(self) -> None:
+        self._texts: deque[str] = deque()
+        self._some = asyncio.Event()
+        self.overrun = False
+
+    def take(self, text: str) -> None:
+        self.overrun = self.overrun or len(self._texts) >= OUTBOX
+        if not self.overrun:
+            self._texts.append(text)
+        self._some.set()
+
+    async def wait(self) -> None:
+        await self._some.wait()
+
+    def all(self) -> list[str]:
+        """What waits, which then waits no more."""
+        self._some.clear()
+        found = list(self._texts)
+        self._texts.clear()
+        return found
+
+
 async def _until(
-    endings: Sequence[asyncio.Future[Any]], results: AsyncGenerator[Any, None]
+    endings: Sequence[asyncio.Future[Any]], results: AsyncGenerator[Any, None], pushed: _Pushed
 ) -> AsyncGenerator[str, None]:
     """Each result as an event, a comment every 15 seconds without one, until one of the endings comes."""
     following: asyncio.Future[Any] | None = None
+    pushing = asyncio.ensure_future(pushed.wait())
     try:
         while True:
             following = following or asyncio.ensure_future(anext(results, None))
             done, _ = await asyncio.wait(
-                [following, *endings], timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                [following, pushing, *endings], timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
-            if not done:
+            if pushing in done:
+                pushing = asyncio.ensure_future(pushed.wait())
+                for text in pushed.all():
+                    yield f"event: next\ndata: {text}\n\n"
+                if pushed.overrun:
+                    return
+            elif not done:
                 yield ":\n\n"
             elif following not in done or following.result() is None:
                 return
@@ -156,8 +195,7 @@ async def _until(
                 following = None
     finally:
         # A generator that is still running cannot be closed.
-        if following is not None:
-            await _cancel(following)
+        await _cancel(pushing, *([following] if following is not None else []))
 
 
 async def _cancel(*tasks: asyncio.Future[Any]) -> None:

@@ -1,11 +1,14 @@
 """GraphQL over WebSocket: the graphql-transport-ws protocol, and nothing else.
 
 One task reads, each operation runs in its own, and one watches the token. Sending waits for the client, so a slow
-reader holds up its own operations and nobody else; one that takes nothing for 10 seconds is let go.
+reader holds up its own operations and nobody else; one that takes nothing for 10 seconds is let go. What is pushed, as
+live readings are, waits in a queue of bounded length; whoever lets it run over is let go as well, with code 4008.
 """
 
 import asyncio
-from collections.abc import Collection
+import json
+from collections import deque
+from collections.abc import Callable, Collection
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -31,6 +34,8 @@ PING_SECONDS = 30.0
 SEND_SECONDS = 10.0
 MESSAGE_BYTES = 64 * 1024
 OPERATIONS = 10
+OUTBOX = 200
+"""Messages that wait for a slow reader; with one more it is let go."""
 _ID_LENGTH = 128
 
 
@@ -77,6 +82,9 @@ class _Connection:
         self._sending = asyncio.Lock()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._viewer: ApiViewer | None = None
+        self._outbox: deque[tuple[_Pushing, str]] = deque()
+        self._pushed: asyncio.Event | None = None
+        self._writer: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until the client leaves, breaks the protocol, or loses its authority."""
@@ -86,7 +94,7 @@ class _Connection:
             await self._close(next(iter(done)).exception())
         finally:
             self._ended.cancel()
-            await _cancel([*tasks, *self._operations.values()])
+            await _cancel([*tasks, *self._operations.values(), *([self._writer] if self._writer else [])])
 
     async def _close(self, reason: BaseException | None) -> None:
         if reason is None or self._websocket.application_state is not WebSocketState.CONNECTED:
@@ -181,8 +189,11 @@ class _Connection:
         try:
             await self._send(await self._outcome(identifier, parameters))
         except _Closed as reason:
-            if not self._ended.done():
-                self._ended.set_exception(reason)
+            self._end(reason)
+
+    def _end(self, reason: _Closed) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(reason)
 
     async def _outcome(self, identifier: str, parameters: body.Parameters) -> dict[str, Any]:
         """Run an operation; return its last message. Its id is free again before that is sent."""
@@ -202,6 +213,8 @@ class _Connection:
 
     async def _stream(self, identifier: str, parameters: body.Parameters) -> None:
         context = await self._context_factory(self._websocket, self._parameters)
+        pushing = _Pushing(self._push, identifier)
+        context.push = pushing
         stream = await self._schema.stream(
             parameters.query,
             parameters.variables,
@@ -209,12 +222,42 @@ class _Connection:
             operation_name=parameters.operation_name,
             operation_extensions=parameters.extensions,
         )
-        async with aclosing(stream) as results:
-            async for result in results:
-                members = payload(result)
-                if isinstance(result, PreExecutionError):
-                    raise _Refusal(members["errors"])
-                await self._send({"id": identifier, "type": "next", "payload": members})
+        try:
+            async with aclosing(stream) as results:
+                async for result in results:
+                    members = payload(result)
+                    if isinstance(result, PreExecutionError):
+                        raise _Refusal(members["errors"])
+                    await self._send({"id": identifier, "type": "next", "payload": members})
+        finally:
+            # What still waits in the queue is not sent: the id may soon be another operation's.
+            pushing.open = False
+
+    def _push(self, pushing: "_Pushing", text: str) -> None:
+        if self._writer is None or self._pushed is None:
+            self._pushed = asyncio.Event()
+            self._writer = asyncio.create_task(self._write(self._pushed))
+        if len(self._outbox) >= OUTBOX:
+            self._end(_Closed(4008, "Too slow"))
+            return
+        self._outbox.append((pushing, text))
+        self._pushed.set()
+
+    async def _write(self, pushed: asyncio.Event) -> None:
+        # Without a deadline of its own, which would cost as much as the sending: the queue is bounded, and the ping,
+        # which waits behind this, has one.
+        outbox, websocket = self._outbox, self._websocket
+        try:
+            while True:
+                while outbox:
+                    pushing, text = outbox.popleft()
+                    if pushing.open:
+                        async with self._sending:
+                            await websocket.send({"type": "websocket.send", "text": pushing.head + text + "}"})
+                pushed.clear()
+                await pushed.wait()
+        except (WebSocketDisconnect, RuntimeError):
+            self._end(_Closed(4008, "Gone"))
 
     async def _send(self, message: dict[str, Any]) -> None:
         text = encode(message).decode()
@@ -223,6 +266,21 @@ class _Connection:
                 await self._websocket.send_text(text)
         except (WebSocketDisconnect, RuntimeError, TimeoutError):
             raise _Closed(4008, "Too slow, or gone") from None
+
+
+class _Pushing:
+    """Takes what is pushed to one operation."""
+
+    __slots__ = ("_push", "head", "open")
+
+    def __init__(self, push: Callable[["_Pushing", str], None], identifier: str) -> None:
+        self._push = push
+        self.head = f'{{"id":{json.dumps(identifier)},"type":"next","payload":'
+        self.open = True
+
+    def __call__(self, text: str) -> None:
+        if self.open:
+            self._push(self, text)
 
 
 class _Refusal(Exception):

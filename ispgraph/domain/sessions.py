@@ -1,8 +1,10 @@
 """Accounting sessions: what they can be narrowed by, and who is on line."""
 
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, String, Uuid, func, select, type_coerce
+from sqlalchemy import ColumnElement, DateTime, String, Uuid, func, literal_column, select, type_coerce
+from sqlalchemy.orm import aliased
 
 from ispgraph.domain.lists import Filter, Key, Order
 from ispgraph.domain.models import Session
@@ -24,5 +26,19 @@ def open_count(customer: Any) -> ColumnElement[int]:
         select(func.count())
         .select_from(Session)
         .where(Session.customer_id == customer.id, Session.stopped_at.is_(None))
+        .scalar_subquery()
+    )
+
+
+def newest_open(customer: Any) -> ColumnElement[UUID]:
+    """The id of a customer's newest open session."""
+    each = aliased(Session)
+    return (
+        select(each.id)
+        .where(each.customer_id == customer.id, each.stopped_at.is_(None))
+        .order_by(each.started_at.desc(), each.id.desc())
+        .limit(literal_column("1"))
+        # Of the customer wherever that stands, also two selects further out.
+        .correlate_except(each)
         .scalar_subquery()
     )

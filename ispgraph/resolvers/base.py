@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final, get_type_hints
 
 import strawberry
@@ -81,15 +82,16 @@ def query(function: Callable[..., Awaitable[Any]], access: Access) -> Any:
     return _field(strawberry.field, resolve, function, access)
 
 
-def stream(function: Callable[..., AsyncIterator[Any]], access: Access) -> Any:
+def stream(function: Callable[..., AsyncGenerator[Any, None]], access: Access) -> Any:
     """A subscription field: `function` is an async generator behind its permission."""
 
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> AsyncIterator[Any]:
         _check(info.context, access)
         try:
-            async for event in function(info, **arguments):
-                yield event
+            async with aclosing(function(info, **arguments)) as events:
+                async for event in events:
+                    yield event
         except DomainError as error:
             raise _bad_request(error) from error
 

@@ -12,6 +12,7 @@ from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
+from ispgraph.resolvers.live import LiveSubscriptions
 from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
@@ -59,7 +60,7 @@ class Mutation(
 
 
 @strawberry.type
-class Subscription(JobSubscriptions):
+class Subscription(JobSubscriptions, LiveSubscriptions):
     pass
 
 

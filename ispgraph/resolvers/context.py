@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from ispgraph.db import Database
+from ispgraph.domain.live.feed import Feed
 from ispgraph.resolvers.authentication import authenticate
 from ispgraph.schema.context import Context
 from ispgraph.settings import Settings
@@ -19,6 +20,7 @@ class ContextFactory:
         self._database = database
         self._redis = redis
         self._settings = settings
+        self.feed = Feed(database, redis)
 
     async def __call__(self, connection: HTTPConnection, parameters: Mapping[str, Any] | None) -> Context:
         """The context, with the viewer when a token came along. Raises ApiError UNAUTHENTICATED for a bad token."""
@@ -28,6 +30,7 @@ class ContextFactory:
             database=self._database,
             redis=self._redis,
             settings=self._settings,
+            feed=self.feed,
             viewer=viewer,
             # The peer itself: what a header claims about it is not believed.
             address=connection.client.host if connection.client else None,

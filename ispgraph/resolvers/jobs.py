@@ -1,6 +1,6 @@
 """Jobs: looking at them, trying again, cancelling, following."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import strawberry
@@ -57,7 +57,7 @@ async def cancel(info: Info, job_id: strawberry.ID) -> JobPayload:
 
 async def updated(
     info: Info, job_id: strawberry.ID | None = None, customer_id: strawberry.ID | None = None
-) -> AsyncIterator[Job]:
+) -> AsyncGenerator[Job, None]:
     """One job until it has ended, or every job of one customer for as long as one listens. First, as it is."""
     if (job_id is None) == (customer_id is None):
         raise fail(ErrorCode.INVALID, "Give either jobId or customerId.", "jobId" if job_id is None else "customerId")

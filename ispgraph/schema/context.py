@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.dataloader import DataLoader
 
 from ispgraph.db import Base, Database
+from ispgraph.domain.live.feed import Feed
 from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.schema.errors import ApiError
 from ispgraph.settings import Settings
@@ -78,6 +79,9 @@ class Context:
     response: Any = None
     connection_params: Any = None
     current_session: AsyncSession | None = None
+    feed: Feed | None = None
+    push: Callable[[str], None] | None = None
+    """Takes a response map as JSON past everything else, if the connection does."""
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +93,12 @@ class Context:
         if self.current_session is None:
             raise RuntimeError("only a mutation has a session")
         return self.current_session
+
+    def live_feed(self) -> Feed:
+        """Where this process gets live readings from."""
+        if self.feed is None:
+            raise RuntimeError("this program has no live readings")
+        return self.feed
 
     def viewer_or_refuse(self, permission: Permission | None = None) -> Viewer:
         """The signed-in viewer. Raises ApiError UNAUTHENTICATED, or FORBIDDEN without the permission."""

@@ -177,6 +177,10 @@ class Customer(Node):
         lambda customer, asked: standings.quota_percent(customer, asked.now),
         description="How much of the primary service's quota its billing period has used; null without a quota.",
     )
+    live_session: Session | None = one(
+        lambda customer, session, asked: session.id == sessions.newest_open(customer),
+        description="The newest session that is open.",
+    )
     messages: Connection[Message] = pages(
         lambda customer, asked: models.Message.customer_id == customer.id,
         messages.NEWEST,

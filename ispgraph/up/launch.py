@@ -17,10 +17,10 @@ from ispgraph.up.process import Program, UpError
 from ispgraph.up.supervisor import Charge, StopRequested, Supervisor
 from ispgraph.up.valkey import Valkey
 
-PROGRAMS = ("api", "worker", "scheduler", "radius")
+PROGRAMS = ("api", "worker", "scheduler", "live", "radius")
 # Only beside the demo.
 _LAB = "lab"
-_STOP_ORDER = ("api", "scheduler", "worker", _LAB, "radius", "valkey", "postgres")
+_STOP_ORDER = ("api", "scheduler", "worker", "live", _LAB, "radius", "valkey", "postgres")
 _START_SECONDS = 60.0
 _LAB_ADDRESS = "127.0.0.11"
 

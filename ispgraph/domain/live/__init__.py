@@ -1,0 +1,1 @@
+"""What goes on just now: readings of what passes to and from customers, and who may be told of them."""

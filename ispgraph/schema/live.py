@@ -1,0 +1,132 @@
+"""Live readings, and the printing of what a subscription selects of them: made once, shared by all who select the same.
+
+A selection of plain values becomes a template and a getter for each value, and graphql-core does nothing for an event.
+What selects more, such as the session, is for graphql-core and the compiler to carry out.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import strawberry
+from graphql import FieldNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode
+from graphql import GraphQLIncludeDirective as Include
+from graphql import GraphQLSkipDirective as Skip
+from graphql.execution.values import get_directive_values
+
+from ispgraph import ids
+from ispgraph.domain import models
+from ispgraph.domain.live.readings import LiveUsageSource, Reading
+from ispgraph.schema.compiler.reading import RowOf
+from ispgraph.schema.context import Info
+from ispgraph.schema.scalars import BigInt, DateTime
+from ispgraph.schema.sessions import Session
+
+Root = strawberry.Parent[Reading]
+Getter = Callable[[Reading], str]
+Printer = Callable[[Any], str]
+
+strawberry.enum(LiveUsageSource)
+
+_GETTERS: dict[str, Getter] = {
+    "__typename": lambda reading: '"LiveUsage"',
+    "customerId": lambda reading: f'"cus_{reading.customer_id.hex}"',
+    "at": lambda reading: f'"{reading.at}"',
+    "online": lambda reading: "true" if reading.online else "false",
+    "downloadBps": lambda reading: f'"{reading.download_bps}"',
+    "uploadBps": lambda reading: f'"{reading.upload_bps}"',
+    "downloadBytes": lambda reading: f'"{reading.download_bytes}"',
+    "uploadBytes": lambda reading: f'"{reading.upload_bytes}"',
+    "source": lambda reading: f'"{reading.source.value}"',
+}
+_KEPT = 1000
+
+
+def _customer_id(root: Root) -> strawberry.ID:
+    return strawberry.ID(ids.encode("cus", root.customer_id))
+
+
+async def _session(root: Root) -> Session | None:
+    key: UUID | None = root.session_id
+    found: Any = None if key is None else RowOf(models.Session, key, if_visible=True)
+    return found
+
+
+@strawberry.type(
+    description="One live reading. `source` says whether the router was asked or the last accounting update is shown."
+)
+class LiveUsage:
+    customer_id: strawberry.ID = strawberry.field(resolver=_customer_id)
+    at: DateTime = strawberry.field(description="When the router was read, or accounting last told of the session.")
+    online: bool = strawberry.field(
+        description="Whether there is a session; of a static address, whether anything passed since the last reading."
+    )
+    session: Session | None = strawberry.field(resolver=_session, description="The newest that is open.")
+    download_bps: BigInt = strawberry.field(
+        description="Bits per second to the customer since the last reading, or the last accounting update but one."
+    )
+    upload_bps: BigInt
+    download_bytes: BigInt = strawberry.field(description="Since the session began.")
+    upload_bytes: BigInt
+    source: LiveUsageSource
+
+
+def printer(info: Info) -> tuple[Any, Printer] | None:
+    """What prints a reading, or a list of them, as the subscription selects it, with a key of what it prints.
+
+    None when the selection has to be resolved.
+    """
+    raw = info._raw_info
+    try:
+        root = str(raw.path.key)
+        selected = tuple(dict(_selected(raw, [node.selection_set for node in raw.field_nodes])).items())
+    except KeyError:
+        return None
+    key = (root, raw.field_name, selected)
+    if (known := _printers.get(key)) is None:
+        if len(_printers) >= _KEPT:
+            _printers.clear()
+        known = _printers[key] = _made(root, selected, listed=raw.field_name == "liveUsageAll")
+    return key, known
+
+
+_printers: dict[Any, Printer] = {}
+
+
+def _made(root: str, selected: Sequence[tuple[str, str]], *, listed: bool) -> Printer:
+    # Keys are names of GraphQL: nothing in them has to be escaped.
+    members = ",".join(f'"{key}":%s' for key, _ in selected)
+    one = f"{{{members}}}"
+    getters = [_GETTERS[name] for _, name in selected]
+    if listed:
+        return lambda readings: "".join(
+            (
+                f'{{"data":{{"{root}":[',
+                ",".join([one % tuple([get(reading) for get in getters]) for reading in readings]),
+                "]}}",
+            )
+        )
+    template = f'{{"data":{{"{root}":{one}}}}}'
+    return lambda reading: template % tuple([get(reading) for get in getters])
+
+
+def _selected(raw: Any, sets: Sequence[SelectionSetNode | None]) -> Iterator[tuple[str, str]]:
+    """Response keys with the fields they stand for. Raises KeyError for a field that is no plain value."""
+    for selection_set in sets:
+        for node in selection_set.selections if selection_set else ():
+            if not _included(raw, node):
+                continue
+            if isinstance(node, FieldNode):
+                if node.name.value not in _GETTERS:
+                    raise KeyError(node.name.value)
+                yield (node.alias or node.name).value, node.name.value
+            elif isinstance(node, InlineFragmentNode):
+                yield from _selected(raw, [node.selection_set])
+            elif isinstance(node, FragmentSpreadNode):
+                yield from _selected(raw, [raw.fragments[node.name.value].selection_set])
+
+
+def _included(raw: Any, node: Any) -> bool:
+    skip = get_directive_values(Skip, node, raw.variable_values)
+    include = get_directive_values(Include, node, raw.variable_values)
+    return not (skip and skip["if"]) and (include is None or bool(include["if"]))
