@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import retention
+from ispgraph.domain import retention, sessions
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -26,8 +26,10 @@ from ispgraph.settings import Settings
 _LOCK = 0x6973706772617068
 _TICK_SECONDS = 1.0
 _SWEEP_LIMIT = 500
-# Daily tasks are looked at every so many ticks.
+# Daily tasks are looked at every so many ticks, and sessions of which nothing is heard.
 _DAILY_TICKS = 10
+_SILENT_TICKS = 60
+_SILENT_LIMIT = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
         await sweep(database)
         if ticks % _DAILY_TICKS == 0:
             await run_due(database, DAILY, done)
+        if ticks % _SILENT_TICKS == 0:
+            await end_silent(database)
         ticks += 1
         await asyncio.sleep(_TICK_SECONDS)
 
@@ -125,6 +129,17 @@ async def sweep(database: Database) -> None:
         )
         due = [jobs.Due(row.tenant_id, row.job_id or row.router_id, row.job_id is None) for row in rows]
     await jobs.push(due)
+
+
+async def end_silent(database: Database) -> None:
+    """End the sessions of which nothing was heard for too long; a thousand in a transaction, so none is held up."""
+    async with database.read(None) as session:
+        tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
+    for tenant_id in tenants:
+        ended = _SILENT_LIMIT
+        while ended == _SILENT_LIMIT:
+            async with database.transaction(tenant_id) as session:
+                ended = await sessions.end_silent(session, at=clock.now(), limit=_SILENT_LIMIT)
 
 
 async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> None:

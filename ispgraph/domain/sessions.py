@@ -1,8 +1,10 @@
-"""Accounting sessions: what they can be narrowed by, and who is on line."""
+"""Accounting sessions: what they can be narrowed by, who is on line, and which have ended without a word."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, String, Uuid, func, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain.lists import Filter, Key, Order
 from ispgraph.domain.models import Session
@@ -26,3 +28,12 @@ def open_count(customer: Any) -> ColumnElement[int]:
         .where(Session.customer_id == customer.id, Session.stopped_at.is_(None))
         .scalar_subquery()
     )
+
+
+async def end_silent(session: AsyncSession, *, at: datetime, limit: int) -> int:
+    """End up to `limit` sessions of the tenant at hand of which nothing was heard for too long; how many were.
+
+    They end at their last update and are STALE: one that is heard of again goes on.
+    """
+    ended: int = (await session.execute(select(func.radius_sessions_silent(at, limit)))).scalar_one()
+    return ended
