@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import retention, watches
+from ispgraph.domain import retention, sessions, watches
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -26,12 +26,14 @@ from ispgraph.settings import Settings
 _LOCK = 0x6973706772617068
 _TICK_SECONDS = 1.0
 _SWEEP_LIMIT = 500
-# Daily tasks are looked at every so many ticks.
+# Daily tasks are looked at every so many ticks, and sessions of which nothing is heard.
 _DAILY_TICKS = 10
 # And services whose state may have changed by itself.
 _WATCH_TICKS = 10
 # At one time so many chunks of them for each tenant: the rest has to wait, and jobs have not.
 _WATCH_CHUNKS = 10
+_SILENT_TICKS = 60
+_SILENT_LIMIT = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +120,8 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
             await run_due(database, DAILY, done)
         if ticks % _WATCH_TICKS == 0:
             await watch(database)
+        if ticks % _SILENT_TICKS == 0:
+            await end_silent(database)
         ticks += 1
         await asyncio.sleep(_TICK_SECONDS)
 
@@ -146,6 +150,20 @@ async def watch(database: Database) -> None:
         except Exception:
             # As with the daily tasks, one tenant's trouble is not the others'.
             _log.exception("watching the services of tenant %s failed", tenant_id)
+
+
+async def end_silent(database: Database) -> None:
+    """End the sessions of which nothing was heard for too long; a thousand in a transaction, so none is held up."""
+    async with database.read(None) as session:
+        tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
+    for tenant_id in tenants:
+        try:
+            ended = _SILENT_LIMIT
+            while ended == _SILENT_LIMIT:
+                async with database.transaction(tenant_id) as session:
+                    ended = await sessions.end_silent(session, at=clock.now(), limit=_SILENT_LIMIT)
+        except Exception:
+            _log.exception("ending the silent sessions of tenant %s failed", tenant_id)
 
 
 async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> None:

@@ -1,9 +1,11 @@
-"""Accounting sessions: what they can be narrowed by, and who is on line."""
+"""Accounting sessions: what they can be narrowed by, who is on line, and which have ended without a word."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, DateTime, String, Uuid, func, literal_column, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ispgraph.domain.lists import Filter, Key, Order
@@ -42,3 +44,12 @@ def newest_open(customer: Any) -> ColumnElement[UUID]:
         .correlate_except(each)
         .scalar_subquery()
     )
+
+
+async def end_silent(session: AsyncSession, *, at: datetime, limit: int) -> int:
+    """End up to `limit` sessions of the tenant at hand of which nothing was heard for too long; how many were.
+
+    They end at their last update and are STALE: one that is heard of again goes on.
+    """
+    ended: int = (await session.execute(select(func.radius_sessions_silent(at, limit)))).scalar_one()
+    return ended
