@@ -285,6 +285,13 @@ async def test_event_streams() -> None:
             ]
             refused = await client.post(api.url, json={"query": "subscription { nope }"})
             assert frames(refused.text)[0][1]["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+            document = {"query": "subscription { pushed(count: 3) }"}
+            async with client.stream("POST", api.url, json=document) as answer:
+                texts = answer.aiter_text()
+                begun = ""
+                while begun.count("event: next") < 3:
+                    begun += await anext(texts)
+                assert [each[1]["data"] for each in frames(begun)] == [{"pushed": str(number)} for number in range(3)]
             failed = await client.post(api.url, json={"query": "subscription { fails }"})
             assert frames(failed.text)[1][1]["errors"][0]["message"] == "Internal error"
             anonymous = await client.post(

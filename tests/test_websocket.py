@@ -256,6 +256,32 @@ async def test_a_client_that_takes_nothing_is_let_go(api: LiveApi, monkeypatch: 
         await _until(lambda: not api.server.server_state.tasks)
 
 
+async def test_what_is_pushed_comes_in_order_and_ends_with_its_operation(api: LiveApi) -> None:
+    async with opened(api) as client:
+        await client.init()
+        for _ in range(2):
+            await client.subscribe('a "b"', "subscription { pushed(count: 50) }")
+            for number in range(50):
+                payload = {"data": {"pushed": str(number)}}
+                assert await client.receive() == {"id": 'a "b"', "type": "next", "payload": payload}
+            await client.send(id='a "b"', type="complete")
+
+
+async def test_who_lets_the_queue_run_over_is_let_go_and_nobody_else(api: LiveApi) -> None:
+    async with opened(api, max_queue=1) as slow, opened(api) as quick:
+        for client in (slow, quick):
+            await client.init()
+        await quick.subscribe("1", "subscription { pushed(count: 3) }")
+        # More than the buffers between us hold: one that reads has time to.
+        await slow.subscribe("1", "subscription { pushed(count: 1000, size: 60000) }")
+        for _ in range(3):
+            assert (await quick.receive())["type"] == "next"
+        await asyncio.sleep(0.5)
+        assert await slow.close_code() == 4008
+        await quick.subscribe("2", "{ hello }")
+        assert (await quick.receive())["payload"] == {"data": {"hello": "world"}}
+
+
 async def _until(condition: Any) -> None:
     async with asyncio.timeout(10):
         while not condition():

@@ -209,6 +209,14 @@ class Subscription:
             await asyncio.sleep(0)
 
     @strawberry.subscription
+    async def pushed(self, info: strawberry.Info, count: int, size: int = 1) -> AsyncIterator[str]:
+        for number in range(count):
+            info.context.push(f'{{"data":{{"pushed":"{number:>{size}}"}}}}')
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
+        yield "never"
+
+    @strawberry.subscription
     async def fails(self) -> AsyncIterator[int]:
         yield 1
         raise KeyError("the secret word")

@@ -29,7 +29,7 @@ class Place:
 
 
 class Directory:
-    """The watched lines of one tenant, kept up to date by `run`; `arranged` is called when they change routers."""
+    """The watched lines of one tenant, kept up to date by `run`; `arranged` is called when other routers matter."""
 
     def __init__(self, tenant_id: UUID, database: Database, arranged: Callable[[], None]) -> None:
         self.tenant_id = tenant_id

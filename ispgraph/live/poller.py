@@ -103,7 +103,7 @@ class Poller:
         self._backoff = _SHORTEST_BACKOFF
         found = [self._reading(line, taken, before) for line in current]
         await self._publish(each for each in found if each is not None)
-        return before is None or (None in found and place.seconds > _FIRST_SECONDS)
+        return before is None and None in found
 
     def _reading(self, line: Line, taken: Sample, before: Sample | None) -> Reading | None:
         if counters.unnamed(line, taken):

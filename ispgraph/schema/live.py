@@ -9,10 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import strawberry
-from graphql import FieldNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode
-from graphql import GraphQLIncludeDirective as Include
-from graphql import GraphQLSkipDirective as Skip
-from graphql.execution.values import get_directive_values
+from graphql import FieldNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode, VariableNode
 
 from ispgraph import ids
 from ispgraph.domain import models
@@ -127,6 +124,10 @@ def _selected(raw: Any, sets: Sequence[SelectionSetNode | None]) -> Iterator[tup
 
 
 def _included(raw: Any, node: Any) -> bool:
-    skip = get_directive_values(Skip, node, raw.variable_values)
-    include = get_directive_values(Include, node, raw.variable_values)
-    return not (skip and skip["if"]) and (include is None or bool(include["if"]))
+    for directive in node.directives or ():
+        (argument,) = directive.arguments
+        value = argument.value
+        given = raw.variable_values[value.name.value] if isinstance(value, VariableNode) else value.value
+        if given == (directive.name.value == "skip"):
+            return False
+    return True

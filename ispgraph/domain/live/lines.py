@@ -89,6 +89,7 @@ async def _lines(session: AsyncSession, which: ColumnElement[bool]) -> list[Line
             opened.c.input_octets,
             opened.c.output_octets,
         )
+        .select_from(Customer)
         .join(opened, true(), isouter=True)
         .join(service, true(), isouter=True)
         .where(which)
