@@ -73,10 +73,11 @@ async def set_speed(world: World, line: Line, down: int, up: int, until_: dateti
     return [job["id"] for job in answer["jobs"]]
 
 
-async def test_a_quota_that_is_used_up_ends_the_session(world: World, books: Database) -> None:
+@pytest.mark.parametrize("kind", [ConnectionType.PPPOE, ConnectionType.HOTSPOT])
+async def test_a_quota_that_is_used_up_ends_the_session(world: World, books: Database, kind: ConnectionType) -> None:
     await world.router()
     world.package = await world.house.package("Quota", data_quota_bytes=10 * GIB)
-    line = await world.line()
+    line = await world.line(kind=kind)
     await use(world, books, line, 3 * GIB)
     assert await watched(world) == []
 
@@ -84,8 +85,8 @@ async def test_a_quota_that_is_used_up_ends_the_session(world: World, books: Dat
     line.device.hang_up()
     line.device.switch_on()
     await until(lambda: line.device.state == "online")
-    session = line.device.session
-    assert session.grant.limits.total == 7 * GIB
+    # It is not documented that PPP obeys a total, so PPP of the lab does not: it is the scheduler who ends that.
+    assert line.device.session.grant.limits.total == (7 * GIB if kind is ConnectionType.HOTSPOT else 0)
     await until(lambda: world.open_sessions("line1"))
 
     await use(world, books, line, 7 * GIB)
