@@ -345,10 +345,11 @@ BEGIN
            standing = f.standing,
            -- Time passes only in sessions; one may begin at any moment.
            look_at = COALESCE(LEAST(f.changes_at,
-             p_at + make_interval(secs => CASE WHEN f.online > 0 THEN GREATEST(f.look_seconds / f.online, 5)
-                                               ELSE GREATEST(f.look_seconds, 60) END),
+             CASE WHEN f.look_seconds > 0 THEN p_at + make_interval(secs =>
+               CASE WHEN f.online > 0 THEN GREATEST(f.look_seconds / f.online, 5)
+                    ELSE GREATEST(f.look_seconds, 60) END) END,
              -- The router has been told as well, at the login: it may do it first.
-             GREATEST(f.too_long, p_at) + interval '20 s'), 'infinity'),
+             CASE WHEN f.too_long IS NOT NULL THEN GREATEST(f.too_long, p_at) + interval '20 s' END), 'infinity'),
            alarm_day = CASE WHEN COALESCE(f.look_octets, f.look_seconds) IS NOT NULL THEN f.today END,
            alarm_octets = f.today_octets + f.look_octets,
            alarm_seconds = f.today_seconds + f.look_seconds,

@@ -152,6 +152,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         ],
     )
     services = await _services(house, customers, packages, routers)
+    await _limits(house, services)
     await _money(land, customers)
     jobs = await _jobs(house, customers, services, routers, operators)
     messages = await _messages(house, customers, operators)
@@ -267,6 +268,38 @@ async def _services(
         ],
     )
     return rows
+
+
+async def _limits(house: House, services: list[models.Service]) -> None:
+    """Of every seven services six have limits of some kind, and some of these are used up."""
+    hours: list[dict[str, object]] = [
+        {"days": [1, 2, 5], "from": "08:30:00", "to": "20:00:00"},
+        {"days": [6, 7], "from": "22:00:00", "to": "06:00:00"},
+    ]
+    kinds: list[dict[str, Any]] = [
+        {"speed_download_kbps": 3000, "speed_upload_kbps": 2000},
+        {"speed_download_kbps": 0, "speed_upload_kbps": 0, "session_seconds": 3600},
+        {
+            **{"temporary_download_kbps": 90_000, "temporary_upload_kbps": 80_000},
+            **{"temporary_until": datetime(2900, 1, 1, microsecond=5, tzinfo=UTC)},
+            "windows": hours,
+        },
+        {
+            **{"temporary_download_kbps": 0, "temporary_upload_kbps": 0, "temporary_until": NOW - timedelta(days=40)},
+            **{"daily_bytes": 2**42, "daily_seconds": 600, "weekly_seconds": 700, "monthly_seconds": 2**31 - 1},
+        },
+        {"monthly_bytes": 2**41, "rollover": True, "rollover_since": NOW - timedelta(days=90)},
+        {"daily_bytes": 1, "monthly_bytes": 2**60},
+    ]
+    chosen = [(each, kinds[number % 7]) for number, each in enumerate(services) if number % 7 < len(kinds)]
+    await _add(house, [models.ServiceLimit(service_id=each.id, **{"rollover": False} | kind) for each, kind in chosen])
+    async with house.database.transaction(house.tenant.id) as session:
+        for number, each in enumerate(services):
+            watch = await session.get_one(models.ServiceWatch, (house.tenant.id, each.id))
+            if number % 2:
+                watch.fup_activated_at = NOW + timedelta(days=number * 3000)
+            if number % 3 == 0:
+                watch.fup_reset_at, watch.fup_forgiven_octets = NOW + timedelta(days=300_000), 1000
 
 
 async def _money(land: Land, customers: list[models.Customer]) -> None:

@@ -180,4 +180,40 @@ def _attributes() -> list[Case]:
     ]
 
 
-CASES = [*_methods(), *_routers(), *_garden(), *_names(), *_states(), *_hotspots(), *_attributes()]
+def _limits() -> list[Case]:
+    near = lambda seconds: range(seconds - 120, seconds + 1)  # noqa: E731
+    quota = ("Mikrotik-Total-Limit", "Mikrotik-Total-Limit-Gigawords")
+    data, time = "The data of this period is used up", "The time of this period is used up"
+    return [
+        _accepted(
+            "7 of 10 GiB are left, in two words",
+            Login("quota-rest", PASSWORD),
+            Mikrotik_Total_Limit=3 * 2**30,
+            Mikrotik_Total_Limit_Gigawords=1,
+        ),
+        _refused("no data is left", Login("quota-gone", PASSWORD), data),
+        _accepted("5000 of 9000 seconds are left", Login("time-rest", PASSWORD), quota, Session_Timeout=5000),
+        _refused("no time is left", Login("time-gone", PASSWORD), time),
+        _accepted(
+            "the least of what is left",
+            Login("daily", PASSWORD),
+            Mikrotik_Total_Limit=0,
+            Mikrotik_Total_Limit_Gigawords=1,
+            Session_Timeout=7000,
+        ),
+        _refused("no data is left today", Login("daily-gone", PASSWORD), "The data of today is used up"),
+        _accepted("until the window closes", Login("hours-open", PASSWORD), Session_Timeout=near(7200)),
+        _refused("the window is closed", Login("hours-closed", PASSWORD), "Outside of the hours of this service"),
+        _accepted("half an hour at a time", Login("session", PASSWORD), quota, Session_Timeout=1800),
+        _accepted("below the threshold", Login("fair-below", PASSWORD), quota, Mikrotik_Rate_Limit="5000k/20000k"),
+        _accepted("from the threshold on", Login("fair-above", PASSWORD), quota, Mikrotik_Rate_Limit="1000k/2000k"),
+        _accepted("a speed of its own", Login("slow", PASSWORD), Mikrotik_Rate_Limit="500k/3000k"),
+        _accepted("the router's own speed", Login("own-rate", PASSWORD), ("Mikrotik-Rate-Limit",)),
+        _accepted("a temporary speed", Login("boosted", PASSWORD), Mikrotik_Rate_Limit="8000k/9000k"),
+        _accepted("after a temporary speed", Login("no-more-boosted", PASSWORD), Mikrotik_Rate_Limit="500k/3000k"),
+        _refused("no data is left, chap", Login("quota-gone", PASSWORD, "chap"), data),
+        _accepted("7 of 10 GiB, mschap2", Login("quota-rest", PASSWORD, "mschap2"), Mikrotik_Total_Limit=3 * 2**30),
+    ]
+
+
+CASES = [*_methods(), *_routers(), *_garden(), *_names(), *_states(), *_hotspots(), *_attributes(), *_limits()]

@@ -1,11 +1,11 @@
 """The network that the cases log in to: two tenants, their routers, and services in every state."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
@@ -15,13 +15,17 @@ from ispgraph.domain.models import (
     Customer,
     CustomerStatus,
     Operator,
+    ResetPeriod,
     Router,
     Service,
+    ServiceLimit,
     ServiceMac,
     ServiceStatus,
     SuspendReason,
     Suspension,
     Tenant,
+    UsageBucket,
+    UsageDay,
 )
 from tests import factories
 
@@ -107,6 +111,7 @@ async def build(owner_dsn: str, app_dsn: str) -> World:
     await _plain(north)
     await _states(north)
     await _hotspots(north)
+    await _limits(north, owner)
     static = await north.service(
         "static",
         connection_type=ConnectionType.STATIC_IP,
@@ -162,6 +167,53 @@ async def _plain(north: _Network) -> None:
     )
     await north.service("small", package=await north.house.package("Small", data_quota_bytes=5000))
     await north.service("six", ip_address="2001:db8::7", subnet="2001:db8::/64")
+
+
+async def _limits(north: _Network, owner: Database) -> None:
+    """Services with limits, of which something is used; the owner writes usage as accounting would."""
+    now = clock.now()
+    fair: dict[str, Any] = {"fup_threshold_bytes": QUOTA, "fup_download_kbps": 2000, "fup_upload_kbps": 1000}
+    fair |= {"fup_reset_period": ResetPeriod.MONTH, "fup_notify_at_percent": 80}
+    soon, past = now + timedelta(hours=1), now - timedelta(seconds=1)
+    temporary = {"temporary_download_kbps": 9000, "temporary_upload_kbps": 8000}
+    permanent = {"speed_download_kbps": 3000, "speed_upload_kbps": 500}
+    # One that is open now and for at least an hour, by the clock of Dhaka, whenever the tests run; and its opposite.
+    wall = (now + timedelta(hours=6)).replace(tzinfo=None)
+    hours = [{"days": [1, 2, 3, 4, 5, 6, 7], **_from_to(wall, start, end)} for start, end in ((-2, 2), (3, 5))]
+    cases: list[tuple[str, dict[str, Any], dict[str, Any], int, int]] = [
+        # Name, terms of the package, limits, octets and seconds used today.
+        ("quota-rest", {"data_quota_bytes": QUOTA}, {}, 3 * 2**30, 0),
+        ("quota-gone", {"data_quota_bytes": QUOTA}, {}, QUOTA, 0),
+        ("time-rest", {"time_quota_seconds": 9000}, {}, 0, 4000),
+        ("time-gone", {"time_quota_seconds": 9000}, {}, 0, 9000),
+        ("daily", {"data_quota_bytes": QUOTA}, {"daily_bytes": 5 * 2**30, "daily_seconds": 7200}, 2**30, 200),
+        ("daily-gone", {}, {"daily_bytes": 2**30}, 2**30, 0),
+        ("hours-open", {}, {"windows": hours[:1]}, 0, 0),
+        ("hours-closed", {}, {"windows": hours[1:]}, 0, 0),
+        ("session", {}, {"session_seconds": 1800}, 0, 0),
+        ("fair-below", fair, {}, QUOTA - 1, 0),
+        ("fair-above", fair, {}, QUOTA, 0),
+        ("slow", {}, permanent, 0, 0),
+        ("own-rate", {}, {"speed_download_kbps": 0, "speed_upload_kbps": 0}, 0, 0),
+        ("boosted", fair, permanent | temporary | {"temporary_until": soon}, QUOTA, 0),
+        ("no-more-boosted", {}, permanent | temporary | {"temporary_until": past}, 0, 0),
+    ]
+    for name, terms, limits, octets, seconds in cases:
+        service = await north.service(name, package=await north.house.package(f"Limits of {name}", **terms))
+        if limits:
+            await north.house.add(ServiceLimit(service_id=service.id, rollover=False, **limits))
+        key = {"tenant_id": service.tenant_id, "service_id": service.id, "customer_id": service.customer_id}
+        used = {"input_octets": octets // 4, "output_octets": octets - octets // 4, "seconds": seconds}
+        quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
+        async with owner.transaction(service.tenant_id) as session:
+            await session.execute(insert(UsageDay).values(**key, **used, day=wall.date()))
+            await session.execute(insert(UsageBucket).values(**key, **used, starts_at=quarter))
+
+
+def _from_to(wall: datetime, start: int, end: int) -> dict[str, str]:
+    """A window from so many hours after a time of the wall clock until so many."""
+    times = [(wall + timedelta(hours=hours)).time().replace(microsecond=0) for hours in (start, end)]
+    return {"from": times[0].isoformat(), "to": times[1].isoformat()}
 
 
 async def _states(north: _Network) -> None:
