@@ -74,10 +74,11 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an action changed, and the jobs that carry it into the network."""
+    """What an action changed, the jobs that carry it into the network, and what follows that one may not expect."""
 
     customer: Customer
     jobs: Sequence[Job]
+    warnings: Sequence[str] = ()
 
 
 def mac_addresses(service: Any) -> ColumnElement[Any]:
@@ -114,9 +115,9 @@ async def suspend(
     """
     told = _note(note)
     given = {"reason": reason.value, "note": told, "notify": notify}
-    if (first := await _first(session, SUSPEND, idempotency_key, chosen, given, by)) is not None:
+    if (first := await done_before(session, SUSPEND, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, service, services = await _locked(session, chosen, by)
+    customer, service, services = await locked(session, chosen, by)
     if service.status is ServiceStatus.SUSPENDED:
         raise fail(ErrorCode.NO_CHANGE, "This service is suspended already.", *chosen.field)
     if service.status is not ServiceStatus.ACTIVE:
@@ -132,7 +133,7 @@ async def suspend(
         because = "" if reason is SuspendReason.OTHER else f"Reason: {label}."
         await messages.tell(session, customer, "service.suspended", by=by, reason=because)
     jobs = await changes.changed(session, service, by=by.operator_id)
-    return await _kept(session, SUSPEND, idempotency_key, Done(customer, jobs), by)
+    return await kept(session, SUSPEND, idempotency_key, Done(customer, jobs), by)
 
 
 async def activate(
@@ -151,9 +152,9 @@ async def activate(
     """
     told = _note(note)
     given = {"note": told, "notify": notify}
-    if (first := await _first(session, ACTIVATE, idempotency_key, chosen, given, by)) is not None:
+    if (first := await done_before(session, ACTIVATE, idempotency_key, chosen, given, by)) is not None:
         return first
-    customer, service, services = await _locked(session, chosen, by)
+    customer, service, services = await locked(session, chosen, by)
     now = clock.now()
     if service.status is ServiceStatus.TERMINATED:
         raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
@@ -172,7 +173,7 @@ async def activate(
     if notify:
         await messages.tell(session, customer, "service.activated", by=by)
     jobs = await changes.changed(session, service, by=by.operator_id)
-    return await _kept(session, ACTIVATE, idempotency_key, Done(customer, jobs), by)
+    return await kept(session, ACTIVATE, idempotency_key, Done(customer, jobs), by)
 
 
 async def disconnect(
@@ -184,7 +185,7 @@ async def disconnect(
     nothing to end.
     """
     given = {"session": session_id}
-    if (first := await _first(session, DISCONNECT, idempotency_key, chosen, given, by)) is not None:
+    if (first := await done_before(session, DISCONNECT, idempotency_key, chosen, given, by)) is not None:
         return first
     customer = await customers.lock(session, chosen.customer_id, by=by)
     if session_id is None:
@@ -196,13 +197,13 @@ async def disconnect(
     jobs = await changes.disconnected(session, service, ended, by=by.operator_id)
     details = {"service": str(service.id), "sessions": [str(row.id) for row in ended]}
     audit.record(session, by=by, action="customer.disconnect", subject_id=customer.id, details=details)
-    return await _kept(session, DISCONNECT, idempotency_key, Done(customer, jobs), by)
+    return await kept(session, DISCONNECT, idempotency_key, Done(customer, jobs), by)
 
 
 # -- finding what is meant
 
 
-async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service, Sequence[Service]]:
+async def locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service, Sequence[Service]]:
     """The customer, the service meant, and all the services: locked."""
     customer = await customers.lock(session, chosen.customer_id, by=by)
     services = await _services(session, customer)
@@ -307,7 +308,7 @@ def _record(
     audit.record(session, by=by, action=action, subject_id=customer.id, details=details)
 
 
-async def _first(
+async def done_before(
     session: AsyncSession, operation: str, key: str | None, chosen: Chosen, given: Mapping[str, object], by: Viewer
 ) -> Done | None:
     """What the same key and input did before; None when there is no key, or it is ours from now on."""
@@ -320,13 +321,15 @@ async def _first(
     customer = await customers.find(session, UUID(str(answer["customer"])), by=by)
     if customer is None:
         raise not_found("customer", "input", "customerId")
-    kept: Any = answer["jobs"]
-    jobs = select(Job).where(Job.id.in_(UUID(job) for job in kept)).order_by(Job.id)
-    return Done(customer, list(await session.scalars(jobs)))
+    kept: Any = answer
+    jobs = select(Job).where(Job.id.in_(UUID(job) for job in kept["jobs"])).order_by(Job.id)
+    return Done(customer, list(await session.scalars(jobs)), kept.get("warnings", []))
 
 
-async def _kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
+async def kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
+    """The same, which the key answers with from now on."""
     if key is not None:
-        answer = {"customer": str(done.customer.id), "jobs": [str(job.id) for job in done.jobs]}
+        jobs = [str(job.id) for job in done.jobs]
+        answer = {"customer": str(done.customer.id), "jobs": jobs, "warnings": list(done.warnings)}
         await idempotency.keep(session, by=by, operation=operation, key=key, answer=answer)
     return done
