@@ -129,7 +129,7 @@ async def _make(session: AsyncSession, place: _Place, number: int, by: Viewer) -
     await session.flush()
     if kind is ConnectionType.HOTSPOT:
         mac = f"02:00:5E:01:{number >> 8:02X}:{number & 255:02X}"
-        session.add(ServiceMac(tenant_id=place.tenant.id, service_id=service.id, mac=mac))
+        session.add(ServiceMac(tenant_id=place.tenant.id, service_id=service.id, mac=mac, logs_in=True))
     if state is not ServiceStatus.PENDING:
         await _bill(session, place, customer, service, package, period, paid=number % 4 != 3, by=by)
     await changes.promised(session, service, by=by.operator_id)

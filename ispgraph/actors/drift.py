@@ -61,9 +61,9 @@ class _Listed:
 
 
 _COLUMNS = {
-    items.SECRETS: ("name", "password", "service", "profile", "remote-address", "disabled", "comment"),
+    items.SECRETS: ("name", "password", "service", "profile", "caller-id", "remote-address", "disabled", "comment"),
     items.PROFILES: ("name", "rate-limit", "address-list", "remote-address"),
-    items.HOTSPOT_USERS: ("name", "password", "profile", "disabled", "comment"),
+    items.HOTSPOT_USERS: ("name", "password", "profile", "mac-address", "disabled", "comment"),
     items.HOTSPOT_PROFILES: ("name", "rate-limit", "address-list", "address-pool"),
     items.QUEUES: ("name", "target", "max-limit", "disabled", "dynamic", "comment"),
     items.ADDRESS_LISTS: ("list", "address", "disabled", "dynamic", "comment"),

@@ -32,6 +32,7 @@ from ispgraph.domain.network.outcomes import Finding, Step
 _BY_NAME = 4
 _COMPARING = "Comparing what the network holds with what it should."
 _UNMANAGED = (ConnectionType.OTHER,)
+_ONE_DEVICE = "The router can bind a user to one device only, and this service has several: it lets in any."
 
 
 @dataclass(slots=True)
@@ -122,6 +123,8 @@ async def _configure(turn: Turn, work: Work) -> None:
             changed |= await ensure(turn, item, work)
         if local and work.problem is None and work.wanted.connection_type in _MENUS:
             await _end_local(turn, work, changed=changed)
+            if len(work.wanted.macs) > 1:
+                work.problem = _ONE_DEVICE
         address = work.wanted.ip_address if work.wanted.connection_type is ConnectionType.STATIC_IP else None
         if address is not None and work.problem is None and work.wanted.admission is not Admission.FULL:
             work.steps.append(await endings.cut(turn, address))
@@ -144,7 +147,10 @@ async def _base(turn: Turn, wanted: Desired) -> Mapping[str, str] | None:
 
 
 async def ensure(turn: Turn, item: Wanted, work: Work) -> bool:
-    """Have one item as it should be: read, change only what differs, read again. Whether anything was changed."""
+    """Have one item as it should be: read, change only what differs, read again.
+
+    Whether anything was changed that an open session should have: to which device a user is bound is not.
+    """
     api = await turn.api()
     columns = [".id", "comment", "disabled", "dynamic", *item.values]
     found = await api.print(item.path, where=item.key, columns=sorted(set(columns)))
@@ -177,7 +183,7 @@ async def ensure(turn: Turn, item: Wanted, work: Work) -> bool:
         work.problem = f"The router took the change of {item.path}, and does not show it."
     outcome = StepOutcome.REFUSED if left else StepOutcome.VERIFIED
     work.steps.append(Step(StepProtocol.ROUTEROS, outcome, _about(item), None, api.last_ms))
-    return True
+    return any(each.property not in items.DEVICE for each in drift)
 
 
 def _blocked(item: Wanted, found: Sequence[Mapping[str, str]], work: Work) -> None:
@@ -200,9 +206,12 @@ async def _end_local(turn: Turn, work: Work, *, changed: bool) -> None:
     api = await turn.api()
     hotspot = work.wanted.connection_type is ConnectionType.HOTSPOT
     path, user = (items.HOTSPOT_ACTIVE, "user") if hotspot else (items.ACTIVE, "name")
-    rows = await api.print(path, where={user: work.wanted.username}, columns=[".id"])
+    device = "mac-address" if hotspot else "caller-id"
+    rows = await api.print(path, where={user: work.wanted.username}, columns=[".id", device])
     if not changed and work.wanted.admission is not Admission.NONE and await _has_rate(turn, work, hotspot=hotspot):
-        return
+        rows = [row for row in rows if work.wanted.macs and row.get(device, "").upper() not in work.wanted.macs]
+        if not rows:
+            return
     for row in rows:
         await api.remove(path, row[".id"])
         detail = f"Removed from {path}: {work.wanted.username}."

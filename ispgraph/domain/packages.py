@@ -68,6 +68,7 @@ class Terms:
     time_quota_seconds: int | None
     fup: FairUse | None
     active: bool
+    bind_mac_on_first_login: bool = False
 
 
 def on_offer(package: Any, given: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -153,6 +154,7 @@ async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by:
         "daily_rate_minor": daily_rate,
         "data_quota_bytes": terms.data_quota_bytes,
         "time_quota_seconds": terms.time_quota_seconds,
+        "bind_mac_on_first_login": terms.bind_mac_on_first_login,
     }
 
 

@@ -74,10 +74,11 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an action changed, and the jobs that carry it into the network."""
+    """What an action changed, the jobs that carry it into the network, and what follows that one may not expect."""
 
     customer: Customer
     jobs: Sequence[Job]
+    warnings: Sequence[str] = ()
 
 
 def mac_addresses(service: Any) -> ColumnElement[Any]:
@@ -362,12 +363,13 @@ async def done_before(
         raise not_found("customer", "input", "customerId")
     kept: Any = answer
     jobs = select(Job).where(Job.id.in_(UUID(job) for job in kept["jobs"])).order_by(Job.id)
-    return Done(customer, list(await session.scalars(jobs)))
+    return Done(customer, list(await session.scalars(jobs)), kept.get("warnings", []))
 
 
 async def kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
     """The same, which the key answers with from now on."""
     if key is not None:
-        answer = {"customer": str(done.customer.id), "jobs": [str(job.id) for job in done.jobs]}
+        jobs = [str(job.id) for job in done.jobs]
+        answer = {"customer": str(done.customer.id), "jobs": jobs, "warnings": list(done.warnings)}
         await idempotency.keep(session, by=by, operation=operation, key=key, answer=answer)
     return done

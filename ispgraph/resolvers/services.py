@@ -1,15 +1,22 @@
-"""Suspending, activating and disconnecting."""
+"""Suspending, activating and disconnecting; the devices that a service is bound to."""
 
 from typing import Any
 
 import strawberry
 
+from ispgraph.domain import macs
 from ispgraph.domain import services as domain
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action
 from ispgraph.schema.context import Info
-from ispgraph.schema.services import ActivateInput, CustomerActionPayload, DisconnectInput, SuspendInput
+from ispgraph.schema.services import (
+    ActivateInput,
+    CustomerActionPayload,
+    DisconnectInput,
+    MacBindInput,
+    SuspendInput,
+)
 
 
 async def activate(info: Info, input: ActivateInput) -> CustomerActionPayload:
@@ -51,7 +58,31 @@ async def disconnect(info: Info, input: DisconnectInput) -> CustomerActionPayloa
     return _payload(done)
 
 
-def _chosen(input: ActivateInput | SuspendInput | DisconnectInput) -> domain.Chosen:
+async def add_mac_binding(info: Info, input: MacBindInput) -> CustomerActionPayload:
+    """Bind a service to one more device. From all other devices it cannot be used any more."""
+    done = await macs.bind(
+        info.context.session,
+        _chosen(input),
+        input.mac_address,
+        idempotency_key=input.idempotency_key,
+        by=info.context.viewer_or_refuse(),
+    )
+    return _payload(done)
+
+
+async def remove_mac_binding(info: Info, input: MacBindInput) -> CustomerActionPayload:
+    """Take one device from a service, or all. A service that is bound to none can be used from any."""
+    done = await macs.unbind(
+        info.context.session,
+        _chosen(input),
+        input.mac_address,
+        idempotency_key=input.idempotency_key,
+        by=info.context.viewer_or_refuse(),
+    )
+    return _payload(done)
+
+
+def _chosen(input: ActivateInput | SuspendInput | DisconnectInput | MacBindInput) -> domain.Chosen:
     return domain.Chosen(
         typed_id("cus", input.customer_id, "input", "customerId"),
         optional_id("svc", input.service_id, "input", "serviceId"),
@@ -61,7 +92,7 @@ def _chosen(input: ActivateInput | SuspendInput | DisconnectInput) -> domain.Cho
 def _payload(done: domain.Done) -> CustomerActionPayload:
     customer: Any = done.customer
     jobs: Any = list(done.jobs)
-    return CustomerActionPayload(customer=customer, jobs=jobs)
+    return CustomerActionPayload(customer=customer, jobs=jobs, warnings=list(done.warnings))
 
 
 @strawberry.type
@@ -69,3 +100,6 @@ class ServiceMutations:
     customer_activate = action(activate, Permission.ACTIVATE_CUSTOMERS)
     customer_suspend = action(suspend, Permission.SUSPEND_CUSTOMERS)
     customer_disconnect = action(disconnect, Permission.DISCONNECT_CUSTOMERS)
+    # There is one permission about devices: whoever may set them free may bind them.
+    customer_add_mac_binding = action(add_mac_binding, Permission.REMOVE_MAC_BIND)
+    customer_remove_mac_binding = action(remove_mac_binding, Permission.REMOVE_MAC_BIND)

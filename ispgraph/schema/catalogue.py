@@ -38,6 +38,9 @@ class Package(Node):
     daily_rate: Money | None = amount("daily_rate_minor")
     data_quota_bytes: BigInt | None = strawberry.field(description="Per period; without one there is no limit.")
     time_quota_seconds: int | None = strawberry.field(description="Per period; without one there is no limit.")
+    bind_mac_on_first_login: bool = strawberry.field(
+        description="Bind a service that is bound to no device to the first one that gets on line."
+    )
     fup: FupPolicy | None = part(
         lambda package, asked: package.fup_download_kbps.is_not(None),
         members={name: Column(f"fup_{name}") for name in FupPolicy.__annotations__},
@@ -105,6 +108,7 @@ class PackageInput:
     time_quota_seconds: int | None = None
     fup: FupInput | None = None
     active: bool = True
+    bind_mac_on_first_login: bool = False
 
 
 @strawberry.input

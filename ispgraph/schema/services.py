@@ -7,6 +7,7 @@ from ispgraph.schema.base import Payload
 from ispgraph.schema.billing import Invoice, Payment
 from ispgraph.schema.customers import Customer
 from ispgraph.schema.jobs import Job
+from ispgraph.schema.scalars import MacAddress
 
 _SERVICE = "Left out: the primary service, or the only one."
 NOTE = "For operators, at most 200 characters."
@@ -42,6 +43,16 @@ class DisconnectInput:
     idempotency_key: str | None = None
 
 
+@strawberry.input
+class MacBindInput:
+    customer_id: strawberry.ID
+    service_id: strawberry.ID | None = strawberry.field(default=None, description=_SERVICE)
+    mac_address: MacAddress | None = strawberry.field(
+        default=None, description="In any of the usual notations. Needed to bind; without one, all are removed."
+    )
+    idempotency_key: str | None = None
+
+
 @strawberry.type
 class CustomerActionPayload(Payload):
     customer: Customer | None = None
@@ -49,4 +60,7 @@ class CustomerActionPayload(Payload):
     payment: Payment | None = None
     jobs: list[Job] = strawberry.field(
         default_factory=list, description="What carries the change into the network; follow them with jobUpdated."
+    )
+    warnings: list[str] = strawberry.field(
+        default_factory=list, description="What follows from the change that one may not expect, for people to read."
     )

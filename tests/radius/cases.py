@@ -137,7 +137,35 @@ def _hotspots() -> list[Case]:
         _refused("suspended device", Login("001a2b000002", "001a2b000002"), "Account suspended"),
         _accepted("a name that is a device's address wins", Login("00:1A:2B:00:00:03", "by name")),
         _refused("the device whose name is taken", Login("00:1A:2B:00:00:03", "00:1A:2B:00:00:03")),
-        _accepted("hotspot by name", Login("cafe", PASSWORD, "chap-own-challenge")),
+        _accepted("hotspot by name", Login("cafe", PASSWORD, "chap-own-challenge", station=MAC)),
+        _accepted("hotspot bound to none, by name", Login("open-cafe", PASSWORD, station="00:1A:2B:99:99:99")),
+    ]
+
+
+def _bound() -> list[Case]:
+    message = "This account is bound to another device"
+    mine = (
+        *("00:1A:2B:00:00:01", "00-1a-2b-00-00-01", "001a.2b00.0001", "001A2B-000001", "001A:2B00:0001"),
+        *("001a2b000001", "00:1A:2B:00:00:0A"),
+    )
+    others = ("00:1A:2B:00:00:02", "00:1A:2B:00:00:1", "192.0.2.1", "x", None)
+    return [
+        *(_accepted(f"bound, from {mac}", Login("dialler", PASSWORD, station=mac)) for mac in mine),
+        *(_accepted(f"bound, {method}", Login("dialler", PASSWORD, method, station=mine[0])) for method in METHODS),
+        *(_refused(f"bound, from {mac}", Login("dialler", PASSWORD, station=mac), message) for mac in others),
+        *(
+            _refused(f"bound, elsewhere, {method}", Login("dialler", PASSWORD, method, station=others[0]), message)
+            for method in METHODS
+        ),
+        _refused("bound, wrong password", Login("dialler", "wrong horse", station=mine[0])),
+        _refused("bound to a device of two, hotspot", Login("cafe", PASSWORD, station="00:1A:2B:99:99:99"), message),
+        _refused("bound and suspended, elsewhere", Login("closed-cafe", PASSWORD, station=MAC), "Account suspended"),
+        _refused("bound and walled, elsewhere", Login("bound", PASSWORD, station=MAC, nas=GARDEN), message),
+        _accepted(
+            "bound and walled",
+            Login("bound", PASSWORD, station="00:1A:2B:00:00:0C", nas=GARDEN),
+            Mikrotik_Address_List="wall",
+        ),
     ]
 
 
@@ -216,4 +244,14 @@ def _limits() -> list[Case]:
     ]
 
 
-CASES = [*_methods(), *_routers(), *_garden(), *_names(), *_states(), *_hotspots(), *_attributes(), *_limits()]
+CASES = [
+    *_methods(),
+    *_routers(),
+    *_garden(),
+    *_names(),
+    *_states(),
+    *_hotspots(),
+    *_bound(),
+    *_attributes(),
+    *_limits(),
+]

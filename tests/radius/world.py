@@ -135,6 +135,7 @@ async def _garden(owner: Database, app: Database) -> None:
     await garden.service("over", expires_at=clock.now() - timedelta(seconds=1))
     await garden.service("violator", **suspended, suspend_reason=SuspendReason.VIOLATION)
     await garden.service("closed", status=ServiceStatus.TERMINATED, customer_status=CustomerStatus.TERMINATED)
+    await garden.service("bound", **suspended, macs=("00:1a:2b:00:00:0c",))
     await garden.service("free")
 
 
@@ -227,7 +228,8 @@ async def _states(north: _Network) -> None:
 async def _hotspots(north: _Network) -> None:
     hotspot = {"connection_type": ConnectionType.HOTSPOT}
     await north.service("cafe", macs=("00:1a:2b:3c:4d:5e", "00:1a:2b:3c:4d:5f"), **hotspot)
-    await north.service("dialler", macs=("00:1a:2b:00:00:01",))
+    await north.service("open-cafe", **hotspot)
+    await north.service("dialler", macs=("00:1a:2b:00:00:01", "00:1a:2b:00:00:0a"))
     await north.service("closed-cafe", macs=("00:1a:2b:00:00:02",), status=ServiceStatus.SUSPENDED, **hotspot)
     await north.service("named-cafe", macs=("00:1a:2b:00:00:03",), **hotspot)
     await north.service("00:1a:2b:00:00:03", "by name")

@@ -4,7 +4,7 @@ import enum
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -89,6 +89,8 @@ class Package(TenantRow):
     fup_upload_kbps: Mapped[int | None]
     fup_reset_period: Mapped[ResetPeriod | None] = mapped_column(names(ResetPeriod))
     fup_notify_at_percent: Mapped[int | None]
+    bind_mac_on_first_login: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether the first device that gets on line becomes the only one of a service that is bound to none."""
     created_at: Mapped[datetime] = moment()
     updated_at: Mapped[datetime] = moment()
 

@@ -4,7 +4,7 @@ import enum
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB, MACADDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -195,17 +195,20 @@ class Service(TenantRow):
 
 
 class ServiceMac(TenantRow):
-    """A device of a service, by its hardware address."""
+    """A device that a service is bound to, by its hardware address. A service without any may be used from all."""
 
     __tablename__ = "service_macs"
     __table_args__ = of_tenant(
         refers("service_id", "services"),
-        UniqueConstraint("tenant_id", "mac"),
-        Index("ix_service_macs_service", "tenant_id", "service_id"),
+        UniqueConstraint("tenant_id", "service_id", "mac"),
+        Index("ix_service_macs_mac", "tenant_id", "mac"),
+        Index("uq_service_macs_login", "tenant_id", "mac", unique=True, postgresql_where="logs_in"),
     )
 
     service_id: Mapped[UUID]
     mac: Mapped[str] = mapped_column(MACADDR)
+    logs_in: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Of a hotspot: the device logs in by this address alone, so it belongs to no other hotspot service."""
 
 
 class Draft(TenantRow):

@@ -73,12 +73,21 @@ class Desired:
     """Its open sessions on the router that was asked for."""
 
     def conforms(self, session: Session) -> bool:
-        """Whether an open session was let in with what is right now."""
-        return (session.policy, session.rate) == (self.policy, self.rate)
+        """Whether an open session was let in with what is right now, and is of a device that may."""
+        return (session.policy, session.rate) == (self.policy, self.rate) and self.welcomes(session)
+
+    def welcomes(self, session: Session) -> bool:
+        """Whether the device of a session may be on line for this service."""
+        device = session.mac_address and session.mac_address.upper()
+        if self.macs:
+            return device in self.macs
+        # A hotspot's device logs in by its address in place of a name; without the binding it could not.
+        return self.connection_type is not ConnectionType.HOTSPOT or session.username.lower() == self.username
 
     def differs_in_rate(self, session: Session) -> bool:
         """Whether it is enough to give an open session another rate."""
-        return session.policy == self.policy and session.rate != self.rate and self.rate_limit is not None
+        keeps = session.policy == self.policy and self.welcomes(session)
+        return keeps and session.rate != self.rate and self.rate_limit is not None
 
 
 async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UUID | None) -> dict[UUID, Desired]:

@@ -28,6 +28,9 @@ _FACTORS = {"": 1, "k": 1000, "M": 1_000_000, "G": 1_000_000_000}
 _TRUTH = {"yes": "true", "no": "false"}
 # Properties that are rates, upload/download; RouterOS writes them in full.
 _RATES = ("max-limit", "rate-limit")
+# What a user of the router's own is bound to; it can hold one address.
+DEVICE = ("caller-id", "mac-address")
+_NO_DEVICE = "00:00:00:00:00:00"
 # Of what RouterOS shows to nobody: written when the rest differs, and never compared.
 _UNSEEN = ("password",)
 
@@ -116,6 +119,7 @@ def _secret(desired: Desired, password: str, base: Mapping[str, str]) -> list[Wa
         "password": password,
         "service": "pppoe",
         "profile": profile.values["name"],
+        "caller-id": _device(desired, ""),
         "disabled": "yes" if desired.admission is Admission.NONE else "no",
         "comment": mark(desired.service_id),
     }
@@ -130,10 +134,15 @@ def _hotspot_user(desired: Desired, password: str) -> list[Wanted]:
         "name": desired.username,
         "password": password,
         "profile": profile.values["name"],
+        "mac-address": _device(desired, _NO_DEVICE),
         "disabled": "yes" if desired.admission is Admission.NONE else "no",
         "comment": mark(desired.service_id),
     }
     return [profile, Wanted(HOTSPOT_USERS, {"name": desired.username}, user)]
+
+
+def _device(desired: Desired, none: str) -> str:
+    return desired.macs[0] if len(desired.macs) == 1 else none
 
 
 def _profile(desired: Desired, path: str, base: Mapping[str, str]) -> Wanted:
@@ -181,6 +190,8 @@ def _plain(name: str, value: str) -> str:
         return "/".join(_bits(part) for part in value.split(" ")[0].split("/"))
     if name == "target" and value.endswith("/32"):
         return value.removesuffix("/32")
+    if name in DEVICE:
+        return "" if value == _NO_DEVICE else value.upper()
     return _TRUTH.get(value, value)
 
 

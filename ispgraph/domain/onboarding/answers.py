@@ -101,8 +101,9 @@ async def connection(session: AsyncSession, faults: Faults, given: Mapping[Conne
 
 
 async def address_is_free(session: AsyncSession, faults: Faults, access: Access, *prefix: str) -> None:
-    """A device and a static address belong to one service of the tenant."""
-    if access.mac_address and await session.scalar(select(ServiceMac.id).where(ServiceMac.mac == access.mac_address)):
+    """A hotspot's device and a static address belong to one service of the tenant."""
+    device = select(ServiceMac.id).where(ServiceMac.mac == access.mac_address, ServiceMac.logs_in)
+    if access.mac_address and await session.scalar(device):
         at = prefix or ("hotspot",)
         faults.add(ErrorCode.TAKEN, "Another service uses this hardware address.", *at, "macAddress")
     in_use = select(Service.id).where(

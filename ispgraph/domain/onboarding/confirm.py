@@ -39,7 +39,7 @@ OPERATION = "customerDraftConfirm"
 # Unique constraints that a concurrent creation may win, and the answer that lost.
 _RACES = {
     "uq_customers_tenant_id_email": ("draft", "basics", "email"),
-    "uq_service_macs_tenant_id_mac": ("draft", "connection", "macAddress"),
+    "uq_service_macs_login": ("draft", "connection", "macAddress"),
     "uq_services_tenant_id_username": ("draft", "connection", "username"),
     "uq_services_ip_address": ("draft", "connection", "ipAddress"),
 }
@@ -179,7 +179,7 @@ def _belongings(draft: Draft, customer: Customer, service: Service) -> list[Serv
         if value is not None
     ]
     if mac := (draft.connection or {})["mac_address"]:
-        rows.append(ServiceMac(tenant_id=draft.tenant_id, service_id=service.id, mac=mac))
+        rows.append(ServiceMac(tenant_id=draft.tenant_id, service_id=service.id, mac=mac, logs_in=True))
     return rows
 
 
