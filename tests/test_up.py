@@ -57,7 +57,7 @@ class Run:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
 
-    def up(self, seconds: float = 60) -> dict[str, Any]:
+    def up(self, seconds: float = 120) -> dict[str, Any]:
         """Wait for up.json."""
         until(lambda: (self.data / "up.json").exists() or self.process.poll() is not None, seconds)
         assert self.process.poll() is None, self.process.communicate()
