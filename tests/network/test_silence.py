@@ -6,6 +6,7 @@ import pytest
 
 from ispgraph.actors.turns import Turn
 from ispgraph.domain.models import JobStatus
+from ispgraph.domain.network import lanes
 from tests.network.world import World, until
 
 SAID = "RADIUS_SQL", "VERIFIED"
@@ -56,13 +57,18 @@ async def test_a_suspension_waits_for_the_router_and_says_so(world: World):
     assert (row.failures, row.unreachable_since, row.retry_at) == (0, None, None)
 
 
-async def test_a_suspension_that_was_withdrawn_meanwhile_ends_nothing(world: World):
+async def test_a_suspension_that_was_withdrawn_meanwhile_ends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nas = await world.router()
     line = await world.line()
     begun = line.device.session.session_id
     away(nas)
+    # Time enough to change one's mind before it is tried once more.
+    monkeypatch.setattr(lanes, "_SHORTEST", 4.0)
+    monkeypatch.setattr(lanes, "_LONGEST", 4.0)
     (suspended,) = await world.suspend(line)
-    await until(lambda: world.failures("north", 4))
+    await until(lambda: world.failures("north", lanes.FAILURES))
 
     (activated,) = await world.activate(line)
     back(nas)
