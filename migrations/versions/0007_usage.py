@@ -273,6 +273,136 @@ BEGIN
   RETURN true;
 END $$;
 
+CREATE FUNCTION radius_accounting_batch(
+    p_username text[], p_nas inet[], p_status bigint[], p_session_id text[], p_class text[], p_session_time bigint[],
+    p_input_octets bigint[], p_input_gigawords bigint[], p_output_octets bigint[], p_output_gigawords bigint[],
+    p_ip_address inet[], p_delay bigint[], p_event timestamptz[], p_at timestamptz[])
+  RETURNS SETOF integer
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+-- Many packets in the order of their arrival, as radius_accounting has them one by one. Takes what is simple: Interims
+-- that go on with open sessions. Returns the positions of the others, in order: whoever calls gives these to
+-- radius_accounting afterwards, each in a transaction of its own, for a transaction that holds usage and wants another
+-- session could wait in a circle. What one packet may mean for another's session keeps its order: all of a user on a
+-- router are taken, or none; none of a router that says that it started.
+DECLARE
+  tenant uuid;
+  zone text;
+  keys text[];
+  taken integer[] := '{}';
+  numbers integer[];
+  of_session uuid[];
+  of_service uuid[];
+  of_customer uuid[];
+  since timestamptz[];
+  happened timestamptz[];
+  input bigint[];
+  output bigint[];
+  seconds bigint[];
+BEGIN
+  FOR tenant, zone IN
+    SELECT t.id, t.time_zone FROM tenants t WHERE t.id IN (
+      SELECT r.tenant_id FROM routers r WHERE r.radius_address = ANY (p_nas) AND r.radius_secret IS NOT NULL)
+     ORDER BY t.id
+  LOOP
+    PERFORM set_config('app.tenant_id', tenant::text, true);
+    keys := ARRAY(
+      SELECT CASE WHEN p.status = 3 AND p.class <> '' THEN radius_session_key(r.id, p.session_id, lower(p.class)) END
+        FROM unnest(p_nas, p_status, p_session_id, p_class) WITH ORDINALITY p (nas, status, session_id, class, n)
+        LEFT JOIN routers r ON r.tenant_id = tenant AND r.radius_address = p.nas AND r.radius_secret IS NOT NULL
+       ORDER BY p.n);
+    PERFORM FROM sessions s
+      WHERE s.tenant_id = tenant AND s.unique_id = ANY (keys) AND s.stopped_at IS NULL
+      ORDER BY s.id FOR NO KEY UPDATE;
+    WITH told AS (
+      SELECT p.n, r.id AS router, lower(p.username) AS username, p.status, k.key, p.session_time AS seconds,
+             p.input_octets + (LEAST(COALESCE(p.input_gigawords, 0), 1048575) << 32) AS first,
+             p.output_octets + (LEAST(COALESCE(p.output_gigawords, 0), 1048575) << 32) AS second,
+             CASE WHEN p.event BETWEEN h.at - interval '300 s' AND h.at + interval '300 s'
+                  THEN LEAST(p.event, p.received) ELSE h.at END AS at
+        FROM unnest(p_username, p_nas, p_status, p_session_time, p_input_octets, p_input_gigawords, p_output_octets,
+                    p_output_gigawords, p_delay, p_event, p_at) WITH ORDINALITY p (
+               username, nas, status, session_time, input_octets, input_gigawords, output_octets, output_gigawords,
+               delay, event, received, n)
+        JOIN unnest(keys) WITH ORDINALITY k (key, n) ON k.n = p.n
+        JOIN routers r ON r.tenant_id = tenant AND r.radius_address = p.nas AND r.radius_secret IS NOT NULL,
+             LATERAL (SELECT p.received - make_interval(secs => LEAST(COALESCE(p.delay, 0), 86400))) h (at)
+    ), readings AS (
+      SELECT t.*, s.id AS session, s.service_id, s.customer_id,
+             GREATEST(s.updated_at, max(t.at) OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS since,
+             t.seconds - lag(t.seconds, 1, s.duration_seconds::bigint) OVER w AS more_seconds,
+             c.up - lag(c.up, 1, s.input_octets - s.input_base) OVER w AS more_input,
+             c.down - lag(c.down, 1, s.output_octets - s.output_base) OVER w AS more_output
+        FROM told t
+        LEFT JOIN sessions s ON s.tenant_id = tenant AND s.unique_id = t.key AND s.stopped_at IS NULL,
+             LATERAL (SELECT CASE WHEN s.octets_swapped THEN t.second ELSE t.first END,
+                             CASE WHEN s.octets_swapped THEN t.first ELSE t.second END) c (up, down)
+      WINDOW w AS (PARTITION BY t.key ORDER BY t.n)
+    ), judged AS (
+      SELECT r.*, r.status = 3 AND r.session IS NOT NULL AND r.seconds <= 2147483647 AND r.more_seconds > 0
+                  AND r.more_input >= 0 AND r.more_output >= 0 AND r.at > r.since
+                  AND usage_doubt(r.since, r.at, r.more_seconds, r.more_input, r.more_output) IS NULL AS simple
+        FROM readings r
+    ), fit AS (
+      SELECT j.*, bool_and(COALESCE(j.simple, false)) OVER (PARTITION BY j.router, j.username)
+                  AND bool_and(j.status NOT IN (7, 8)) OVER (PARTITION BY j.router) AS all_simple
+        FROM judged j
+    )
+    SELECT array_agg(f.n ORDER BY f.n), array_agg(f.session ORDER BY f.n), array_agg(f.service_id ORDER BY f.n),
+           array_agg(f.customer_id ORDER BY f.n), array_agg(f.since ORDER BY f.n), array_agg(f.at ORDER BY f.n),
+           array_agg(f.more_input ORDER BY f.n), array_agg(f.more_output ORDER BY f.n),
+           array_agg(f.more_seconds ORDER BY f.n)
+      INTO numbers, of_session, of_service, of_customer, since, happened, input, output, seconds
+      FROM fit f WHERE f.all_simple;
+    CONTINUE WHEN numbers IS NULL;
+    UPDATE sessions s SET updated_at = m.at, duration_seconds = s.duration_seconds + m.seconds,
+           input_octets = s.input_octets + m.input, output_octets = s.output_octets + m.output,
+           ip_address = COALESCE(m.ip_address, s.ip_address)
+      FROM (SELECT t.session, max(t.at) AS at, sum(t.seconds) AS seconds, sum(t.input) AS input,
+                   sum(t.output) AS output,
+                   (array_agg(p_ip_address[t.n] ORDER BY t.n DESC) FILTER (WHERE p_ip_address[t.n] IS NOT NULL))[1]
+                     AS ip_address
+              FROM unnest(numbers, of_session, happened, input, output, seconds) t (
+                     n, session, at, input, output, seconds)
+             GROUP BY t.session) m
+     WHERE s.tenant_id = tenant AND s.id = m.session;
+    INSERT INTO usage_buckets AS u (
+      tenant_id, service_id, starts_at, customer_id, input_octets, output_octets, seconds)
+    SELECT tenant, t.service, q.starts_at, t.customer, sum(q.input_octets), sum(q.output_octets), sum(q.seconds)
+      FROM unnest(of_service, of_customer, since, happened, input, output, seconds) t (
+             service, customer, since, at, input, output, seconds),
+           usage_pieces(t.since, t.at, t.input, t.output, t.seconds) q
+     WHERE t.service IS NOT NULL
+     GROUP BY t.service, t.customer, q.starts_at ORDER BY t.service, q.starts_at
+    ON CONFLICT (tenant_id, service_id, starts_at) DO UPDATE SET
+           input_octets = u.input_octets + excluded.input_octets,
+           output_octets = u.output_octets + excluded.output_octets,
+           seconds = LEAST(u.seconds::bigint + excluded.seconds, 2147483647);
+    INSERT INTO usage_days AS u (tenant_id, service_id, day, customer_id, input_octets, output_octets, seconds)
+    SELECT tenant, t.service, (q.starts_at AT TIME ZONE zone)::date AS day, t.customer, sum(q.input_octets),
+           sum(q.output_octets), sum(q.seconds)
+      FROM unnest(of_service, of_customer, since, happened, input, output, seconds) t (
+             service, customer, since, at, input, output, seconds),
+           usage_pieces(t.since, t.at, t.input, t.output, t.seconds) q
+     WHERE t.service IS NOT NULL
+     GROUP BY t.service, t.customer, day ORDER BY t.service, day
+    ON CONFLICT (tenant_id, service_id, day) DO UPDATE SET
+           input_octets = u.input_octets + excluded.input_octets,
+           output_octets = u.output_octets + excluded.output_octets,
+           seconds = LEAST(u.seconds::bigint + excluded.seconds, 2147483647);
+    UPDATE routers r SET accounting_last_seen_at = m.at, accounting_resumed_at =
+             CASE WHEN r.accounting_last_seen_at > m.at - interval '15 min' THEN r.accounting_resumed_at ELSE m.at END
+      FROM (SELECT p_nas[n] AS nas, max(p_at[n]) AS at FROM unnest(numbers) n GROUP BY 1) m
+     WHERE r.id IN (
+       SELECT o.id FROM routers o
+        WHERE o.tenant_id = tenant AND o.radius_address = m.nas
+          AND (o.accounting_last_seen_at IS NULL OR o.accounting_last_seen_at < m.at - interval '30 s')
+          FOR NO KEY UPDATE SKIP LOCKED);
+    taken := taken || numbers;
+  END LOOP;
+  PERFORM set_config('app.tenant_id', '', true);
+  RETURN QUERY SELECT n FROM generate_subscripts(p_nas, 1) n EXCEPT SELECT unnest(taken) ORDER BY 1;
+END $$;
+
 CREATE FUNCTION radius_sessions_silent(p_at timestamptz, p_limit integer) RETURNS integer
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 -- Ends those sessions of the tenant at hand of which nothing was heard for too long, at their last update; how many.
@@ -323,12 +453,17 @@ _ACCOUNTING = (
     "radius_accounting(text, inet, bigint, text, text, bigint, bigint, bigint, bigint, bigint, inet, text, inet, "
     "bigint, bigint, bigint, timestamptz, bigint, timestamptz)"
 )
+_BATCH = (
+    "radius_accounting_batch(text[], inet[], bigint[], text[], text[], bigint[], bigint[], bigint[], bigint[], "
+    "bigint[], inet[], bigint[], timestamptz[], timestamptz[])"
+)
 FORMER = {_ACCOUNTING: "ispgraph_radius"}
 GRANTS = {
     "usage_pieces(timestamptz, timestamptz, bigint, bigint, bigint)": None,
     "usage_doubt(timestamptz, timestamptz, bigint, bigint, bigint)": None,
     "usage_add(uuid, uuid, uuid, timestamptz, timestamptz, bigint, bigint, bigint)": None,
     _ACCOUNTING: "ispgraph_radius",
+    _BATCH: "ispgraph_radius",
     "radius_sessions_silent(timestamptz, integer)": "ispgraph_app",
 }
 
