@@ -20,7 +20,8 @@ FUNCTIONS = """
 CREATE FUNCTION usage_pieces(
     p_since timestamptz, p_until timestamptz, p_input bigint, p_output bigint, p_seconds bigint)
   RETURNS TABLE (starts_at timestamptz, input_octets bigint, output_octets bigint, seconds bigint)
-  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+  LANGUAGE sql IMMUTABLE AS $$
+  -- Without a search path of its own, so that it becomes a part of the statement that calls it.
   -- What came about evenly from p_since to p_until, by quarters of an hour. A piece is what had come about at its end
   -- less what had at its beginning, both rounded down: so the sums are exact over any run of quarters.
   SELECT q.at, (div(p_input * q.ends, q.whole) - div(p_input * q.begins, q.whole))::bigint,
@@ -57,7 +58,8 @@ END $$;
 CREATE FUNCTION usage_add(
     p_tenant uuid, p_service uuid, p_customer uuid, p_since timestamptz, p_until timestamptz, p_input bigint,
     p_output bigint, p_seconds bigint) RETURNS void
-  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public AS $$
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public SET plan_cache_mode = force_generic_plan AS $$
+-- To plan for the pieces at hand, which is what PostgreSQL would do with each packet, takes longer than to add them.
 -- Always quarters before days and early before late: so the packets of two devices of one service wait for each other,
 -- but never in a circle.
 DECLARE
@@ -110,11 +112,14 @@ CREATE FUNCTION radius_accounting(
   RETURNS boolean
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 -- One Accounting-Request from the address p_nas; the class in hexadecimal digits. True when it may be acknowledged.
+-- Functions in SQL are planned anew with each call, so those that each packet would call are written out: the time is
+-- that of radius_now, the key that of radius_session_key.
 DECLARE
   c_start CONSTANT integer := 1;
   c_stop CONSTANT integer := 2;
   c_interim CONSTANT integer := 3;
-  received timestamptz := COALESCE(p_at, radius_now());
+  received timestamptz := COALESCE(p_at, now() + make_interval(secs =>
+    COALESCE(NULLIF(current_setting('ispgraph.clock_offset', true), ''), '0')::float8));
   happened timestamptz := received - make_interval(secs => LEAST(COALESCE(p_delay, 0), 86400));
   router uuid;
   tenant uuid;
@@ -122,7 +127,7 @@ DECLARE
   swapped boolean;
   cookie text := NULLIF(lower(p_class), '');
   key text;
-  device macaddr := radius_mac(p_calling_station);
+  device macaddr;
   told_input bigint := p_input_octets + (LEAST(COALESCE(p_input_gigawords, 0), 1048575) << 32);
   told_output bigint := p_output_octets + (LEAST(COALESCE(p_output_gigawords, 0), 1048575) << 32);
   known sessions;
@@ -149,7 +154,7 @@ BEGIN
     happened := LEAST(p_event, received);
   END IF;
   IF p_status IN (c_start, c_stop, c_interim) THEN
-    key := radius_session_key(router, p_session_id, cookie);
+    key := encode(sha256(convert_to(router || ' ' || cookie || ' ' || p_session_id, 'UTF8')), 'hex');
     -- Looked for a second time behind a lock, when it is not there: so no two packets make it both.
     LOOP
       IF cookie IS NOT NULL THEN
@@ -172,6 +177,7 @@ BEGIN
     seconds := LEAST(2147483647, GREATEST(0, COALESCE(
       p_session_time, extract(epoch FROM happened - known.started_at)::bigint, 0)));
     IF known.id IS NULL THEN
+      device := radius_mac(p_calling_station);
       SELECT s.* INTO line FROM services s WHERE s.tenant_id = tenant AND s.username = lower(p_username);
       IF line.id IS NULL THEN
         SELECT s.* INTO line FROM service_macs m JOIN services s ON s.tenant_id = m.tenant_id AND s.id = m.service_id
@@ -306,7 +312,8 @@ BEGIN
   LOOP
     PERFORM set_config('app.tenant_id', tenant::text, true);
     keys := ARRAY(
-      SELECT CASE WHEN p.status = 3 AND p.class <> '' THEN radius_session_key(r.id, p.session_id, lower(p.class)) END
+      SELECT CASE WHEN p.status = 3 AND p.class <> '' THEN
+               encode(sha256(convert_to(r.id || ' ' || lower(p.class) || ' ' || p.session_id, 'UTF8')), 'hex') END
         FROM unnest(p_nas, p_status, p_session_id, p_class) WITH ORDINALITY p (nas, status, session_id, class, n)
         LEFT JOIN routers r ON r.tenant_id = tenant AND r.radius_address = p.nas AND r.radius_secret IS NOT NULL
        ORDER BY p.n);
