@@ -20,7 +20,8 @@ FUNCTIONS = """
 CREATE FUNCTION usage_pieces(
     p_since timestamptz, p_until timestamptz, p_input bigint, p_output bigint, p_seconds bigint)
   RETURNS TABLE (starts_at timestamptz, input_octets bigint, output_octets bigint, seconds bigint)
-  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+  LANGUAGE sql IMMUTABLE AS $$
+  -- Without a search path of its own, so that it becomes a part of the statement that calls it.
   -- What came about evenly from p_since to p_until, by quarters of an hour. A piece is what had come about at its end
   -- less what had at its beginning, both rounded down: so the sums are exact over any run of quarters.
   SELECT q.at, (div(p_input * q.ends, q.whole) - div(p_input * q.begins, q.whole))::bigint,
@@ -57,7 +58,8 @@ END $$;
 CREATE FUNCTION usage_add(
     p_tenant uuid, p_service uuid, p_customer uuid, p_since timestamptz, p_until timestamptz, p_input bigint,
     p_output bigint, p_seconds bigint) RETURNS void
-  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public AS $$
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public SET plan_cache_mode = force_generic_plan AS $$
+-- To plan for the pieces at hand, which is what PostgreSQL would do with each packet, takes longer than to add them.
 -- Always quarters before days and early before late: so the packets of two devices of one service wait for each other,
 -- but never in a circle.
 DECLARE
@@ -110,11 +112,14 @@ CREATE FUNCTION radius_accounting(
   RETURNS boolean
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 -- One Accounting-Request from the address p_nas; the class in hexadecimal digits. True when it may be acknowledged.
+-- Functions in SQL are planned anew with each call, so those that each packet would call are written out: the time is
+-- that of radius_now, the key that of radius_session_key.
 DECLARE
   c_start CONSTANT integer := 1;
   c_stop CONSTANT integer := 2;
   c_interim CONSTANT integer := 3;
-  received timestamptz := COALESCE(p_at, radius_now());
+  received timestamptz := COALESCE(p_at, now() + make_interval(secs =>
+    COALESCE(NULLIF(current_setting('ispgraph.clock_offset', true), ''), '0')::float8));
   happened timestamptz := received - make_interval(secs => LEAST(COALESCE(p_delay, 0), 86400));
   router uuid;
   tenant uuid;
@@ -122,7 +127,7 @@ DECLARE
   swapped boolean;
   cookie text := NULLIF(lower(p_class), '');
   key text;
-  device macaddr := radius_mac(p_calling_station);
+  device macaddr;
   told_input bigint := p_input_octets + (LEAST(COALESCE(p_input_gigawords, 0), 1048575) << 32);
   told_output bigint := p_output_octets + (LEAST(COALESCE(p_output_gigawords, 0), 1048575) << 32);
   known sessions;
@@ -149,7 +154,7 @@ BEGIN
     happened := LEAST(p_event, received);
   END IF;
   IF p_status IN (c_start, c_stop, c_interim) THEN
-    key := radius_session_key(router, p_session_id, cookie);
+    key := encode(sha256(convert_to(router || ' ' || cookie || ' ' || p_session_id, 'UTF8')), 'hex');
     -- Looked for a second time behind a lock, when it is not there: so no two packets make it both.
     LOOP
       IF cookie IS NOT NULL THEN
@@ -172,6 +177,7 @@ BEGIN
     seconds := LEAST(2147483647, GREATEST(0, COALESCE(
       p_session_time, extract(epoch FROM happened - known.started_at)::bigint, 0)));
     IF known.id IS NULL THEN
+      device := radius_mac(p_calling_station);
       SELECT s.* INTO line FROM services s WHERE s.tenant_id = tenant AND s.username = lower(p_username);
       IF line.id IS NULL THEN
         SELECT s.* INTO line FROM service_macs m JOIN services s ON s.tenant_id = m.tenant_id AND s.id = m.service_id
@@ -273,6 +279,137 @@ BEGIN
   RETURN true;
 END $$;
 
+CREATE FUNCTION radius_accounting_batch(
+    p_username text[], p_nas inet[], p_status bigint[], p_session_id text[], p_class text[], p_session_time bigint[],
+    p_input_octets bigint[], p_input_gigawords bigint[], p_output_octets bigint[], p_output_gigawords bigint[],
+    p_ip_address inet[], p_delay bigint[], p_event timestamptz[], p_at timestamptz[])
+  RETURNS SETOF integer
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+-- Many packets in the order of their arrival, as radius_accounting has them one by one. Takes what is simple: Interims
+-- that go on with open sessions. Returns the positions of the others, in order: whoever calls gives these to
+-- radius_accounting afterwards, each in a transaction of its own, for a transaction that holds usage and wants another
+-- session could wait in a circle. What one packet may mean for another's session keeps its order: all of a user on a
+-- router are taken, or none; none of a router that says that it started.
+DECLARE
+  tenant uuid;
+  zone text;
+  keys text[];
+  taken integer[] := '{}';
+  numbers integer[];
+  of_session uuid[];
+  of_service uuid[];
+  of_customer uuid[];
+  since timestamptz[];
+  happened timestamptz[];
+  input bigint[];
+  output bigint[];
+  seconds bigint[];
+BEGIN
+  FOR tenant, zone IN
+    SELECT t.id, t.time_zone FROM tenants t WHERE t.id IN (
+      SELECT r.tenant_id FROM routers r WHERE r.radius_address = ANY (p_nas) AND r.radius_secret IS NOT NULL)
+     ORDER BY t.id
+  LOOP
+    PERFORM set_config('app.tenant_id', tenant::text, true);
+    keys := ARRAY(
+      SELECT CASE WHEN p.status = 3 AND p.class <> '' THEN
+               encode(sha256(convert_to(r.id || ' ' || lower(p.class) || ' ' || p.session_id, 'UTF8')), 'hex') END
+        FROM unnest(p_nas, p_status, p_session_id, p_class) WITH ORDINALITY p (nas, status, session_id, class, n)
+        LEFT JOIN routers r ON r.tenant_id = tenant AND r.radius_address = p.nas AND r.radius_secret IS NOT NULL
+       ORDER BY p.n);
+    PERFORM FROM sessions s
+      WHERE s.tenant_id = tenant AND s.unique_id = ANY (keys) AND s.stopped_at IS NULL
+      ORDER BY s.id FOR NO KEY UPDATE;
+    WITH told AS (
+      SELECT p.n, r.id AS router, lower(p.username) AS username, p.status, k.key, p.session_time AS seconds,
+             p.input_octets + (LEAST(COALESCE(p.input_gigawords, 0), 1048575) << 32) AS first,
+             p.output_octets + (LEAST(COALESCE(p.output_gigawords, 0), 1048575) << 32) AS second,
+             CASE WHEN p.event BETWEEN h.at - interval '300 s' AND h.at + interval '300 s'
+                  THEN LEAST(p.event, p.received) ELSE h.at END AS at
+        FROM unnest(p_username, p_nas, p_status, p_session_time, p_input_octets, p_input_gigawords, p_output_octets,
+                    p_output_gigawords, p_delay, p_event, p_at) WITH ORDINALITY p (
+               username, nas, status, session_time, input_octets, input_gigawords, output_octets, output_gigawords,
+               delay, event, received, n)
+        JOIN unnest(keys) WITH ORDINALITY k (key, n) ON k.n = p.n
+        JOIN routers r ON r.tenant_id = tenant AND r.radius_address = p.nas AND r.radius_secret IS NOT NULL,
+             LATERAL (SELECT p.received - make_interval(secs => LEAST(COALESCE(p.delay, 0), 86400))) h (at)
+    ), readings AS (
+      SELECT t.*, s.id AS session, s.service_id, s.customer_id,
+             GREATEST(s.updated_at, max(t.at) OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS since,
+             t.seconds - lag(t.seconds, 1, s.duration_seconds::bigint) OVER w AS more_seconds,
+             c.up - lag(c.up, 1, s.input_octets - s.input_base) OVER w AS more_input,
+             c.down - lag(c.down, 1, s.output_octets - s.output_base) OVER w AS more_output
+        FROM told t
+        LEFT JOIN sessions s ON s.tenant_id = tenant AND s.unique_id = t.key AND s.stopped_at IS NULL,
+             LATERAL (SELECT CASE WHEN s.octets_swapped THEN t.second ELSE t.first END,
+                             CASE WHEN s.octets_swapped THEN t.first ELSE t.second END) c (up, down)
+      WINDOW w AS (PARTITION BY t.key ORDER BY t.n)
+    ), judged AS (
+      SELECT r.*, r.status = 3 AND r.session IS NOT NULL AND r.seconds <= 2147483647 AND r.more_seconds > 0
+                  AND r.more_input >= 0 AND r.more_output >= 0 AND r.at > r.since
+                  AND usage_doubt(r.since, r.at, r.more_seconds, r.more_input, r.more_output) IS NULL AS simple
+        FROM readings r
+    ), fit AS (
+      SELECT j.*, bool_and(COALESCE(j.simple, false)) OVER (PARTITION BY j.router, j.username)
+                  AND bool_and(j.status NOT IN (7, 8)) OVER (PARTITION BY j.router) AS all_simple
+        FROM judged j
+    )
+    SELECT array_agg(f.n ORDER BY f.n), array_agg(f.session ORDER BY f.n), array_agg(f.service_id ORDER BY f.n),
+           array_agg(f.customer_id ORDER BY f.n), array_agg(f.since ORDER BY f.n), array_agg(f.at ORDER BY f.n),
+           array_agg(f.more_input ORDER BY f.n), array_agg(f.more_output ORDER BY f.n),
+           array_agg(f.more_seconds ORDER BY f.n)
+      INTO numbers, of_session, of_service, of_customer, since, happened, input, output, seconds
+      FROM fit f WHERE f.all_simple;
+    CONTINUE WHEN numbers IS NULL;
+    UPDATE sessions s SET updated_at = m.at, duration_seconds = s.duration_seconds + m.seconds,
+           input_octets = s.input_octets + m.input, output_octets = s.output_octets + m.output,
+           ip_address = COALESCE(m.ip_address, s.ip_address)
+      FROM (SELECT t.session, max(t.at) AS at, sum(t.seconds) AS seconds, sum(t.input) AS input,
+                   sum(t.output) AS output,
+                   (array_agg(p_ip_address[t.n] ORDER BY t.n DESC) FILTER (WHERE p_ip_address[t.n] IS NOT NULL))[1]
+                     AS ip_address
+              FROM unnest(numbers, of_session, happened, input, output, seconds) t (
+                     n, session, at, input, output, seconds)
+             GROUP BY t.session) m
+     WHERE s.tenant_id = tenant AND s.id = m.session;
+    INSERT INTO usage_buckets AS u (
+      tenant_id, service_id, starts_at, customer_id, input_octets, output_octets, seconds)
+    SELECT tenant, t.service, q.starts_at, t.customer, sum(q.input_octets), sum(q.output_octets), sum(q.seconds)
+      FROM unnest(of_service, of_customer, since, happened, input, output, seconds) t (
+             service, customer, since, at, input, output, seconds),
+           usage_pieces(t.since, t.at, t.input, t.output, t.seconds) q
+     WHERE t.service IS NOT NULL
+     GROUP BY t.service, t.customer, q.starts_at ORDER BY t.service, q.starts_at
+    ON CONFLICT (tenant_id, service_id, starts_at) DO UPDATE SET
+           input_octets = u.input_octets + excluded.input_octets,
+           output_octets = u.output_octets + excluded.output_octets,
+           seconds = LEAST(u.seconds::bigint + excluded.seconds, 2147483647);
+    INSERT INTO usage_days AS u (tenant_id, service_id, day, customer_id, input_octets, output_octets, seconds)
+    SELECT tenant, t.service, (q.starts_at AT TIME ZONE zone)::date AS day, t.customer, sum(q.input_octets),
+           sum(q.output_octets), sum(q.seconds)
+      FROM unnest(of_service, of_customer, since, happened, input, output, seconds) t (
+             service, customer, since, at, input, output, seconds),
+           usage_pieces(t.since, t.at, t.input, t.output, t.seconds) q
+     WHERE t.service IS NOT NULL
+     GROUP BY t.service, t.customer, day ORDER BY t.service, day
+    ON CONFLICT (tenant_id, service_id, day) DO UPDATE SET
+           input_octets = u.input_octets + excluded.input_octets,
+           output_octets = u.output_octets + excluded.output_octets,
+           seconds = LEAST(u.seconds::bigint + excluded.seconds, 2147483647);
+    UPDATE routers r SET accounting_last_seen_at = m.at, accounting_resumed_at =
+             CASE WHEN r.accounting_last_seen_at > m.at - interval '15 min' THEN r.accounting_resumed_at ELSE m.at END
+      FROM (SELECT p_nas[n] AS nas, max(p_at[n]) AS at FROM unnest(numbers) n GROUP BY 1) m
+     WHERE r.id IN (
+       SELECT o.id FROM routers o
+        WHERE o.tenant_id = tenant AND o.radius_address = m.nas
+          AND (o.accounting_last_seen_at IS NULL OR o.accounting_last_seen_at < m.at - interval '30 s')
+          FOR NO KEY UPDATE SKIP LOCKED);
+    taken := taken || numbers;
+  END LOOP;
+  PERFORM set_config('app.tenant_id', '', true);
+  RETURN QUERY SELECT n FROM generate_subscripts(p_nas, 1) n EXCEPT SELECT unnest(taken) ORDER BY 1;
+END $$;
+
 CREATE FUNCTION radius_sessions_silent(p_at timestamptz, p_limit integer) RETURNS integer
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 -- Ends those sessions of the tenant at hand of which nothing was heard for too long, at their last update; how many.
@@ -323,12 +460,17 @@ _ACCOUNTING = (
     "radius_accounting(text, inet, bigint, text, text, bigint, bigint, bigint, bigint, bigint, inet, text, inet, "
     "bigint, bigint, bigint, timestamptz, bigint, timestamptz)"
 )
+_BATCH = (
+    "radius_accounting_batch(text[], inet[], bigint[], text[], text[], bigint[], bigint[], bigint[], bigint[], "
+    "bigint[], inet[], bigint[], timestamptz[], timestamptz[])"
+)
 FORMER = {_ACCOUNTING: "ispgraph_radius"}
 GRANTS = {
     "usage_pieces(timestamptz, timestamptz, bigint, bigint, bigint)": None,
     "usage_doubt(timestamptz, timestamptz, bigint, bigint, bigint)": None,
     "usage_add(uuid, uuid, uuid, timestamptz, timestamptz, bigint, bigint, bigint)": None,
     _ACCOUNTING: "ispgraph_radius",
+    _BATCH: "ispgraph_radius",
     "radius_sessions_silent(timestamptz, integer)": "ispgraph_app",
 }
 
