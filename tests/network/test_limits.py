@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from ispgraph import clock, scheduler
+from ispgraph import clock, ids, scheduler
 from ispgraph.actors.lanes import LaneRunner
 from ispgraph.db import Database
+from ispgraph.domain import watches
 from ispgraph.domain.models import (
     ConnectionType,
     Job,
@@ -246,3 +247,33 @@ async def test_a_static_address_and_a_router_that_keeps_its_users(world: World, 
     clock.set_clock("+3601")
     assert len(await watched(world)) == 1
     assert [table.get(item, "max-limit") for item in table.find(name="ispgraph-line1")] == ["5000000/20000000"]
+
+
+UPDATE = """mutation ($id: ID!, $input: PackageInput!) { packageUpdate(packageId: $id, input: $input) {
+  errors { code message } jobs { id kind } } }"""
+
+
+async def test_a_package_on_new_terms_reaches_all_who_are_on_line(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nas = await world.router()
+    rows = [await world.line() for _ in range(3)]
+    begun = [line.device.session.session_id for line in rows]
+    # As if these were many: one job looks at them, a few at a time.
+    monkeypatch.setattr(watches, "CHUNK", 2)
+    terms = {"name": "Home 20", "connectionTypes": ["PPPOE"], "downloadKbps": 30_000, "uploadKbps": 6000, "price": "9"}
+    given = {"id": ids.encode("pkg", world.package.id), "input": terms}
+
+    answer = (await world.api.data(UPDATE, world.house.admin, **given))["packageUpdate"]
+
+    assert answer["errors"] == []
+    (job,) = answer["jobs"]
+    assert job["kind"] == "package.apply"
+    await world.succeeded([job["id"]])
+    ended = await world.job(job["id"])
+    assert (ended.message, ended.progress_done) == ("Looked at 3 services: 3 jobs tell the network.", 3)
+    await until(lambda: [queue_of(nas, f"line{n}") for n in (1, 2, 3)] == ["6000000/30000000"] * 3)
+    assert [line.device.session.session_id for line in rows] == begun
+    # The scheduler finds nothing that is not told of.
+    assert await watched(world) == []
+    assert len(await jobs(world)) == 4
