@@ -336,8 +336,8 @@ BEGIN
       CROSS JOIN LATERAL service_standing(s.id, p_at) n
       CROSS JOIN LATERAL (
         SELECT count(*) AS online, min(o.started_at) + make_interval(secs => l.session_seconds) AS too_long,
-               w.standing IS NULL AND COALESCE(bool_or(
-                 o.policy || o.rate <> (SELECT radius_policy_of(s.id, p_at))), false) AS unlike
+               COALESCE(bool_or(CASE WHEN w.standing IS NULL
+                 THEN o.policy || o.rate <> radius_policy_of(s.id, p_at) END), false) AS unlike
           FROM sessions o WHERE o.tenant_id = s.tenant_id AND o.service_id = s.id AND o.stopped_at IS NULL) e
      WHERE s.id = ANY (p_services)),
   kept AS (
