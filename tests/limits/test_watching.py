@@ -137,6 +137,22 @@ async def test_a_reset_keeps_the_evidence(lines: Lines, house: House) -> None:
         assert usage["node"]["usage"]["totalBytes"] == str(11 * GIB * round_)
 
 
+async def test_midnight_is_no_reason_to_look_at_everybody(lines: Lines, house: House, moved_clock: None) -> None:
+    """Eleven at night in Dhaka, and one in the morning: what counts is what both days have used."""
+    clock.set_clock("2026-05-10T17:00:00Z")
+    line = await fair(lines, house)
+    await line.watch()
+    await line.use(3 * GIB)
+    await line.use(4 * GIB, at=clock.now() + timedelta(hours=2))
+    assert (await line.row_of_watch()).look_at.replace(tzinfo=UTC) > clock.now() + timedelta(hours=11)
+    await line.use(GIB, at=clock.now() + timedelta(hours=2))
+    assert (await line.row_of_watch()).look_at.replace(tzinfo=UTC) < clock.now()
+    # After days without a look nothing is known.
+    await line.watch()
+    await line.use(1, at=clock.now() + timedelta(days=2))
+    assert (await line.row_of_watch()).look_at.replace(tzinfo=UTC) < clock.now()
+
+
 async def test_a_package_without_fair_use(line: Line) -> None:
     for action in ("ActivateFup", "ResetFup"):
         payload = await line.act(action)
