@@ -283,10 +283,10 @@ BEGIN
       look_octets := LEAST(look_octets, o.fup_threshold_bytes - fup_octets);
       look_seconds := LEAST(look_seconds, o.fup_threshold_seconds - fup_seconds);
       IF fup_percent < o.fup_notify_at_percent THEN
-        look_octets := LEAST(look_octets, GREATEST(1, ceil(
-          o.fup_threshold_bytes * o.fup_notify_at_percent / 100.0)::bigint - fup_octets));
-        look_seconds := LEAST(look_seconds, GREATEST(1, ceil(
-          o.fup_threshold_seconds * o.fup_notify_at_percent / 100.0)::bigint - fup_seconds));
+        look_octets := LEAST(look_octets,
+          ceil(o.fup_threshold_bytes * o.fup_notify_at_percent / 100.0)::bigint - fup_octets);
+        look_seconds := LEAST(look_seconds,
+          ceil(o.fup_threshold_seconds * o.fup_notify_at_percent / 100.0)::bigint - fup_seconds);
       END IF;
     END IF;
   END IF;
@@ -336,8 +336,8 @@ BEGIN
       CROSS JOIN LATERAL service_standing(s.id, p_at) n
       CROSS JOIN LATERAL (
         SELECT count(*) AS online, min(o.started_at) + make_interval(secs => l.session_seconds) AS too_long,
-               w.standing IS NULL AND COALESCE(bool_or(
-                 o.policy || o.rate <> (SELECT radius_policy_of(s.id, p_at))), false) AS unlike
+               COALESCE(bool_or(CASE WHEN w.standing IS NULL
+                 THEN o.policy || o.rate <> radius_policy_of(s.id, p_at) END), false) AS unlike
           FROM sessions o WHERE o.tenant_id = s.tenant_id AND o.service_id = s.id AND o.stopped_at IS NULL) e
      WHERE s.id = ANY (p_services)),
   kept AS (
@@ -348,6 +348,9 @@ BEGIN
              CASE WHEN f.look_seconds > 0 THEN p_at + make_interval(secs =>
                CASE WHEN f.online > 0 THEN GREATEST(f.look_seconds / f.online, 5)
                     ELSE GREATEST(f.look_seconds, 60) END) END,
+             -- Within a day at the latest where usage counts, each at another time.
+             CASE WHEN COALESCE(f.look_octets, f.look_seconds) IS NOT NULL
+                  THEN p_at + interval '12 hours' * (1 + random()) END,
              -- The router has been told as well, at the login: it may do it first.
              CASE WHEN f.too_long IS NOT NULL THEN GREATEST(f.too_long, p_at) + interval '20 s' END), 'infinity'),
            alarm_day = CASE WHEN COALESCE(f.look_octets, f.look_seconds) IS NOT NULL THEN f.today END,
@@ -388,9 +391,19 @@ END $$;
 CREATE FUNCTION usage_is_watched() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
 BEGIN
   UPDATE service_watches w SET look_at = '-infinity'
-   WHERE w.tenant_id = NEW.tenant_id AND w.service_id = NEW.service_id AND w.look_at > '-infinity'
-     AND (w.alarm_day <> NEW.day OR NEW.input_octets + NEW.output_octets >= w.alarm_octets
-          OR NEW.seconds >= w.alarm_seconds);
+   WHERE w.tenant_id = NEW.tenant_id AND w.service_id = NEW.service_id
+     -- Not a comparison that an index could be read by: the key is what leads to the row.
+     AND w.look_at IS DISTINCT FROM '-infinity'
+     AND CASE NEW.day - w.alarm_day
+           WHEN 0 THEN NEW.input_octets + NEW.output_octets >= w.alarm_octets OR NEW.seconds >= w.alarm_seconds
+           -- After midnight that of both days counts, so that not everybody is looked at then.
+           WHEN 1 THEN (
+             SELECT NEW.input_octets + NEW.output_octets + COALESCE(sum(d.input_octets + d.output_octets), 0)
+                      >= w.alarm_octets
+                    OR NEW.seconds + COALESCE(sum(d.seconds), 0) >= w.alarm_seconds
+               FROM usage_days d
+              WHERE d.tenant_id = w.tenant_id AND d.service_id = w.service_id AND d.day = w.alarm_day)
+           ELSE w.alarm_day IS NOT NULL END;
   RETURN NULL;
 END $$;
 """

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 
 from ispgraph import clock, ids, scheduler
 from ispgraph.db import Database
@@ -12,11 +12,10 @@ from ispgraph.domain import watches
 from ispgraph.domain.models import (
     ConnectionType,
     Job,
-    Package,
     ResetPeriod,
     Service,
+    ServiceLimit,
     ServiceWatch,
-    Session,
 )
 from tests.factories import House
 from tests.limits.conftest import GIB, Line, Lines
@@ -76,6 +75,7 @@ async def test_the_notice_comes_once_in_a_period(lines: Lines, house: House, mov
     await line.use(1)
     await line.watch()
     await line.use(GIB)
+    await line.change(ServiceWatch, (house.tenant.id, line.service.id), look_at=clock.now())
     await line.watch()
     (message,) = await line.messages()
     assert message.event == "fup.near"
@@ -135,6 +135,22 @@ async def test_a_reset_keeps_the_evidence(lines: Lines, house: House) -> None:
         document = "query ($id: ID!) { node(id: $id) { ... on Customer { usage { totalBytes } } } }"
         usage = await line.api.data(document, house.admin, id=line.id)
         assert usage["node"]["usage"]["totalBytes"] == str(11 * GIB * round_)
+
+
+async def test_midnight_is_no_reason_to_look_at_everybody(lines: Lines, house: House, moved_clock: None) -> None:
+    """Eleven at night in Dhaka, and one in the morning: what counts is what both days have used."""
+    clock.set_clock("2026-05-10T17:00:00Z")
+    line = await fair(lines, house)
+    await line.watch()
+    await line.use(3 * GIB)
+    await line.use(4 * GIB, at=clock.now() + timedelta(hours=2))
+    assert (await line.row_of_watch()).look_at.replace(tzinfo=UTC) > clock.now() + timedelta(hours=11)
+    await line.use(GIB, at=clock.now() + timedelta(hours=2))
+    assert (await line.row_of_watch()).look_at.replace(tzinfo=UTC) < clock.now()
+    # After days without a look nothing is known.
+    await line.watch()
+    await line.use(1, at=clock.now() + timedelta(days=2))
+    assert (await line.row_of_watch()).look_at.replace(tzinfo=UTC) < clock.now()
 
 
 async def test_a_package_without_fair_use(line: Line) -> None:
@@ -317,9 +333,25 @@ async def test_a_package_on_new_terms(lines: Lines, house: House, monkeypatch) -
     assert len(await line.jobs()) == 2
 
 
-async def test_every_service_has_a_watch(lines: Lines, house: House) -> None:
+async def test_the_first_look_knows_a_service_by_its_sessions(lines: Lines, house: House) -> None:
+    router = await house.router()
+    right = await lines.make(router_id=router.id)
+    await right.dial()
+    assert await right.watch() == []
+    wrong = await lines.make(router_id=router.id)
+    await wrong.dial(rate="0" * 8)
+    assert [job.service_id for job in await wrong.watch()] == [wrong.service.id]
+
+
+async def test_a_watch_and_limits_go_with_their_service(lines: Lines, house: House) -> None:
     line = await lines.make()
+    await line.done("SetSpeedLimit", downloadKbps=5, uploadKbps=5)
+    await line.finish_jobs()
+    document = "mutation ($id: ID!) { customerDelete(customerId: $id) { errors { code message } deletedId } }"
+    async with line.accounting.transaction(house.tenant.id) as session:
+        await session.execute(delete(Job))
+    payload = (await line.api.data(document, house.admin, id=line.id))["customerDelete"]
+    assert payload == {"errors": [], "deletedId": line.id}
     async with house.database.read(house.tenant.id) as session:
-        assert await session.scalar(select(func.count()).select_from(ServiceWatch)) == 1
-        assert await session.get(Package, line.service.package_id) is not None
-        assert await session.scalar(select(func.count()).select_from(Session)) == 0
+        for table in (ServiceWatch, ServiceLimit):
+            assert await session.scalar(select(func.count()).select_from(table)) == 0

@@ -9,10 +9,21 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from ispgraph import clock, scheduler
+from ispgraph import clock, ids, scheduler
 from ispgraph.actors.lanes import LaneRunner
 from ispgraph.db import Database
-from ispgraph.domain.models import ConnectionType, Job, ResetPeriod, RouterMode, ServiceLimit, UsageBucket, UsageDay
+from ispgraph.domain import watches
+from ispgraph.domain.models import (
+    ConnectionType,
+    Job,
+    ResetPeriod,
+    RouterMode,
+    ServiceLimit,
+    Session,
+    UsageBucket,
+    UsageDay,
+)
+from ispgraph.lab.nas import Nas
 from tests.conftest import Dsns
 from tests.network.test_change import queue_of
 from tests.network.world import Line, World, until
@@ -49,13 +60,6 @@ async def use(world: World, books: Database, line: Line, octets: int) -> None:
             await session.execute(row.on_conflict_do_update(index_elements=[*key, name], set_=more))
 
 
-async def used(world: World, line: Line) -> int:
-    """The octets of a service that accounting knows of."""
-    octets = select(func.sum(UsageDay.input_octets + UsageDay.output_octets))
-    async with world.database.read(world.house.tenant.id) as session:
-        return int(await session.scalar(octets.where(UsageDay.service_id == line.service.id)) or 0)
-
-
 async def watched(world: World) -> list[str]:
     """The jobs that the scheduler promises when it looks now; they have been carried out well."""
     before = await jobs(world)
@@ -90,12 +94,12 @@ async def test_a_quota_that_is_used_up_ends_the_session(world: World, books: Dat
 
     # Whoever dials again is told of the rest.
     line.device.hang_up()
+    await until(lambda: none_open(world))
     line.device.switch_on()
     await until(lambda: line.device.state == "online")
     # It is not documented that PPP obeys a total, so PPP of the lab does not: it is the scheduler who ends that.
-    left = 10 * GIB - await used(world, line)
-    assert 0 < left <= 7 * GIB
-    assert line.device.session.grant.limits.total == (left if kind is ConnectionType.HOTSPOT else 0)
+    rest = 7 * GIB - await in_sessions(world)
+    assert line.device.session.grant.limits.total == (rest if kind is ConnectionType.HOTSPOT else 0)
     await until(lambda: world.open_sessions("line1"))
 
     await use(world, books, line, 7 * GIB)
@@ -125,6 +129,57 @@ async def test_fair_use_slows_a_session_and_a_reset_gives_it_back(world: World, 
     await world.succeeded([job["id"] for job in answer["customerResetFup"]["jobs"]])
     assert queue_of(nas, "line1") == "5000000/20000000"
     assert line.device.session.session_id == begun
+    assert await watched(world) == []
+
+
+async def none_open(world: World) -> bool:
+    """Whether the session has ended in the books."""
+    return await world.open_sessions("line1") == []
+
+
+async def in_sessions(world: World) -> int:
+    """The octets of sessions that have ended."""
+    ended = select(func.sum(Session.input_octets + Session.output_octets)).where(Session.stopped_at.is_not(None))
+    async with world.database.read(world.house.tenant.id) as session:
+        return int(await session.scalar(ended) or 0)
+
+
+async def told(world: World, nas: Nas, line: Line, octets: int) -> None:
+    """The session has used at least so much, and its interim update has come."""
+    session = line.device.session
+    await until(lambda: session.meter.read(nas.router.now())[1] >= octets)
+    nas.accounting.report(session, "Interim")
+    await until(lambda: in_the_books(world, octets))
+
+
+async def in_the_books(world: World, octets: int) -> bool:
+    """Whether a session is known to have used so much."""
+    async with world.database.read(world.house.tenant.id) as session:
+        return (await session.scalar(select(func.max(Session.output_octets))) or 0) >= octets
+
+
+async def test_an_interim_update_that_crosses_a_threshold_is_enough(world: World) -> None:
+    """From the counters of the router to its queue, and then to the end of the session: nothing in between is told."""
+    nas = await world.router()
+    fair = FAIR | {"fup_threshold_bytes": 60_000}
+    world.package = await world.house.package("Fair", **fair, data_quota_bytes=200_000)
+    line = await world.line()
+    begun = line.device.session.session_id
+    assert await watched(world) == []
+
+    await told(world, nas, line, 60_000)
+    (key,) = await watched(world)
+
+    assert ("COA", "ACK") in await world.steps(key)
+    assert queue_of(nas, "line1") == "1000000/2000000"
+    assert line.device.session.session_id == begun
+    assert await watched(world) == []
+    await told(world, nas, line, 200_000)
+    (key,) = await watched(world)
+    assert ("DISCONNECT", "ACK") in await world.steps(key)
+    assert line.device.state == "offline"
+    line.device.switch_on()
+    await until(lambda: line.device.state == "refused")
     assert await watched(world) == []
 
 
@@ -192,3 +247,33 @@ async def test_a_static_address_and_a_router_that_keeps_its_users(world: World, 
     clock.set_clock("+3601")
     assert len(await watched(world)) == 1
     assert [table.get(item, "max-limit") for item in table.find(name="ispgraph-line1")] == ["5000000/20000000"]
+
+
+UPDATE = """mutation ($id: ID!, $input: PackageInput!) { packageUpdate(packageId: $id, input: $input) {
+  errors { code message } jobs { id kind } } }"""
+
+
+async def test_a_package_on_new_terms_reaches_all_who_are_on_line(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nas = await world.router()
+    rows = [await world.line() for _ in range(3)]
+    begun = [line.device.session.session_id for line in rows]
+    # As if these were many: one job looks at them, a few at a time.
+    monkeypatch.setattr(watches, "CHUNK", 2)
+    terms = {"name": "Home 20", "connectionTypes": ["PPPOE"], "downloadKbps": 30_000, "uploadKbps": 6000, "price": "9"}
+    given = {"id": ids.encode("pkg", world.package.id), "input": terms}
+
+    answer = (await world.api.data(UPDATE, world.house.admin, **given))["packageUpdate"]
+
+    assert answer["errors"] == []
+    (job,) = answer["jobs"]
+    assert job["kind"] == "package.apply"
+    await world.succeeded([job["id"]])
+    ended = await world.job(job["id"])
+    assert (ended.message, ended.progress_done) == ("Looked at 3 services: 3 jobs tell the network.", 3)
+    await until(lambda: [queue_of(nas, f"line{n}") for n in (1, 2, 3)] == ["6000000/30000000"] * 3)
+    assert [line.device.session.session_id for line in rows] == begun
+    # The scheduler finds nothing that is not told of.
+    assert await watched(world) == []
+    assert len(await jobs(world)) == 4
