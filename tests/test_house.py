@@ -46,6 +46,7 @@ SHORT_LISTS = {
     "Query.routers": "the routers of one house",
     "Router.drift": "at most two hundred are kept",
     "RouterPayload.jobs": "what one change promised",
+    "Subscription.liveUsageAll": "batches of at most five hundred",
     "Usage.points": "as many as the longest stretch of time has",
     "Query.zones": "the zones of one house",
 }
