@@ -22,7 +22,7 @@ def product(data: Path) -> Iterator[Product]:
 
 def test_the_tours_come_out_as_expected(product: Product) -> None:
     # The first one twice: it has to cope with what it left behind.
-    for tour in ("quickstart.py", "suspend_and_watch.py", "quickstart.py"):
+    for tour in ("quickstart.py", "suspend_and_watch.py", "watch_usage.py", "quickstart.py"):
         done = subprocess.run(
             [sys.executable, f"examples/{tour}", "--up", str(product.directory / "up.json")],
             cwd=ROOT,

@@ -48,7 +48,7 @@ SHORT_LISTS = {
     "Query.routers": "the routers of one house",
     "Router.drift": "at most two hundred are kept",
     "RouterPayload.jobs": "what one change promised",
-    "Subscription.liveUsageAll": "sent in pieces of a bounded size",
+    "Subscription.liveUsageAll": "batches of at most five hundred",
     "TimeLimit.windows": "the hours of one week",
     "Usage.points": "as many as the longest stretch of time has",
     "Query.zones": "the zones of one house",

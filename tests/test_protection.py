@@ -18,8 +18,18 @@ from tests.factories import House
 SHARED = {"alembic_version": "holds the revision of the schema"}
 
 # Read as the owner by functions that find the tenant, or that name it themselves (the search).
-LOOKED_UP = {"tenants", "operators", "routers", "jobs", "customers", "services", "service_macs", "invoices"}
-LOOKED_UP |= {"service_watches"}
+LOOKED_UP = {
+    "announcements",
+    "tenants",
+    "operators",
+    "routers",
+    "jobs",
+    "customers",
+    "services",
+    "service_macs",
+    "service_watches",
+    "invoices",
+}
 
 
 async def test_every_table_is_under_forced_row_level_security(owner: Database) -> None:

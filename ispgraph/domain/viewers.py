@@ -4,6 +4,7 @@ The half second is what keeps a burst of requests from one panel cheap, and what
 still accept a sign-in that was just ended.
 """
 
+import asyncio
 import time
 from uuid import UUID
 
@@ -28,6 +29,7 @@ class _Recent:
     def __init__(self) -> None:
         self.viewers: dict[Claims, tuple[float, Viewer]] = {}
         self.generation = 0
+        self.reading: dict[tuple[Claims, int], asyncio.Task[Viewer | None]] = {}
 
     def keep(self, claims: Claims, viewer: Viewer, generation: int) -> None:
         if generation == self.generation:
@@ -48,7 +50,16 @@ async def of_claims(database: Database, claims: Claims) -> Viewer | None:
     until, known = _recent.viewers.get(claims, (0.0, None))
     if known is not None and until > time.monotonic():
         return known
-    generation = _recent.generation
+    # All who present one token at a time wait for one reading: a panel's sockets are asked in step.
+    key = (claims, _recent.generation)
+    reading = _recent.reading.get(key)
+    if reading is None or reading.get_loop() is not asyncio.get_running_loop():
+        reading = _recent.reading[key] = asyncio.create_task(_read(database, claims, _recent.generation))
+        reading.add_done_callback(lambda done: _recent.reading.get(key) is done and _recent.reading.pop(key))
+    return await asyncio.shield(reading)
+
+
+async def _read(database: Database, claims: Claims, generation: int) -> Viewer | None:
     async with database.read(claims.tenant_id) as session:
         viewer = await find(session, claims)
     if viewer is not None:

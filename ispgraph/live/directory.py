@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ispgraph import pubsub
 from ispgraph.db import Database
-from ispgraph.domain.live import lines
+from ispgraph.domain.live import changes, lines
 from ispgraph.domain.live.lines import Line, Update
 from ispgraph.watching import Wanted
 
@@ -67,6 +68,10 @@ class Directory:
 
     async def run(self) -> None:
         """Keep up, for ever."""
+        async with pubsub.listen(lambda _topic, text: self.notice(text.split(" ")), changes.topic(self.tenant_id)):
+            await self._keep_up()
+
+    async def _keep_up(self) -> None:
         loop = asyncio.get_running_loop()
         due = 0.0
         while True:

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from ispgraph import pubsub, watching
 from ispgraph.db import Database
-from ispgraph.live.announcements import Announcements
+from ispgraph.live import announcements
 from ispgraph.live.directory import Directory
 from ispgraph.live.leases import LEASE_MILLISECONDS, Leases
 from ispgraph.live.poller import Poller
@@ -62,12 +62,11 @@ class Live:
         self._watched: dict[UUID, float] = {}
         self._pollers: dict[_Key, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._announcements = Announcements(settings.database_url, self._notice)
 
     async def run(self) -> None:
         """For ever."""
         pubsub.connect(self._settings.redis_url)
-        announcing = _start(self._announcements.run())
+        announcing = _start(announcements.pass_on(self._database))
         renewed = asyncio.get_running_loop().time()
         try:
             async with pubsub.listen(lambda *_: self._wake.set(), watching.TOPIC):
@@ -93,15 +92,14 @@ class Live:
         await self._keep_only(set())
         with suppress(RedisError, OSError):
             await self._leases.release(_name(key) for key in held)
-        for _, task in self._directories.values():
+        kept_up = [task for _, task in self._directories.values()]
+        for task in kept_up:
             task.cancel()
+        if kept_up:
+            await asyncio.wait(kept_up)
         pubsub.disconnect()
         await self._client.aclose()
         await self._database.dispose()
-
-    def _notice(self, tenant_id: UUID, words: list[str]) -> None:
-        if tenant_id in self._directories:
-            self._directories[tenant_id][0].notice(words)
 
     async def _look(self) -> None:
         wanted = await self._watchers.read()

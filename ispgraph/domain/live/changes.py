@@ -1,8 +1,7 @@
 """Following what changes: sessions that open and close, a customer, routers. Rows are read again at each change.
 
-The database announces changes when they commit (`pg_notify` of triggers), and the live program passes them on. An
-announcement may be lost, so the rows are looked at now and then without one; it may come twice, so that what was told
-already is not told again.
+Triggers of the database announce changes, and the live programs pass them on once they have committed. An announcement
+may be lost, so the rows are looked at now and then without one; it may tell nothing new, and then nobody is told.
 """
 
 import asyncio
@@ -22,7 +21,6 @@ from ispgraph.domain.live.authority import Held
 from ispgraph.domain.models import Customer, CustomerBalance, Router, Service, Session
 from ispgraph.domain.permissions import Viewer
 
-CHANNEL = "ispgraph_changes"
 SWEEP_SECONDS = 10.0
 _MOST = 500
 _REMEMBERED = 5000

@@ -1,5 +1,6 @@
 """Every table of ispgraph, one file per noun."""
 
+from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
@@ -65,6 +66,7 @@ from ispgraph.domain.models.tenants import (
 __all__ = [
     "Account",
     "Allocation",
+    "Announcement",
     "AuditEntry",
     "BillingCycle",
     "ConnectionType",
