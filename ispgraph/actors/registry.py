@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import radius
+from ispgraph.actors import exports, radius
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -10,4 +10,5 @@ Action = Callable[[Run], Awaitable[None]]
 
 ACTIONS: dict[str, Action] = {
     jobs.PROVISION: radius.provision,
+    jobs.EXPORT_SESSIONS: exports.sessions,
 }

@@ -38,6 +38,7 @@ from ispgraph.domain.models.customers import (
     SuspendReason,
     WizardStep,
 )
+from ispgraph.domain.models.files import File, FileChunk
 from ispgraph.domain.models.messages import Message, MessageChannel, MessageStatus
 from ispgraph.domain.models.network import (
     Job,
@@ -76,6 +77,8 @@ __all__ = [
     "Draft",
     "DraftLogEntry",
     "DraftStatus",
+    "File",
+    "FileChunk",
     "IdempotencyKey",
     "Invoice",
     "InvoiceLine",
