@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, String, Text, cast, func, select, tuple_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
@@ -139,16 +139,17 @@ def _select(wanted: Wanted) -> Any:
         Session.started_at,
         Session.acct_session_id,
         Session.username,
-        Session.connection_type,
-        Session.state,
+        # As text: making objects of them for each row would be most of the work.
+        type_coerce(Session.connection_type, String()).label("connection_type"),
+        type_coerce(Session.state, String()).label("state"),
         Session.updated_at,
         Session.stopped_at,
         Session.duration_seconds,
         Session.output_octets,
         Session.input_octets,
-        Session.ip_address,
-        Session.mac_address,
-        Session.nas_address,
+        func.host(Session.ip_address).label("ip_address"),
+        func.upper(cast(Session.mac_address, Text)).label("mac_address"),
+        func.host(Session.nas_address).label("nas_address"),
         router.label("router"),
         Session.terminate_cause,
     ).where(*_matches(wanted))
@@ -172,8 +173,8 @@ def cells(row: Row[Any], zone: ZoneInfo) -> list[Cell]:
     return [
         neutral(row.acct_session_id),
         neutral(row.username),
-        row.connection_type.value,
-        row.state.value,
+        row.connection_type,
+        row.state,
         _instant(row.started_at, zone),
         _instant(row.updated_at, zone),
         _instant(row.stopped_at, zone),
@@ -181,9 +182,9 @@ def cells(row: Row[Any], zone: ZoneInfo) -> list[Cell]:
         row.output_octets,
         row.input_octets,
         row.output_octets + row.input_octets,
-        _host(row.ip_address),
-        None if row.mac_address is None else str(row.mac_address).upper(),
-        _host(row.nas_address),
+        row.ip_address,
+        row.mac_address,
+        row.nas_address,
         neutral(row.router),
         neutral(row.terminate_cause),
     ]
@@ -202,10 +203,6 @@ def file_name(account_number: str, wanted: Wanted, zone: ZoneInfo) -> str:
 
 def _instant(at: datetime | None, zone: ZoneInfo) -> str | None:
     return None if at is None else at.astimezone(zone).isoformat(timespec="seconds")
-
-
-def _host(address: object) -> str | None:
-    return None if address is None else str(address).partition("/")[0]
 
 
 def result(file_id: UUID, rows: int, expires_at: datetime) -> dict[str, object]:
