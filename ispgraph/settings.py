@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/]*)?")
 
 
 class SettingsError(Exception):
@@ -36,8 +37,17 @@ class Settings:
     session_seconds: int = 43200
     database_pool: int = 10
     compiled_reads: bool = True
+    public_url: str = ""
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Where people reach the API: what links begin with, without a slash at the end."""
+        if self.public_url:
+            return self.public_url
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{self.port}"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -66,6 +76,7 @@ class Settings:
             session_seconds=_number(source, "ISPGRAPH_SESSION_SECONDS", 43200, 30 * 86400),
             database_pool=_number(source, "ISPGRAPH_DATABASE_POOL", 10, 1000),
             compiled_reads=compiled_reads == "on",
+            public_url=_origin(source, "ISPGRAPH_PUBLIC_URL"),
             allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
         )
@@ -73,6 +84,13 @@ class Settings:
 
 def _list(source: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(filter(None, (item.strip() for item in source.get(name, "").split(","))))
+
+
+def _origin(source: Mapping[str, str], name: str) -> str:
+    value = source.get(name, "").rstrip("/")
+    if value and not _ORIGIN.fullmatch(value):
+        raise SettingsError(f"{name} must look like https://api.isp.example")
+    return value
 
 
 def _required(source: Mapping[str, str], name: str) -> str:

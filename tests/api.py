@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from ispgraph.api import create_api
+from ispgraph.api import create_api, downloads
 from ispgraph.db import Database
 from ispgraph.domain import tokens
 from ispgraph.domain.models import Operator
@@ -27,7 +27,8 @@ class Api:
     """A client of an API that runs in the test's own event loop."""
 
     def __init__(self, database: Database, redis: Redis, settings: Settings) -> None:
-        self.app = create_api(schema(), settings, ContextFactory(database, redis, settings))
+        routes = downloads.routes(database, settings)
+        self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database
         self._tokens: dict[Any, str] = {}
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test", timeout=60)
@@ -44,6 +45,10 @@ class Api:
         )
         found: dict[str, Any] = answer.json()
         return found
+
+    async def get(self, url: str, method: str = "GET") -> httpx.Response:
+        """What a link shows; only its path and query are looked at."""
+        return await self._http.request(method, httpx.URL(url).raw_path.decode())
 
     async def data(self, document: str, who: Operator | None = None, /, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""

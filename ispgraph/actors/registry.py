@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import packages, radius
+from ispgraph.actors import exports, packages, radius
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -11,4 +11,5 @@ Action = Callable[[Run], Awaitable[None]]
 ACTIONS: dict[str, Action] = {
     jobs.PROVISION: radius.provision,
     jobs.PACKAGE: packages.apply,
+    jobs.EXPORT_SESSIONS: exports.sessions,
 }

@@ -19,6 +19,8 @@ from ispgraph.settings import Settings
 
 HEARTBEAT_SECONDS = 10.0
 LONGEST_RUN_SECONDS = 300.0
+# Of the kinds for which that is too short: a workbook of a million rows is the work of minutes.
+_LONGER_RUN_SECONDS = dict.fromkeys(jobs.EXPORTS, 3600.0)
 _CANCEL_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -104,7 +106,7 @@ class Runner:
         action = self._actions.get(run.job.kind)
         if action is None:
             raise Permanent(f"This version does not know jobs of the kind {run.job.kind}.")
-        async with asyncio.timeout(LONGEST_RUN_SECONDS):
+        async with asyncio.timeout(_LONGER_RUN_SECONDS.get(run.job.kind, LONGEST_RUN_SECONDS)):
             await action(run)
 
     async def _keep(self, run: Run, work: "asyncio.Task[None]") -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from ispgraph.api.connections import ContextFactory
 from ispgraph.api.over_http import GraphQLOverHTTP
@@ -34,13 +34,14 @@ def create_api(
     settings: Settings,
     context_factory: ContextFactory,
     *,
+    routes: Sequence[BaseRoute] = (),
     probes: Mapping[str, Probe] | None = None,
     lifespan: Any = None,
 ) -> Starlette:
     """The ASGI application.
 
-    `probes` are asked by `/healthz`, by name. Setting `app.state.stopping` ends event streams, so that a server can
-    stop without waiting for its listeners.
+    `routes` are those beside GraphQL's. `probes` are asked by `/healthz`, by name. Setting `app.state.stopping` ends
+    event streams, so that a server can stop without waiting for its listeners.
     """
     stopping = asyncio.Event()
     over_http = GraphQLOverHTTP(schema, context_factory, settings.allowed_origins, stopping)
@@ -58,6 +59,7 @@ def create_api(
             Route("/graphql", graphql, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             WebSocketRoute("/graphql", over_websocket.__call__),
             Route("/healthz", health),
+            *routes,
             Route("/", lambda _request: RedirectResponse("/graphql")),
         ],
         middleware=_cross_origin(settings),

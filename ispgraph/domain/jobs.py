@@ -27,6 +27,9 @@ from ispgraph.domain.permissions import Permission, Viewer
 PROVISION, DISCONNECT = "service.provision", "service.disconnect"
 TEST, RECONCILE = "router.test", "router.reconcile"
 PACKAGE = "package.apply"
+EXPORT_SESSIONS = "sessions.export"
+EXPORTS = (EXPORT_SESSIONS,)
+"""The kinds that make a file; all others reach the network."""
 
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 8
@@ -189,6 +192,13 @@ def waits(job: Job) -> int:
 
 def tell(session: AsyncSession, job: Job, message: str) -> None:
     """Say how far a running job is."""
+    job.message = message
+    _announce(session, job)
+
+
+def progress(session: AsyncSession, job: Job, done: int, total: int, message: str | None = None) -> None:
+    """Say how many of how many a running job has done."""
+    job.progress_done, job.progress_total = min(done, total), total
     job.message = message
     _announce(session, job)
 

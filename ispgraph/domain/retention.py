@@ -7,6 +7,7 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
+from ispgraph.domain import files
 from ispgraph.domain.models import IdempotencyKey, ScheduledRun, SignIn
 
 KEPT = timedelta(days=7)
@@ -15,12 +16,13 @@ _RUNS_KEPT = timedelta(days=400)
 
 
 async def prune(session: AsyncSession, tenant_id: UUID) -> None:
-    """Delete sign-ins that ended, and answers that were given, more than seven days ago."""
+    """Delete sign-ins that ended, and answers that were given, more than seven days ago; and files nobody can have."""
     before = clock.now() - KEPT
     await session.execute(delete(SignIn).where(SignIn.tenant_id == tenant_id, SignIn.expires_at < before))
     await session.execute(
         delete(IdempotencyKey).where(IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < before)
     )
+    await files.prune(session, tenant_id)
     forgotten = (clock.now() - _RUNS_KEPT).date()
     await session.execute(
         delete(ScheduledRun).where(ScheduledRun.tenant_id == tenant_id, ScheduledRun.run_on < forgotten)

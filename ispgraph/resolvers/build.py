@@ -10,6 +10,7 @@ from ispgraph.resolvers.bulk import BulkMutations
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
+from ispgraph.resolvers.exports import ExportMutations
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.live import LiveSubscriptions
@@ -23,7 +24,7 @@ from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
-from ispgraph.schema.jobs import NetworkJob
+from ispgraph.schema.jobs import ExportJob, NetworkJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
 
@@ -50,6 +51,7 @@ class Mutation(
     ServiceMutations,
     BulkMutations,
     LimitMutations,
+    ExportMutations,
     OnboardingMutations,
     CatalogueMutations,
     RouterMutations,
@@ -71,7 +73,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob],
+        types=[NetworkJob, ExportJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

@@ -44,13 +44,15 @@ def node(
 ) -> Callable[[T], T]:
     """A type whose objects are rows of `model` that `node` can find; fields without a source are columns.
 
-    Of the types that share a table, `when` tells by SQL which rows are of this one.
+    Of the types that share a table, `when` tells by SQL which rows are of this one, and an `is_type_of` of its own of a
+    row.
     """
 
     def decorate(cls: T) -> T:
         KINDS[prefix] = NodeKind(prefix, model, cls.__name__)
         PREFIXES[model] = prefix
-        cls.is_type_of = classmethod(lambda _cls, value, _info: isinstance(value, model))  # type: ignore[attr-defined]
+        if "is_type_of" not in vars(cls):
+            cls.is_type_of = classmethod(lambda _cls, value, _info: isinstance(value, model))  # type: ignore[attr-defined]
         return row_of(model, when=when)(strawberry.type(cls, **options))
 
     return decorate

@@ -16,6 +16,7 @@ from ispgraph.domain.permissions import Viewer, in_scope
 from ispgraph.schema.base import Money, Node, node
 from ispgraph.schema.billing import Invoice, LedgerEntry, Payment
 from ispgraph.schema.catalogue import CustomFieldValue, Package, Zone
+from ispgraph.schema.charts import usage_chart_url
 from ispgraph.schema.compiler.fields import amount, column, declared, expression, many, one, pages, part, rows
 from ispgraph.schema.compiler.sources import Arguments, Asked, Many
 from ispgraph.schema.jobs import Job
@@ -181,6 +182,7 @@ class Customer(Node):
         lambda customer, session, asked: session.id == sessions.newest_open(customer),
         description="The newest session that is open.",
     )
+    usage_chart_url: str = usage_chart_url()
     messages: Connection[Message] = pages(
         lambda customer, asked: models.Message.customer_id == customer.id,
         messages.NEWEST,

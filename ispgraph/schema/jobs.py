@@ -1,14 +1,17 @@
 """Jobs and what each met in the network."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import and_, case
+from sqlalchemy import Integer, and_, case, cast
 
-from ispgraph.domain import models, visibility
+from ispgraph.domain import exports, links, models, visibility
+from ispgraph.domain.jobs import EXPORTS
+from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
+from ispgraph.schema.context import Info
 
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
 RouterLink = Annotated["Router", strawberry.lazy("ispgraph.schema.routers")]  # type: ignore[name-defined]  # noqa: F821
@@ -45,8 +48,14 @@ class NetworkStep:
     at: datetime
 
 
-@node("job", models.Job, description="A job that reaches the network.")
+def _of_kind(*, export: bool) -> Any:
+    """`is_type_of` of the types that share the table."""
+    return classmethod(lambda _cls, value, _info: isinstance(value, models.Job) and (value.kind in EXPORTS) is export)
+
+
+@node("job", models.Job, when=lambda job: job.kind.not_in(EXPORTS), description="A job that reaches the network.")
 class NetworkJob(Job):
+    is_type_of = _of_kind(export=False)
     customer: CustomerLink | None = one(
         lambda job, customer, asked: and_(
             customer.id == job.customer_id, visibility.condition(asked.viewer, models.Customer, customer)
@@ -54,6 +63,27 @@ class NetworkJob(Job):
     )
     router: RouterLink | None = one("router_id")
     steps: list[NetworkStep] = many("job_id")
+
+
+@node("job", models.Job, when=lambda job: job.kind.in_(EXPORTS), description="A job that makes a file.")
+class ExportJob(Job):
+    is_type_of = _of_kind(export=True)
+    row_count: int | None = expression(
+        lambda job, asked: cast(job.arguments["rows"].astext, Integer), description="Of the file, when it is made."
+    )
+
+    @strawberry.field(
+        description="Where the file can be had for 24 hours by whoever has this address; null before, after, and for "
+        "those without the permission EXPORT_DATA."
+    )
+    def download_url(root: strawberry.Parent[models.Job], info: Info) -> str | None:
+        viewer = info.context.viewer_or_refuse()
+        made = exports.file_of(root) if viewer.may(Permission.EXPORT_DATA) else None
+        if made is None:
+            return None
+        file_id, until = made
+        settings = info.context.settings
+        return settings.origin + links.signed(settings.token_key, exports.link_path(root.tenant_id, file_id), {}, until)
 
 
 @strawberry.type

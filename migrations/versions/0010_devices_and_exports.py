@@ -5,11 +5,15 @@ A device may dial in for several services; only a hotspot's device, which logs i
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+
+CURRENT_TENANT = "(SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid)"
+_INSTANT = postgresql.TIMESTAMP(timezone=True)
 
 # Statements are separated by empty lines.
 FUNCTIONS = """
@@ -174,6 +178,48 @@ def upgrade() -> None:
         op.execute(function)
     op.execute("REVOKE ALL ON FUNCTION session_of_device() FROM PUBLIC")
     op.execute(TRIGGER)
+    _files()
+
+
+def _files() -> None:
+    op.create_table(
+        "files",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("media_type", sa.String(100), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", _INSTANT, nullable=False),
+        sa.Column("ready_at", _INSTANT, nullable=True),
+        sa.Column("expires_at", _INSTANT, nullable=False),
+        sa.CheckConstraint("size >= 0", name=op.f("ck_files_size")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_files_tenant_id")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "job_id"], ["jobs.tenant_id", "jobs.id"], name=op.f("fk_files_tenant_id_job_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_files")),
+        sa.UniqueConstraint("tenant_id", "id", name=op.f("uq_files_tenant_id_id")),
+    )
+    op.create_index("ix_files_job", "files", ["tenant_id", "job_id"])
+    op.create_table(
+        "file_chunks",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("file_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_file_chunks_tenant_id")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "file_id"], ["files.tenant_id", "files.id"], name=op.f("fk_file_chunks_tenant_id_file_id")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "file_id", "number", name=op.f("pk_file_chunks")),
+    )
+    own = f"tenant_id = {CURRENT_TENANT}"
+    for table, granted in (("files", "SELECT, INSERT, UPDATE, DELETE"), ("file_chunks", "SELECT, INSERT, DELETE")):
+        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        op.execute(f"CREATE POLICY tenant_isolation ON {table} USING ({own}) WITH CHECK ({own})")
+        op.execute(f"GRANT {granted} ON {table} TO ispgraph_app")
 
 
 def _no_default(table: str, name: str) -> None:
@@ -181,6 +227,8 @@ def _no_default(table: str, name: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("file_chunks")
+    op.drop_table("files")
     op.execute("DROP TRIGGER sessions_device ON sessions")
     op.execute("DROP FUNCTION session_of_device()")
     op.execute(_former("radius_authorize"))

@@ -39,6 +39,7 @@ from ispgraph.domain.models.customers import (
     SuspendReason,
     WizardStep,
 )
+from ispgraph.domain.models.files import File, FileChunk
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import Message, MessageChannel, MessageStatus
 from ispgraph.domain.models.network import (
@@ -79,6 +80,8 @@ __all__ = [
     "Draft",
     "DraftLogEntry",
     "DraftStatus",
+    "File",
+    "FileChunk",
     "IdempotencyKey",
     "Invoice",
     "InvoiceLine",

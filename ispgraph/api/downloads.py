@@ -1,0 +1,80 @@
+"""What signed links show: files that jobs made, and charts of usage. Nobody signs in here; the link is all there is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ispgraph.api import pictures
+from ispgraph.db import Database
+from ispgraph.domain import files, links, usage_charts
+from ispgraph.settings import Settings
+
+Answer = Callable[[Request, Mapping[str, str]], Awaitable[Response]]
+
+_HEADERS = {
+    "Cache-Control": "private, no-store",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+# Pictures stand in pages and e-mails of others.
+_SHOWN = {**_HEADERS, "Cache-Control": "private, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
+
+
+def routes(database: Database, settings: Settings) -> list[Route]:
+    """The routes below /downloads."""
+
+    async def file(request: Request, _given: Mapping[str, str]) -> Response:
+        tenant_id, file_id = UUID(hex=request.path_params["tenant"]), UUID(hex=request.path_params["file"])
+        async with database.read(tenant_id) as session:
+            found = await files.find(session, file_id)
+        if found is None:
+            return _gone()
+        headers = {
+            **_HEADERS,
+            "Content-Type": found.media_type,
+            # Names have no character that would have to be quoted.
+            "Content-Disposition": f'attachment; filename="{found.name}"',
+            "Content-Length": str(found.size),
+        }
+        if request.method == "HEAD":
+            return Response(headers=headers)
+        return StreamingResponse(files.chunks(database.read, found), headers=headers)
+
+    async def chart(request: Request, given: Mapping[str, str]) -> Response:
+        tenant_id, customer_id = UUID(hex=request.path_params["tenant"]), UUID(hex=request.path_params["customer"])
+        async with database.read(tenant_id) as session:
+            drawing = await usage_charts.find(session, customer_id, given)
+        if drawing is None:
+            return _gone()
+        if request.path_params["format"] == "svg":
+            return Response(pictures.svg(drawing), media_type="image/svg+xml", headers=_SHOWN)
+        return Response(await asyncio.to_thread(pictures.png, drawing), media_type="image/png", headers=_SHOWN)
+
+    return [
+        Route("/downloads/files/{tenant}/{file}", _behind_link(settings.token_key, file)),
+        Route("/downloads/usage/{tenant}/{customer}/chart.{format}", _behind_link(settings.token_key, chart)),
+    ]
+
+
+def _behind_link(secret: bytes, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """The answer, for whoever has a link that is ours and not over. Others learn nothing of what there is."""
+
+    async def respond(request: Request) -> Response:
+        try:
+            given = links.verified(secret, request.url.path, request.url.query)
+        except links.BadLink:
+            return PlainTextResponse("This is no link of ours.\n", 403, headers=_HEADERS)
+        except links.LinkExpired:
+            return _gone()
+        return await answer(request, given)
+
+    return respond
+
+
+def _gone() -> Response:
+    return PlainTextResponse("The time of this link is over.\n", 410, headers=_HEADERS)
