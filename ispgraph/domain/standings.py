@@ -128,7 +128,8 @@ def time_limit(service: Any, name: str) -> ColumnElement[Any]:
     """One number of the time limit of a service."""
     limit = aliased(ServiceLimit)
     rows = select(getattr(limit, name)).where(limit.tenant_id == service.tenant_id, limit.service_id == service.id)
-    return rows.scalar_subquery()
+    # Said here, because it also stands within FROM, where SQLAlchemy finds nothing outside by itself.
+    return rows.correlate_except(limit).scalar_subquery()
 
 
 def windows(service: Any) -> Select[Any]:

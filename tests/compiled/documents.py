@@ -7,7 +7,7 @@ its root fields is to be one compiled statement.
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -23,6 +23,7 @@ from graphql import (
     is_leaf_type,
     is_list_type,
     is_non_null_type,
+    is_required_argument,
 )
 
 from ispgraph.domain import customer_lists
@@ -41,6 +42,8 @@ PREFIXED = {
 }
 OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
 LISTS = {"customerDrafts": "drafts"}
+LOADED = ("viewer", "tenant_settings")
+"""Roots that Python answers."""
 ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")
 SEARCHES += ("INV-2026", "N0001", "person1@", "  plain  ", '"q"', "x' OR '1'='1", "nobody at all", "2001:db8::1")
@@ -113,6 +116,34 @@ class Documents:
     def make(self) -> Document:
         """The next document."""
         return _Making(self._schema, self._pool, self._random).document()
+
+
+def each_alone(schema: GraphQLSchema) -> Iterator[Document]:
+    """A document for each field of each type, by the shortest way that leads there without arguments.
+
+    Chance takes long to ask for a small field deep below; this asks for each, of several rows.
+    """
+    query = schema.query_type
+    assert query is not None
+    ways: list[tuple[Any, str, bool]] = [(query, "%s", True)]
+    seen = {query.name}
+    for kind, way, plain in ways:
+        for name, definition in kind.fields.items():
+            if any(is_required_argument(argument) for argument in definition.args.values()):
+                continue
+            declared = definition.extensions.get(DEFINITION)
+            by_sql = declared.python_name not in LOADED if kind is query else source_of(declared) is not None
+            inner = get_named_type(definition.type)
+            if is_leaf_type(inner):
+                yield Document(way % f"{{ {name} }}", {}, plain and by_sql, broken=False)
+                continue
+            name = f"{name}(first: 4)" if "first" in definition.args else name
+            yield Document(way % f"{{ {name} {{ __typename }} }}", {}, plain and by_sql, broken=False)
+            for possible in schema.get_possible_types(inner) if is_abstract_type(inner) else [inner]:
+                if possible.name not in seen:
+                    seen.add(possible.name)
+                    typed = "%s" if possible is inner else f"{{ ... on {possible.name} %s }}"
+                    ways.append((possible, way % f"{{ {name} {typed} }}", plain and by_sql))
 
 
 class _Making:
@@ -254,7 +285,7 @@ class _Making:
         declared = definition.extensions.get(DEFINITION)
         root = kind is self._schema.query_type
         if root:
-            self._loads = self._loads or declared.python_name in ("viewer", "tenant_settings")
+            self._loads = self._loads or declared.python_name in LOADED
         elif declared is not None and source_of(declared) is None:
             self._loads = True
 

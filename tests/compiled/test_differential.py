@@ -15,7 +15,7 @@ from ispgraph.domain.models import Operator
 from tests.api import schema
 from tests.compiled import world
 from tests.compiled.conftest import Both, shown
-from tests.compiled.documents import Document, Documents, Pool
+from tests.compiled.documents import Document, Documents, Pool, each_alone
 from tests.conftest import Dsns
 from tests.statements import counted
 
@@ -78,21 +78,22 @@ async def compare(both: Both, document: Document, who: Operator, tally: Tally, p
                 tally.loaded.append(document.text)
 
 
+TENANTS = (("north", "USD", "Asia/Dhaka"), ("south", "KWD", "America/Caracas"), ("east", "JPY", "UTC"))
+
+
+def pool_of(land: world.Land, other: world.Land) -> Pool:
+    """What arguments of questions to a tenant are taken from."""
+    foreign = [key for keys in other.ids.values() for key in keys[:3]]
+    return Pool(land.ids, foreign, land.account_numbers, land.usernames)
+
+
 async def run(both: Both, dsns: Dsns, owner: Database, stop: Callable[[], None], seed: int, count: int) -> Tally:
     """So many documents by several operators of three tenants."""
-    lands = [
-        await world.build(owner, both.loaded_database, dsns.superuser, slug, currency, zone)
-        for slug, currency, zone in (
-            ("north", "USD", "Asia/Dhaka"),
-            ("south", "KWD", "America/Caracas"),
-            ("east", "JPY", "UTC"),
-        )
-    ]
+    lands = [await world.build(owner, both.loaded_database, dsns.superuser, *each) for each in TENANTS]
     stop()
     north, south, east = lands
-    foreign = [key for keys in south.ids.values() for key in keys[:3]]
-    pool = Pool(north.ids, foreign, north.account_numbers, north.usernames)
-    elsewhere = [Pool(land.ids, foreign, land.account_numbers, land.usernames) for land in (south, east)]
+    pool = pool_of(north, south)
+    elsewhere = [pool_of(land, south) for land in (south, east)]
     known = north.operators
     staff = [known[name] for name in ("admin", "admin", "reseller", "sub", "seller", "clerk", "accountant", "blind")]
     admins = [land.operators["admin"] for land in (south, east)]
@@ -124,6 +125,16 @@ def judge(tally: Tally) -> None:
     assert tally.plain > 0.5 * tally.good, tally
     # Those others have arguments that are wrong, on lists of which there turned out to be none.
     assert tally.compiled > 0.98 * tally.plain, tally
+
+
+async def test_each_field_alone(both: Both, dsns: Dsns, owner: Database, stopped_clock: Callable[[], None]) -> None:
+    north = await world.build(owner, both.loaded_database, dsns.superuser, *TENANTS[0])
+    stopped_clock()
+    tally = Tally()
+    for document in each_alone(schema()._schema):
+        await compare(both, document, north.operators["admin"], tally, pool_of(north, north))
+    judge(tally)
+    assert tally.good == tally.documents > 300, tally
 
 
 async def test_both_ways_say_the_same(
