@@ -263,21 +263,29 @@ async def tour(up: dict[str, Any]) -> None:
         raise SystemExit("this needs the simulated network: start ispgraph up --demo")
     isp, network = Isp(up), Network(up["lab"]["control"])
     await isp.sign_in()
-    devices = iter(await network.on_line())
+    used: set[str] = set()
     for scenario in (plainly, out_of_reach, agreed_only, answer_lost, shadowed):
-        device, customer = await chosen(isp, devices)
+        device, customer = await chosen(isp, network, used)
         print(f"\n{scenario.__doc__}\n  {customer['name']}, {device['name']} on {device['router']}")
         await scenario(isp, network, device, customer["id"])
 
 
-async def chosen(isp: Isp, devices: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The next device of an active customer with a router, and the customer."""
-    for device in devices:
-        customer = await isp.find(device["username"])
-        service = (customer or {}).get("service")
-        if service and service["router"] and (customer["status"], service["network"]["state"]) == ("ACTIVE", "APPLIED"):
-            return device, customer
-    raise SystemExit("nobody is on line: wait a moment and try again")
+async def chosen(isp: Isp, network: Network, used: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A device not used before, of an active customer with a router, and the customer: waits until one is on line."""
+    for _ in range(60):
+        for device in await network.on_line():
+            if device["name"] in used:
+                continue
+            customer = await isp.find(device["username"])
+            if not customer or not customer["service"]:
+                continue
+            service = customer["service"]
+            settled = (customer["status"], service["network"]["state"]) == ("ACTIVE", "APPLIED")
+            if settled and service["router"]:
+                used.add(device["name"])
+                return device, customer
+        await asyncio.sleep(1)
+    raise SystemExit("nobody came on line in a minute")
 
 
 def main() -> int:

@@ -178,17 +178,19 @@ async def tour(up: dict[str, Any]) -> None:
 
 async def chosen(isp: Isp, network: Network) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Devices on line on one router with their customers, one for each panel and one more; and the router."""
-    by_router: dict[str, list[dict[str, Any]]] = {}
-    for device in await network.get("/subscribers", online="true"):
-        if device["service"] == "pppoe" and not device["local"]:
-            found = (await isp.ask(FIND, by={"username": device["username"]}))["customer"]
-            if found is None or found["service"]["router"] is None:
-                continue
-            listed = by_router.setdefault(device["router"], [])
-            listed.append({**device, "customer": found})
-            if len(listed) > PANELS:
-                return listed, {"name": device["router"], "id": found["service"]["router"]["id"]}
-    raise SystemExit("too few are on line: wait a moment and try again")
+    for _ in range(60):
+        by_router: dict[str, list[dict[str, Any]]] = {}
+        for device in await network.get("/subscribers", online="true"):
+            if device["service"] == "pppoe" and not device["local"]:
+                found = (await isp.ask(FIND, by={"username": device["username"]}))["customer"]
+                if found is None or found["service"]["router"] is None:
+                    continue
+                listed = by_router.setdefault(device["router"], [])
+                listed.append({**device, "customer": found})
+                if len(listed) > PANELS:
+                    return listed, {"name": device["router"], "id": found["service"]["router"]["id"]}
+        await asyncio.sleep(1)
+    raise SystemExit("too few came on line in a minute")
 
 
 async def many(network: Network, panels: list[Panel], devices: list[dict[str, Any]], router: str) -> None:
