@@ -437,7 +437,7 @@ class _Making:
     def _id(self, prefix: str | None, name: str) -> str:
         if self._mistake(0.3):
             return self._random.choice((*BAD_IDS, *self._pool.foreign_ids))
-        if self._chance(0.04):
+        if self._pool.foreign_ids and self._chance(0.04):
             return self._random.choice(self._pool.foreign_ids)
         prefixes = (prefix,) if prefix else PREFIXED.get(name, ("cus",))
         return self._random.choice(self._pool.ids[self._random.choice(prefixes)])
