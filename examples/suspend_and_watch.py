@@ -12,17 +12,15 @@ RADIUS: each time, what the API claims is compared with what the simulated netwo
 It needs httpx and websockets and nothing of ispgraph. It exits with 0 only if everything came out as expected.
 """
 
-import argparse
 import asyncio
 import json
 import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import websockets
+from demo import Isp, Network, expect, run
 
 ACTION = """mutation Act($input: %sInput!) { customer%s(input: $input) {
   customer { status statusReason } jobs { id } errors { code message field } } }"""
@@ -35,39 +33,10 @@ RECONCILE = (
 )
 JOBS = """query Jobs($id: ID!) { node(id: $id) { ... on Customer { jobs(first: 1) { nodes { id status } } } } }"""
 PATIENCE = 120.0
-unexpected: list[str] = []
 
 
-def expect(condition: bool, what: str) -> None:
-    """Say whether something came out as it should."""
-    print(f"  {'ok ' if condition else 'NOT'} {what}")
-    if not condition:
-        unexpected.append(what)
-
-
-class Isp:
-    """The API, as one operator."""
-
-    def __init__(self, up: dict[str, Any]) -> None:
-        self.up = up
-        self.http = httpx.AsyncClient(timeout=30, trust_env=False)
-        self.token = ""
-
-    async def ask(self, document: str, **variables: Any) -> dict[str, Any]:
-        """Send a document that must not fail; its data."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        sent = {"query": document, "variables": variables}
-        answer = (await self.http.post(self.up["graphql"], json=sent, headers=headers)).json()
-        if "errors" in answer:
-            raise SystemExit(f"unexpected errors: {json.dumps(answer['errors'], indent=2)}")
-        data: dict[str, Any] = answer["data"]
-        return data
-
-    async def sign_in(self) -> None:
-        """As the first operator, who is an admin."""
-        who = {name: self.up["operators"][0][name] for name in ("email", "password", "tenant")}
-        done = await self.ask("mutation($input: SignInInput!) { signIn(input: $input) { token } }", input=who)
-        self.token = done["signIn"]["token"]
+class Office(Isp):
+    """The API, with what this tour does there."""
 
     async def find(self, username: str) -> dict[str, Any]:
         """The customer with a username."""
@@ -99,26 +68,13 @@ class Isp:
                     return
 
 
-class Network:
-    """The simulated network, by its control API."""
-
-    def __init__(self, url: str) -> None:
-        self.http = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+class Lab(Network):
+    """The simulated network, with devices that dial and routers that fail."""
 
     async def device(self, name: str) -> dict[str, Any]:
         """A customer's device as it is now."""
-        found: dict[str, Any] = (await self.http.get(f"/subscribers/{name}")).raise_for_status().json()
+        found: dict[str, Any] = await self.get(f"/subscribers/{name}")
         return found
-
-    async def on_line(self) -> list[dict[str, Any]]:
-        """Devices with a PPPoE session, outside of the walled garden."""
-        found = (await self.http.get("/subscribers", params={"online": "true"})).raise_for_status().json()
-        return [one for one in found if one["service"] == "pppoe" and not one["address_lists"] and not one["local"]]
-
-    async def tell(self, path: str, what: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Change something."""
-        done: dict[str, Any] = (await self.http.post(path, json=what or {})).raise_for_status().json()
-        return done
 
     async def mend(self, router: str) -> None:
         """Everything works again."""
@@ -140,7 +96,7 @@ def kept_out(device: dict[str, Any]) -> bool:
     return device["state"] != "online" or bool(device["address_lists"])
 
 
-async def watch(isp: Isp, job: str, *, until_waiting: bool = False) -> str:
+async def watch(isp: Office, job: str, *, until_waiting: bool = False) -> str:
     """Print the steps of a job as they come; its last status. `until_waiting`: leave when a router is waited for."""
     began, shown, status, said = time.monotonic(), 0, "", ""
     async for event in isp.follow(job):
@@ -159,7 +115,7 @@ async def watch(isp: Isp, job: str, *, until_waiting: bool = False) -> str:
     return status
 
 
-async def suspend(isp: Isp, customer: str) -> str:
+async def suspend(isp: Office, customer: str) -> str:
     """Suspend; the job."""
     began = time.monotonic()
     (job, *_) = await isp.act("Suspend", customer, reason="NON_PAYMENT", note="to see what happens")
@@ -167,7 +123,7 @@ async def suspend(isp: Isp, customer: str) -> str:
     return job
 
 
-async def bring_back(isp: Isp, network: Network, customer: str, device: str) -> None:
+async def bring_back(isp: Office, network: Lab, customer: str, device: str) -> None:
     """Activate, and see the device on line as before."""
     began = time.monotonic()
     for job in await isp.act("Activate", customer):
@@ -179,7 +135,7 @@ async def bring_back(isp: Isp, network: Network, customer: str, device: str) -> 
     expect(not kept_out(seen), f"on line again {time.monotonic() - began:.1f} s after the activation")
 
 
-async def claims(isp: Isp, network: Network, device: str, state: str) -> None:
+async def claims(isp: Office, network: Lab, device: str, state: str) -> None:
     """What the API says of the network, beside what the network does."""
     said, seen = (await isp.find(device))["service"]["network"], await network.device(device)
     print(f"  the API says {said['state']}{': ' + said['problem'] if said['problem'] else ''}")
@@ -189,7 +145,7 @@ async def claims(isp: Isp, network: Network, device: str, state: str) -> None:
     expect(off == (state == "APPLIED"), f"the device is {where}, as the API claims")
 
 
-async def plainly(isp: Isp, network: Network, device: dict[str, Any], customer: str) -> None:
+async def plainly(isp: Office, network: Lab, device: dict[str, Any], customer: str) -> None:
     """Nothing goes wrong."""
     name = device["name"]
     began = time.monotonic()
@@ -202,7 +158,7 @@ async def plainly(isp: Isp, network: Network, device: dict[str, Any], customer: 
     await bring_back(isp, network, customer, name)
 
 
-async def out_of_reach(isp: Isp, network: Network, device: dict[str, Any], customer: str) -> None:
+async def out_of_reach(isp: Office, network: Lab, device: dict[str, Any], customer: str) -> None:
     """Nobody answers at the router, neither its API nor to Disconnect."""
     name, router = device["name"], device["router"]
     await network.tell(f"/routers/{router}/faults", {"refuse": True, "coa": {"silent": True}})
@@ -216,7 +172,7 @@ async def out_of_reach(isp: Isp, network: Network, device: dict[str, Any], custo
     await bring_back(isp, network, customer, name)
 
 
-async def agreed_only(isp: Isp, network: Network, device: dict[str, Any], customer: str) -> None:
+async def agreed_only(isp: Office, network: Lab, device: dict[str, Any], customer: str) -> None:
     """The router acknowledges the Disconnect, and the session goes on."""
     await network.tell(f"/routers/{device['router']}/faults", {"coa": {"no_effect": True}})
     expect(await watch(isp, await suspend(isp, customer)) == "SUCCEEDED", "ended over the router's API instead")
@@ -225,7 +181,7 @@ async def agreed_only(isp: Isp, network: Network, device: dict[str, Any], custom
     await bring_back(isp, network, customer, device["name"])
 
 
-async def answer_lost(isp: Isp, network: Network, device: dict[str, Any], customer: str) -> None:
+async def answer_lost(isp: Office, network: Lab, device: dict[str, Any], customer: str) -> None:
     """The router removes the session, and the connection breaks before it can say so."""
     faults = {"coa": {"silent": True}, "lose_answers": ["/ppp/active/remove"]}
     await network.tell(f"/routers/{device['router']}/faults", faults)
@@ -235,7 +191,7 @@ async def answer_lost(isp: Isp, network: Network, device: dict[str, Any], custom
     await bring_back(isp, network, customer, device["name"])
 
 
-async def shadowed(isp: Isp, network: Network, device: dict[str, Any], customer: str) -> None:
+async def shadowed(isp: Office, network: Lab, device: dict[str, Any], customer: str) -> None:
     """Somebody made a user of the same name on the router: it lets him in without asking RADIUS."""
     name, router = device["name"], device["router"]
     await network.tell(f"/subscribers/{name}/password", {"password": "known to the router"})
@@ -259,9 +215,7 @@ async def shadowed(isp: Isp, network: Network, device: dict[str, Any], customer:
 
 async def tour(up: dict[str, Any]) -> None:
     """All of it, each with a customer of its own."""
-    if "lab" not in up:
-        raise SystemExit("this needs the simulated network: start ispgraph up --demo")
-    isp, network = Isp(up), Network(up["lab"]["control"])
+    isp, network = Office(up), Lab(up["lab"]["control"])
     await isp.sign_in()
     used: set[str] = set()
     for scenario in (plainly, out_of_reach, agreed_only, answer_lost, shadowed):
@@ -270,11 +224,11 @@ async def tour(up: dict[str, Any]) -> None:
         await scenario(isp, network, device, customer["id"])
 
 
-async def chosen(isp: Isp, network: Network, used: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+async def chosen(isp: Office, network: Lab, used: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A device not used before, of an active customer with a router, and the customer: waits until one is on line."""
     for _ in range(60):
         for device in await network.on_line():
-            if device["name"] in used:
+            if device["name"] in used or device["address_lists"]:
                 continue
             customer = await isp.find(device["username"])
             if not customer or not customer["service"]:
@@ -288,14 +242,5 @@ async def chosen(isp: Isp, network: Network, used: set[str]) -> tuple[dict[str, 
     raise SystemExit("nobody came on line in a minute")
 
 
-def main() -> int:
-    """Read the command line; 0 when everything came out as expected."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--up", type=Path, default=Path(".ispgraph/up.json"))
-    asyncio.run(tour(json.loads(parser.parse_args().up.read_text())))
-    print("\n" + ("\n".join(f"NOT {what}" for what in unexpected) or "everything came out as expected"))
-    return 1 if unexpected else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(tour, __doc__))

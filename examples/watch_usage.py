@@ -11,17 +11,15 @@ customer who is off line is watched while the device dials in. In the end nobody
 It needs httpx and websockets and nothing of ispgraph. It exits with 0 only if everything came out as expected.
 """
 
-import argparse
 import asyncio
 import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import httpx
 import websockets
+from demo import Isp, Network, expect, run
 
 USAGE = """subscription Watch($id: ID!, $every: Int) { liveUsage(customerId: $id, intervalSeconds: $every) {
   at online downloadBps uploadBps downloadBytes source } }"""
@@ -32,39 +30,6 @@ PANELS = 5
 EVERY = 2
 PATIENCE = 60.0
 Reading = dict[str, Any]
-unexpected: list[str] = []
-
-
-def expect(condition: bool, what: str) -> None:
-    """Say whether something came out as it should."""
-    print(f"  {'ok ' if condition else 'NOT'} {what}")
-    if not condition:
-        unexpected.append(what)
-
-
-class Isp:
-    """The API, as one operator."""
-
-    def __init__(self, up: dict[str, Any]) -> None:
-        self.up = up
-        self.http = httpx.AsyncClient(timeout=30, trust_env=False)
-        self.token = ""
-
-    async def ask(self, document: str, **variables: Any) -> dict[str, Any]:
-        """Send a document that must not fail; its data."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        sent = {"query": document, "variables": variables}
-        answer = (await self.http.post(self.up["graphql"], json=sent, headers=headers)).json()
-        if "errors" in answer:
-            raise SystemExit(f"unexpected errors: {json.dumps(answer['errors'], indent=2)}")
-        data: dict[str, Any] = answer["data"]
-        return data
-
-    async def sign_in(self) -> None:
-        """As the first operator, who is an admin."""
-        who = {name: self.up["operators"][0][name] for name in ("email", "password", "tenant")}
-        done = await self.ask("mutation($input: SignInInput!) { signIn(input: $input) { token } }", input=who)
-        self.token = done["signIn"]["token"]
 
 
 class Panel:
@@ -112,24 +77,10 @@ class Panel:
         await self.socket.close()
 
 
-class Network:
-    """The simulated network, by its control API."""
-
-    def __init__(self, url: str) -> None:
-        self.http = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
-
-    async def get(self, path: str, **query: str) -> Any:
-        """Look at something."""
-        return (await self.http.get(path, params=query)).raise_for_status().json()
-
-    async def tell(self, path: str, what: dict[str, Any] | None = None) -> None:
-        """Change something."""
-        (await self.http.post(path, json=what or {})).raise_for_status()
-
-    async def polls(self, router: str) -> int:
-        """How often the counters of a router's interfaces were read, by its own log."""
-        commands = (await self.get(f"/routers/{router}"))["api"]["commands"]
-        return int(commands.get("/interface/print", 0))
+async def polls(network: Network, router: str) -> int:
+    """How often the counters of a router's interfaces were read, by its own log."""
+    commands = (await network.get(f"/routers/{router}"))["api"]["commands"]
+    return int(commands.get("/interface/print", 0))
 
 
 async def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
@@ -153,8 +104,6 @@ def megabits(reading: Reading) -> str:
 
 async def tour(up: dict[str, Any]) -> None:
     """All of it."""
-    if "lab" not in up:
-        raise SystemExit("this needs the simulated network: start ispgraph up --demo")
     isp, network = Isp(up), Network(up["lab"]["control"])
     await isp.sign_in()
     devices, router = await chosen(isp, network)
@@ -171,24 +120,23 @@ async def tour(up: dict[str, Any]) -> None:
     for panel in panels:
         await panel.leave()
     await asyncio.sleep(EVERY + 1)
-    before = await network.polls(router["name"])
+    before = await polls(network, router["name"])
     await asyncio.sleep(2 * EVERY)
-    expect(await network.polls(router["name"]) - before <= 1, "and nobody asks the router")
+    expect(await polls(network, router["name"]) - before <= 1, "and nobody asks the router")
 
 
 async def chosen(isp: Isp, network: Network) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Devices on line on one router with their customers, one for each panel and one more; and the router."""
     for _ in range(60):
         by_router: dict[str, list[dict[str, Any]]] = {}
-        for device in await network.get("/subscribers", online="true"):
-            if device["service"] == "pppoe" and not device["local"]:
-                found = (await isp.ask(FIND, by={"username": device["username"]}))["customer"]
-                if found is None or found["service"]["router"] is None:
-                    continue
-                listed = by_router.setdefault(device["router"], [])
-                listed.append({**device, "customer": found})
-                if len(listed) > PANELS:
-                    return listed, {"name": device["router"], "id": found["service"]["router"]["id"]}
+        for device in await network.on_line():
+            found = (await isp.ask(FIND, by={"username": device["username"]}))["customer"]
+            if found is None or found["service"]["router"] is None:
+                continue
+            listed = by_router.setdefault(device["router"], [])
+            listed.append({**device, "customer": found})
+            if len(listed) > PANELS:
+                return listed, {"name": device["router"], "id": found["service"]["router"]["id"]}
         await asyncio.sleep(1)
     raise SystemExit("too few came on line in a minute")
 
@@ -203,9 +151,9 @@ async def many(network: Network, panels: list[Panel], devices: list[dict[str, An
     batches = [panel.came["everybody"] for panel in panels]
     expect(await until(lambda: all(len(each) > 2 for each in batches)), "and readings of everybody on the router")
     print(f"    {len(batches[0][-1])} customers in one message")
-    before, counts, began = await network.polls(router), [len(each) for each in mine], time.monotonic()
+    before, counts, began = await polls(network, router), [len(each) for each in mine], time.monotonic()
     await asyncio.sleep(5 * EVERY)
-    asked, seconds = await network.polls(router) - before, time.monotonic() - began
+    asked, seconds = await polls(network, router) - before, time.monotonic() - began
     got = sum(len(each) - count for each, count in zip(mine, counts, strict=True))
     print(f"    in {seconds:.0f} s the router was asked {asked} times, and {got} readings came to {PANELS} panels")
     expect(abs(asked - seconds / EVERY) <= 1.5, f"one poll per interval of {EVERY} s, however many watch")
@@ -240,14 +188,5 @@ async def dialing(isp: Isp, network: Network, panel: Panel, device: dict[str, An
     print(f"    {megabits(readings[-1])}")
 
 
-def main() -> int:
-    """Read the command line; 0 when everything came out as expected."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--up", type=Path, default=Path(".ispgraph/up.json"))
-    asyncio.run(tour(json.loads(parser.parse_args().up.read_text())))
-    print("\n" + ("\n".join(f"NOT {what}" for what in unexpected) or "everything came out as expected"))
-    return 1 if unexpected else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(tour, __doc__))

@@ -1,14 +1,11 @@
 """Limits of speed, time and volume, and fair use."""
 
-from typing import Any
-
 import strawberry
 
 from ispgraph.domain import fair_usage, limits
 from ispgraph.domain.permissions import Permission
-from ispgraph.domain.references import optional_id, typed_id
-from ispgraph.domain.services import Chosen, Done
 from ispgraph.resolvers.base import action
+from ispgraph.resolvers.customer_actions import chosen, payload
 from ispgraph.schema.context import Info
 from ispgraph.schema.service_limits import ServiceRef, SpeedLimitInput, TimeLimitInput, VolumeLimitInput
 from ispgraph.schema.services import CustomerActionPayload
@@ -18,14 +15,14 @@ async def set_speed_limit(info: Info, input: SpeedLimitInput) -> CustomerActionP
     """Give a service rates of its own, for good or for a time. Who is on line stays so and gets them at once."""
     done = await limits.set_speed(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         download_kbps=input.download_kbps,
         upload_kbps=input.upload_kbps,
         expires_at=input.expires_at,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def clear_speed_limit(info: Info, input: ServiceRef) -> CustomerActionPayload:
@@ -38,14 +35,14 @@ async def set_time_limit(info: Info, input: TimeLimitInput) -> CustomerActionPay
     windows = [limits.Window(each.days, each.from_, each.to) for each in input.windows or ()]
     done = await limits.set_time(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         limits.TimeLimits(
             input.session_seconds, input.daily_seconds, input.weekly_seconds, input.monthly_seconds, windows
         ),
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def clear_time_limit(info: Info, input: ServiceRef) -> CustomerActionPayload:
@@ -57,14 +54,14 @@ async def set_volume_limit(info: Info, input: VolumeLimitInput) -> CustomerActio
     """Limit how much a service may carry in a day, in a billing period, or both."""
     done = await limits.set_volume(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         daily_bytes=input.daily_bytes,
         monthly_bytes=input.monthly_bytes,
         rollover=input.rollover,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def clear_volume_limit(info: Info, input: ServiceRef) -> CustomerActionPayload:
@@ -76,46 +73,33 @@ async def activate_fup(info: Info, input: ServiceRef) -> CustomerActionPayload:
     """Have fair use begin now for a service that has reached the threshold, before it is noticed by itself."""
     done = await fair_usage.activate(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def reset_fup(info: Info, input: ServiceRef) -> CustomerActionPayload:
     """Count fair use anew from now on: full speed again. What was used stays in the books."""
     done = await fair_usage.reset(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def _clear(info: Info, kind: str, input: ServiceRef) -> CustomerActionPayload:
     done = await limits.clear(
         info.context.session,
         kind,
-        _chosen(input),
+        chosen(input),
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
-
-
-def _chosen(input: ServiceRef | SpeedLimitInput | TimeLimitInput | VolumeLimitInput) -> Chosen:
-    return Chosen(
-        typed_id("cus", input.customer_id, "input", "customerId"),
-        optional_id("svc", input.service_id, "input", "serviceId"),
-    )
-
-
-def _payload(done: Done) -> CustomerActionPayload:
-    customer: Any = done.customer
-    jobs: Any = list(done.jobs)
-    return CustomerActionPayload(customer=customer, jobs=jobs)
+    return payload(done)
 
 
 @strawberry.type

@@ -1,14 +1,13 @@
 """Suspending, activating and disconnecting; the devices that a service is bound to."""
 
-from typing import Any
-
 import strawberry
 
 from ispgraph.domain import macs
 from ispgraph.domain import services as domain
 from ispgraph.domain.permissions import Permission
-from ispgraph.domain.references import optional_id, typed_id
+from ispgraph.domain.references import optional_id
 from ispgraph.resolvers.base import action
+from ispgraph.resolvers.customer_actions import chosen, payload
 from ispgraph.schema.context import Info
 from ispgraph.schema.services import (
     ActivateInput,
@@ -23,76 +22,63 @@ async def activate(info: Info, input: ActivateInput) -> CustomerActionPayload:
     """Put a suspended service back on line, or begin a pending one. The jobs carry it into the network."""
     done = await domain.activate(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         note=input.note,
         notify=input.notify,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def suspend(info: Info, input: SuspendInput) -> CustomerActionPayload:
     """Take an active service off line, with a reason. The jobs carry it into the network."""
     done = await domain.suspend(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         reason=input.reason,
         note=input.note,
         notify=input.notify,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def disconnect(info: Info, input: DisconnectInput) -> CustomerActionPayload:
     """End one open session, or all those of a service; who may be on line can dial again at once."""
     done = await domain.disconnect(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         session_id=optional_id("ses", input.session_id, "input", "sessionId"),
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def add_mac_binding(info: Info, input: MacBindInput) -> CustomerActionPayload:
     """Bind a service to one more device. From all other devices it cannot be used any more."""
     done = await macs.bind(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         input.mac_address,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
+    return payload(done)
 
 
 async def remove_mac_binding(info: Info, input: MacBindInput) -> CustomerActionPayload:
     """Take one device from a service, or all. A service that is bound to none can be used from any."""
     done = await macs.unbind(
         info.context.session,
-        _chosen(input),
+        chosen(input),
         input.mac_address,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return _payload(done)
-
-
-def _chosen(input: ActivateInput | SuspendInput | DisconnectInput | MacBindInput) -> domain.Chosen:
-    return domain.Chosen(
-        typed_id("cus", input.customer_id, "input", "customerId"),
-        optional_id("svc", input.service_id, "input", "serviceId"),
-    )
-
-
-def _payload(done: domain.Done) -> CustomerActionPayload:
-    customer: Any = done.customer
-    jobs: Any = list(done.jobs)
-    return CustomerActionPayload(customer=customer, jobs=jobs, warnings=list(done.warnings))
+    return payload(done)
 
 
 @strawberry.type
