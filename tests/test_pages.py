@@ -36,7 +36,9 @@ DOCUMENT = """query ($first: Int, $after: String, $last: Int, $before: String) {
   plain: %(field)s { nodes { id } } %(closing)s }"""
 
 
-@pytest.fixture(params=[True, False], ids=["compiled", "field by field"])
+@pytest.fixture(
+    params=[pytest.param(True, id="compiled"), pytest.param(False, id="field by field", marks=pytest.mark.long)]
+)
 def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     """Lists are read by the compiler, and without it by loaders: by the same rules."""
     return replace(settings, compiled_reads=request.param)

@@ -691,7 +691,7 @@ async def test_users_of_a_router_that_was_just_added_get_on_line(api: Api, house
         await asyncio.gather(*(accepted(server, secret, 15) for server in started.values()))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_another_secret_is_known_within_a_minute(api: Api, house: House, settings: Settings) -> None:
     await jane(api, house)
     payload = await added(api, house, address="127.0.0.77")

@@ -345,7 +345,11 @@ async def test_variables_deep_in_an_argument_are_read_each_time(both: Both, hous
             assert answers[0]["customers"]["totalCount"] == count
 
 
-async def test_kept_plans_are_bounded(house: House, toy: ApiSchema, settings: Settings) -> None:
+async def test_kept_plans_are_bounded(
+    house: House, toy: ApiSchema, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "_KEPT_FIELDS", 40)
+
     class Nothing(Database):
         async def read_texts(self, sql: str, arguments: Any) -> list[str | None]:
             return ["[]"]

@@ -127,6 +127,7 @@ def judge(tally: Tally) -> None:
     assert tally.compiled > 0.98 * tally.plain, tally
 
 
+@pytest.mark.long
 async def test_each_field_alone(both: Both, dsns: Dsns, owner: Database, stopped_clock: Callable[[], None]) -> None:
     north = await world.build(owner, both.loaded_database, dsns.superuser, *TENANTS[0])
     stopped_clock()

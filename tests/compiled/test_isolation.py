@@ -83,6 +83,7 @@ async def rule_free(dsns: Dsns, *statements: str) -> None:
         await connection.close()
 
 
+@pytest.mark.long
 async def test_another_tenant_is_not_noticed(
     both: Both, dsns: Dsns, owner: Database, stopped_clock: Callable[[], None]
 ) -> None:
@@ -116,6 +117,7 @@ async def test_another_tenant_is_not_noticed(
     assert not differing(before, await witness.answers())
 
 
+@pytest.mark.long
 async def test_another_reseller_is_not_noticed(
     both: Both, dsns: Dsns, owner: Database, stopped_clock: Callable[[], None]
 ) -> None:
