@@ -114,11 +114,15 @@ NEW_FUNCTIONS = {
 # any values is made once, and finds the one partition when it is run.
 _GENERIC = ("SET search_path = pg_catalog, public AS $$", "SET search_path = pg_catalog, public\n  {} AS $$")
 _PLANNED_ONCE = (_GENERIC[0], _GENERIC[1].format("SET plan_cache_mode = force_generic_plan"))
-# A join by hashing would read every partition.
+# Whatever PostgreSQL believes of the tables: any other way to join would read every partition.
 _BY_KEY = (
     _GENERIC[0],
-    _GENERIC[1].format("SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off"),
+    _GENERIC[1].format(
+        "SET plan_cache_mode = force_generic_plan\n"
+        "  SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off"
+    ),
 )
+_OF_PLACE = "s.tenant_id = tenant AND s.id = place.session_id AND s.started_at = place.started_at"
 _OF_OPEN = "s.tenant_id = tenant AND s.id = o.session_id AND s.started_at = o.started_at"
 
 # By revision and function: what stands there now, each passage once in the text, and what takes its place.
@@ -130,9 +134,10 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
    WHERE s.tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid AND s.id = p_session
      AND s.stopped_at IS NULL AND s.updated_at <= p_at;""",
             """
-    FROM open_sessions o
-   WHERE o.tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid AND o.session_id = p_session
-     AND s.tenant_id = o.tenant_id AND s.id = o.session_id AND s.started_at = o.started_at
+   WHERE s.tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid AND s.id = p_session
+     AND s.started_at = (SELECT o.started_at FROM open_sessions o
+                          WHERE o.tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid
+                            AND o.session_id = p_session)
      AND s.stopped_at IS NULL AND s.updated_at <= p_at;""",
         ),
     ],
@@ -150,6 +155,7 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
   c_kept CONSTANT interval := interval '31 days';
   earliest timestamptz;
   latest timestamptz;
+  place open_sessions;
 """,
         ),
         (
@@ -168,10 +174,11 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
             f"""
          WHERE s.tenant_id = tenant AND s.router_id = router AND s.acct_session_id = p_session_id
            AND s.started_at BETWEEN earliest AND latest AND s.unique_id = key FOR NO KEY UPDATE;
-        IF known.id IS NULL
-           AND EXISTS (SELECT FROM open_sessions o WHERE o.tenant_id = tenant AND o.unique_id = key) THEN
-          SELECT s.* INTO known FROM open_sessions o JOIN sessions s ON {_OF_OPEN}
-           WHERE o.tenant_id = tenant AND o.unique_id = key FOR NO KEY UPDATE OF s;
+        IF known.id IS NULL THEN
+          SELECT o.* INTO place FROM open_sessions o WHERE o.tenant_id = tenant AND o.unique_id = key;
+          IF FOUND THEN
+            SELECT s.* INTO known FROM sessions s WHERE {_OF_PLACE} FOR NO KEY UPDATE;
+          END IF;
         END IF;
 """,
         ),
@@ -191,14 +198,15 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
            AND lower(s.username) = lower(p_username) AND s.started_at <= known.started_at AND s.id <> known.id;
 """,
             f"""
-      IF p_status <> c_stop AND EXISTS (
-          SELECT FROM open_sessions o WHERE o.tenant_id = tenant AND o.router_id = router AND o.mac_address = device
-             AND o.session_id <> known.id) THEN
-        UPDATE sessions s SET state = 'STALE', stopped_at = s.updated_at, terminate_cause = 'Lost-Carrier'
-          FROM open_sessions o
-         WHERE o.tenant_id = tenant AND o.router_id = router AND o.mac_address = device AND o.session_id <> known.id
-           AND o.started_at <= known.started_at AND {_OF_OPEN} AND s.stopped_at IS NULL
-           AND lower(s.username) = lower(p_username);
+      IF p_status <> c_stop THEN
+        FOR place IN
+          SELECT o.* FROM open_sessions o
+           WHERE o.tenant_id = tenant AND o.router_id = router AND o.mac_address = device
+             AND o.started_at <= known.started_at AND o.session_id <> known.id ORDER BY o.session_id
+        LOOP
+          UPDATE sessions s SET state = 'STALE', stopped_at = s.updated_at, terminate_cause = 'Lost-Carrier'
+           WHERE {_OF_PLACE} AND s.stopped_at IS NULL AND lower(s.username) = lower(p_username);
+        END LOOP;
 """,
         ),
         (
@@ -211,12 +219,17 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
         ),
         (
             """
+    UPDATE sessions s SET state = 'STOPPED', stopped_at = s.updated_at, terminate_cause = 'NAS-Reboot'
      WHERE s.tenant_id = tenant AND s.router_id = router AND s.stopped_at IS NULL AND s.started_at < happened;
 """,
             f"""
-      FROM open_sessions o
-     WHERE o.tenant_id = tenant AND o.router_id = router AND o.started_at < happened AND {_OF_OPEN}
-       AND s.stopped_at IS NULL;
+    FOR place IN
+      SELECT o.* FROM open_sessions o
+       WHERE o.tenant_id = tenant AND o.router_id = router AND o.started_at < happened ORDER BY o.session_id
+    LOOP
+      UPDATE sessions s SET state = 'STOPPED', stopped_at = s.updated_at, terminate_cause = 'NAS-Reboot'
+       WHERE {_OF_PLACE} AND s.stopped_at IS NULL;
+    END LOOP;
 """,
         ),
     ],
@@ -224,14 +237,26 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
         _BY_KEY,
         (
             """
+  keys text[];
+""",
+            """
+  keys text[];
+  -- When the first and the last of the sessions at hand began.
+  oldest timestamptz;
+  newest timestamptz;
+""",
+        ),
+        (
+            """
     PERFORM FROM sessions s
       WHERE s.tenant_id = tenant AND s.unique_id = ANY (keys) AND s.stopped_at IS NULL
       ORDER BY s.id FOR NO KEY UPDATE;
 """,
             f"""
-    PERFORM FROM open_sessions o JOIN sessions s ON {_OF_OPEN}
-      WHERE o.tenant_id = tenant AND o.unique_id = ANY (keys) AND s.stopped_at IS NULL
-      ORDER BY s.id FOR NO KEY UPDATE OF s;
+    SELECT min(o.started_at), max(o.started_at) INTO oldest, newest
+      FROM (SELECT o.session_id, o.started_at FROM open_sessions o
+             WHERE o.tenant_id = tenant AND o.unique_id = ANY (keys) ORDER BY o.session_id OFFSET 0) o,
+           LATERAL (SELECT FROM sessions s WHERE {_OF_OPEN} AND s.stopped_at IS NULL FOR NO KEY UPDATE) s;
 """,
         ),
         (
@@ -240,7 +265,9 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
 """,
             f"""
         LEFT JOIN open_sessions o ON o.tenant_id = tenant AND o.unique_id = t.key
-        LEFT JOIN sessions s ON {_OF_OPEN} AND s.stopped_at IS NULL,
+                                 AND o.started_at BETWEEN oldest AND newest
+        LEFT JOIN LATERAL (
+          SELECT s.* FROM sessions s WHERE {_OF_OPEN} AND s.stopped_at IS NULL OFFSET 0) s ON true,
 """,
         ),
         (
@@ -251,7 +278,7 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
             f"""
              GROUP BY t.session) m
       JOIN open_sessions o ON o.tenant_id = tenant AND o.session_id = m.session
-     WHERE {_OF_OPEN};
+     WHERE {_OF_OPEN} AND s.started_at BETWEEN oldest AND newest;
 """,
         ),
     ],
@@ -259,11 +286,22 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
         _BY_KEY,
         (
             """
+  ended integer;
+BEGIN
+""",
+            """
+  ended integer;
+  oldest timestamptz := (SELECT min(o.started_at) FROM open_sessions o WHERE o.tenant_id = tenant);
+BEGIN
+""",
+        ),
+        (
+            """
       FROM sessions s
      WHERE s.tenant_id = tenant AND s.stopped_at IS NULL AND s.acct_session_id ~""",
             f"""
       FROM open_sessions o JOIN sessions s ON {_OF_OPEN}
-     WHERE o.tenant_id = tenant AND s.stopped_at IS NULL AND s.acct_session_id ~""",
+     WHERE o.tenant_id = tenant AND s.started_at >= oldest AND s.stopped_at IS NULL AND s.acct_session_id ~""",
         ),
         (
             """
@@ -280,13 +318,13 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
      WHERE s.tenant_id = tenant AND s.stopped_at IS NULL AND (
 """,
             """
-     WHERE o.tenant_id = tenant AND s.stopped_at IS NULL AND (
+     WHERE o.tenant_id = tenant AND s.started_at >= oldest AND s.stopped_at IS NULL AND (
 """,
         ),
         (
             "WHERE s.tenant_id = tenant AND s.id = gone.id AND s.stopped_at IS NULL;",
             """WHERE s.tenant_id = tenant AND s.id = gone.id AND s.started_at = gone.started_at
-     AND s.stopped_at IS NULL;""",
+     AND s.started_at >= oldest AND s.stopped_at IS NULL;""",
         ),
     ],
     ("0008", "limits_running"): [
@@ -307,9 +345,11 @@ BEGIN
     FROM sessions s WHERE s.tenant_id = p_tenant AND s.service_id = p_service AND s.stopped_at IS NULL
 """,
             """
-    FROM open_sessions o
-    JOIN sessions s ON s.tenant_id = p_tenant AND s.id = o.session_id AND s.started_at = o.started_at
-   WHERE o.tenant_id = p_tenant AND o.service_id = p_service AND s.stopped_at IS NULL);
+    FROM open_sessions o, LATERAL (
+           SELECT s.updated_at FROM sessions s
+            WHERE s.tenant_id = p_tenant AND s.id = o.session_id AND s.started_at = o.started_at
+              AND s.stopped_at IS NULL OFFSET 0) s
+   WHERE o.tenant_id = p_tenant AND o.service_id = p_service);
 END """,
         ),
     ],
