@@ -49,8 +49,10 @@ BATCH = """SELECT count(*) FROM (SELECT $3::integer[]) n (many), LATERAL radius_
 ONE = """SELECT radius_accounting(p_username => $1, p_nas => $2, p_status => 3, p_session_id => $3, p_class => $4,
     p_session_time => $5, p_input_octets => $6, p_input_gigawords => 0, p_output_octets => $7,
     p_output_gigawords => 0, p_delay => $8, p_event => $9, p_at => $10)"""
-HOT = """SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
-          WHERE relname IN ('sessions', 'usage_buckets', 'usage_days', 'routers', 'radacct')"""
+HOT = """SELECT regexp_replace(relname, '^sessions_.*', 'sessions'), sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint
+           FROM pg_stat_user_tables
+          WHERE relname IN ('usage_buckets', 'usage_days', 'routers', 'radacct') OR relname LIKE 'sessions\\_%'
+          GROUP BY 1"""
 
 
 @dataclass(frozen=True, slots=True)
