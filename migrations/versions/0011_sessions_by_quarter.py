@@ -5,6 +5,7 @@ sessions there were, and the end of a session, like all that is heard of it, tou
 
 There is no default partition, for with one PostgreSQL would not read them one after the other: what began before the
 first quarter (a router's clock may stand at 1970) is in sessions_before, what begins after the last in sessions_after.
+The view sessions_now is the partition of the present quarter: ordinary packets need not even know of the others.
 Months would cost what is read by hundreds of thousands of customers more than quarters do: see bench/README.md.
 """
 
@@ -46,6 +47,7 @@ DECLARE
   made integer := 0;
 BEGIN
   -- Makes the partitions of the quarter of p_at and of the two after it, at most ten at once; how many were missing.
+  PERFORM sessions_turn(p_at);
   SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''\\)')::timestamptz INTO begins
     FROM pg_class c WHERE c.oid = 'sessions_after'::regclass;
   IF begins >= date_trunc('quarter', p_at) + interval '9 months' THEN
@@ -69,7 +71,21 @@ BEGIN
     made := made + 1;
   END LOOP;
   EXECUTE format('ALTER TABLE sessions ATTACH PARTITION sessions_after FOR VALUES FROM (%L) TO (MAXVALUE)', begins);
+  PERFORM sessions_turn(p_at);
   RETURN made;
+END $$;
+
+CREATE FUNCTION sessions_turn(p_at timestamptz) RETURNS void
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public AS $$
+DECLARE
+  quarter text := sessions_quarter(p_at);
+BEGIN
+  -- Makes the quarter of p_at the present one, if there is such a partition. The columns beside those of the table are
+  -- not for writing.
+  IF to_regclass(quarter) IS NOT NULL
+     AND pg_get_viewdef(to_regclass('sessions_now')) LIKE '%FROM ' || quarter || ' %' IS NOT TRUE THEN
+    EXECUTE format('CREATE OR REPLACE VIEW public.sessions_now AS SELECT s.*, s.xmin AS written FROM %I s', quarter);
+  END IF;
 END $$;
 
 CREATE FUNCTION sessions_quarter(p_begins timestamptz) RETURNS text
@@ -85,14 +101,16 @@ DECLARE
   ends timestamptz;
 BEGIN
   -- Drops the quarters that had ended at p_before, the oldest first, with all their sessions; their names. Stops at one
-  -- of which a session is open. Usage stays. For the owner of the tables alone.
+  -- of which a session is open, and at the present. Usage stays. For the owner of the tables alone.
   LOOP
     SELECT c.relname, substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''([^'']+)''\\)')::timestamptz
       INTO quarter, ends
       FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
      WHERE i.inhparent = 'sessions'::regclass AND c.relname ~ '^sessions_[0-9]{4}_q[1-4]$'
      ORDER BY c.relname LIMIT 1;
-    EXIT WHEN quarter IS NULL OR ends > p_before OR EXISTS (
+    EXIT WHEN quarter IS NULL OR ends > p_before
+      OR pg_get_viewdef('sessions_now'::regclass) LIKE '%FROM ' || quarter || ' %'
+      OR EXISTS (
       SELECT FROM open_sessions o WHERE o.started_at >= ends - interval '3 months' AND o.started_at < ends);
     LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('DROP TABLE %I', quarter);
@@ -106,6 +124,7 @@ END $$;
 NEW_FUNCTIONS = {
     "session_is_open()": None,
     "sessions_quarter(timestamptz)": None,
+    "sessions_turn(timestamptz)": None,
     "sessions_quarters(timestamptz)": "ispgraph_app",
     "sessions_forget(timestamptz)": None,
 }
@@ -143,6 +162,23 @@ CHANGES: dict[tuple[str, str], list[tuple[str, str]]] = {
     ],
     ("0007", "radius_accounting"): [
         _PLANNED_ONCE,
+        ("SELECT s.id, s.xmin, s.service_id,", "SELECT s.id, s.written, s.service_id,"),
+        (
+            """
+      FROM sessions s
+     WHERE s.tenant_id = tenant AND s.unique_id = key AND s.state = 'OPEN' AND NOT s.octets_swapped
+""",
+            """
+      FROM sessions_now s
+     WHERE s.tenant_id = tenant AND s.router_id = router AND s.acct_session_id = p_session_id
+       AND s.unique_id = key AND s.state = 'OPEN' AND NOT s.octets_swapped
+""",
+        ),
+        (
+            "UPDATE sessions s SET updated_at = happened, duration_seconds",
+            "UPDATE sessions_now s SET updated_at = happened, duration_seconds",
+        ),
+        ("AND s.id = session AND s.xmin = version", "AND s.id = session AND s.written = version"),
         (
             """
   c_interim CONSTANT integer := 3;
@@ -462,6 +498,7 @@ def downgrade() -> None:
         op.execute(_former(made_by, name))
     for name in ("opened", "ended", "removed"):
         op.execute(f"DROP TRIGGER open_sessions_{name} ON sessions")
+    op.execute("DROP VIEW sessions_now")
     _make_anew(FORMER_KEYS, " WITH (fillfactor = 70)")
     _protect("sessions")
     op.create_foreign_key(

@@ -50,7 +50,8 @@ class Watched:
         return self.runner.run(awaited())
 
     def listen(self) -> None:
-        """From now on."""
+        """From now on, which is in the middle of a quarter."""
+        self.run(self.link.execute("SELECT sessions_quarters($1)", MIDDLE))
         self.link.add_log_listener(lambda _link, message: self.heard.append(message.message))
         self.run(
             self.link.execute(
