@@ -13,6 +13,7 @@ import random
 import secrets
 import shutil
 import statistics
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,7 +35,7 @@ from ispgraph.up.postgres import DATABASE, RADIUS_ROLE
 
 LONG = "years"
 LIVE = """query Live($id: ID!) {
-  customer(by: {id: $id}) { id online deviceCount liveSession { startedAt downloadBytes } } }"""
+  customer(by: {id: $id}) { id deviceCount liveSession { startedAt downloadBytes } } }"""
 ONE = """SELECT radius_accounting(p_username => $1, p_nas => $2, p_status => $3, p_session_id => $4, p_class => $5,
     p_session_time => $6, p_input_octets => $7, p_output_octets => $8, p_calling_station => $9, p_at => $10)"""
 START, STOP, INTERIM = 1, 2, 3
@@ -78,14 +79,14 @@ class Side:
 
     def dsn(self, role: str) -> str:
         """Its URL as a role."""
-        return self.place.dsn(role).replace(f"/{DATABASE}", f"/{self.name}")
+        return self.place.dsn(role).removesuffix(DATABASE) + self.name
 
     def serve(self, stack: ExitStack, redis_url: str) -> None:
         """Start `ispgraph api` on it."""
         self.port = free_port()
         environment = self.place.environment(redis_url, port=self.port)
         for name in ("ISPGRAPH_DATABASE_URL", "ISPGRAPH_OWNER_DATABASE_URL"):
-            environment[name] = environment[name].replace(f"/{DATABASE}", f"/{self.name}")
+            environment[name] = environment[name].removesuffix(DATABASE) + self.name
         log = self.place.directory / f"{self.name}.log"
         server = Running(self.name, python("ispgraph", "api"), environment, log, ROOT)
         server.start()
@@ -99,8 +100,11 @@ class Side:
                 next(bodies).encode(),
                 {"Content-Type": "application/json", "Authorization": f"Bearer {self.place.token()}"},
             )
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                found = json.load(answer)
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    found = json.load(answer)
+            except urllib.error.HTTPError as error:
+                raise RuntimeError(error.read()[:400].decode(errors="replace")) from error
             if "errors" in found or not found["data"]:
                 raise RuntimeError(str(found)[:400])
 
