@@ -1,5 +1,5 @@
-"""Logins in a second: FreeRADIUS with the product's SQL, which computes each answer and opens the sealed password, against
-FreeRADIUS with its stock tables, where the same attributes stand ready: `python -m bench.authorization`.
+"""Logins in a second: FreeRADIUS with the product's SQL, which computes each answer and opens the sealed password,
+against FreeRADIUS with its stock tables, where the same attributes stand ready: `python -m bench.authorization`.
 
 Every login is PAP with the right password. The answers must have the same attributes, or nothing is measured.
 """
@@ -148,10 +148,9 @@ async def measure(logins: Logins, servers: dict[str, tuple[Running, int]], round
                 found[name].append((many / seconds, used / many * 1000, database / many * 1000))
     print("| FreeRADIUS with | logins/s (rounds) | median | FreeRADIUS ms | PostgreSQL ms |\n|---|---|---|---|---|")
     for name, rows in found.items():
-        rates, used, database = zip(*rows, strict=True)
-        medians = (statistics.median(rates), statistics.median(used), statistics.median(database))
-        print(f"| {name} | {', '.join(f'{rate:,.0f}' for rate in rates)} | {medians[0]:,.0f} | ", end="")
-        print(f"{medians[1]:.2f} | {medians[2]:.2f} |")
+        rate, server_time, postgres_time = (statistics.median(column) for column in zip(*rows, strict=True))
+        rates = ", ".join(f"{row[0]:,.0f}" for row in rows)
+        print(f"| {name} | {rates} | {rate:,.0f} | {server_time:.2f} | {postgres_time:.2f} |")
     ratios = [mine[0] / theirs[0] for mine, theirs in zip(*found.values(), strict=True)]
     print(f"ispgraph / stock, median of the rounds' ratios: {statistics.median(ratios):.2f}; sent again: {again}")
 
