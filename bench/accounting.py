@@ -144,6 +144,17 @@ class Router:
         return again
 
 
+def freeradius(name: str, directory: Path, logs: Path, stack: ExitStack) -> Running:
+    """A FreeRADIUS with a configuration, until the stack ends."""
+    # The word that is waited for is ours; nobody reads what is said later.
+    run = f"exec {FREERADIUS} -f -l stdout -d {directory} > >(exec sed -un 's/Ready to process/ready/p')"
+    environment = {"TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/bin"}
+    server = Running(name, ["bash", "-c", run], environment, logs / f"{name}.log", ROOT)
+    server.start()
+    stack.callback(server.stop)
+    return server
+
+
 class Bench:
     """Both servers on one PostgreSQL, and the rounds."""
 
@@ -168,17 +179,10 @@ class Bench:
         ours = self.house.directory / "ours"
         unused = free_port(socket.SOCK_DGRAM)
         configuration.write(ours, settings, auth_port=unused, acct_port=self.ports["ispgraph"])
-        stock = Stock(self.house, self.ports["stock"], self.router_secret)
+        stock = Stock(self.house, self.ports["stock"], free_port(socket.SOCK_DGRAM), self.router_secret)
         theirs = stock.write(self.house.directory / "stock")
         for name, directory in (("ispgraph", ours), ("stock", theirs)):
-            # The word that the bench waits for is ours.
-            run = f"exec {FREERADIUS} -f -l stdout -d {directory} > >(exec sed -u 's/Ready to process/ready/')"
-            command = ["bash", "-c", run]
-            environment = {"TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/bin"}
-            server = Running(name, command, environment, self.house.directory / f"{name}.log", ROOT)
-            server.start()
-            stack.callback(server.stop)
-            self.servers[name] = server
+            self.servers[name] = freeradius(name, directory, self.house.directory, stack)
 
     @property
     def router_secret(self) -> str:

@@ -526,6 +526,17 @@ _BATCH = (
     "radius_accounting_batch(text[], inet[], bigint[], text[], text[], bigint[], bigint[], bigint[], bigint[], "
     "bigint[], inet[], bigint[], timestamptz[], timestamptz[])"
 )
+# A check is read from its text for every statement that writes to its table, which took an eighth of the time of a
+# packet. Only functions of the owner write to these, and check-invariants knows the same rules.
+CHECKS = {
+    ("sessions", "open_until_stopped"): "(state = 'OPEN') = (stopped_at IS NULL)",
+    ("sessions", "counters"): "duration_seconds >= 0 AND input_octets >= 0 AND output_octets >= 0",
+    ("sessions", "connectiontype"): "connection_type IN ('PPPOE', 'HOTSPOT', 'STATIC_IP', 'OTHER')",
+    ("sessions", "sessionstate"): "state IN ('OPEN', 'STOPPED', 'STALE')",
+    ("usage_days", "counters"): "input_octets >= 0 AND output_octets >= 0 AND seconds >= 0",
+    ("usage_buckets", "counters"): "input_octets >= 0 AND output_octets >= 0 AND seconds >= 0",
+    ("usage_buckets", "quarter_of_an_hour"): "extract(epoch FROM starts_at)::bigint % 900 = 0",
+}
 FORMER = {_ACCOUNTING: "ispgraph_radius"}
 GRANTS = {
     "usage_pieces(timestamptz, timestamptz, bigint, bigint, bigint)": None,
@@ -543,6 +554,8 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("octets_swapped", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("routers", sa.Column("accounting_resumed_at", _INSTANT, nullable=True))
     _quarantine()
+    for table, name in CHECKS:
+        op.drop_constraint(op.f(f"ck_{table}_{name}"), table)
     for signature in FORMER:
         op.execute(f"DROP FUNCTION {signature}")
     for function in FUNCTIONS.strip().split("\n\n"):
@@ -599,6 +612,8 @@ def downgrade() -> None:
     for function in _former_functions():
         op.execute(function)
     _grant(dict(FORMER))
+    for (table, name), rule in CHECKS.items():
+        op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, rule)
     op.drop_table("usage_quarantine")
     op.drop_column("routers", "accounting_resumed_at")
     for table in ("sessions", "routers"):
