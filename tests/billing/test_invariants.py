@@ -110,7 +110,8 @@ DAMAGE = {
         {"sessions"},
     ),
     "session-listed-after-its-end": (
-        "INSERT INTO open_sessions (tenant_id, session_id, unique_id, started_at) SELECT id, id, '1', now() FROM tenants",
+        "INSERT INTO open_sessions (tenant_id, session_id, unique_id, started_at)"
+        " SELECT id, id, '1', now() FROM tenants",
         {"open-sessions"},
     ),
     "usage-below-zero": (
