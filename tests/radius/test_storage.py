@@ -21,6 +21,7 @@ ON = 7
 # The middle of a quarter, so that the days that a packet may have been kept are in the same.
 MIDDLE = datetime(2028, 5, 15, 12, tzinfo=UTC)
 SCAN = re.compile(r"Scan.* on (sessions_\w+).*\(actual")
+NAME = re.compile(r"\bsessions_(?:before|after|\d{4}_q\d)\b")
 BATCH = """SELECT array_agg(n) FROM radius_accounting_batch(
     ARRAY['alice'], ARRAY[$1::inet], ARRAY[3::bigint], ARRAY[$2], ARRAY[$3], ARRAY[900::bigint], ARRAY[9000::bigint],
     ARRAY[0::bigint], ARRAY[9000::bigint], ARRAY[0::bigint], ARRAY[NULL::inet], ARRAY[0::bigint],
@@ -34,6 +35,7 @@ class Watched:
         self.network = network
         self.runner = asyncio.Runner()
         self.heard: list[str] = []
+        self.named: set[str] = set()
         url = make_url(os.environ["ISPGRAPH_TEST_POSTGRES"]).set(database=network.name)
         self.link: Any = self.run(asyncpg.connect(url.render_as_string(hide_password=False)))
         self.aside: Any = self.run(asyncpg.connect(url.render_as_string(hide_password=False)))
@@ -82,6 +84,7 @@ class Watched:
         self.run(asyncio.sleep(0.05))
         found = {name for plan in self.heard for line in plan.splitlines() for name in SCAN.findall(line)}
         assert any("sessions" in plan for plan in self.heard)
+        self.named = {name for plan in self.heard for name in NAME.findall(plan)}
         self.heard.clear()
         return found
 
@@ -119,6 +122,8 @@ def test_packets_open_the_partition_of_their_time_and_no_other(books: Watched, c
     for minutes in (5, 10):
         at = MIDDLE + timedelta(minutes=minutes)
         assert opened_by(**of, p_status=INTERIM, **told(minutes * 60, minutes), p_at=at) == here
+        # The ordinary packet: others were not even thought of.
+        assert not classed or books.named == here
     if classed:
         at += timedelta(minutes=5)
         taken = books.run(books.link.fetchval(BATCH, world.NORTH, of["p_session_id"], of["p_class"], at))
