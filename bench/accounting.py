@@ -49,8 +49,10 @@ BATCH = """SELECT count(*) FROM (SELECT $3::integer[]) n (many), LATERAL radius_
 ONE = """SELECT radius_accounting(p_username => $1, p_nas => $2, p_status => 3, p_session_id => $3, p_class => $4,
     p_session_time => $5, p_input_octets => $6, p_input_gigawords => 0, p_output_octets => $7,
     p_output_gigawords => 0, p_delay => $8, p_event => $9, p_at => $10)"""
-HOT = """SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
-          WHERE relname IN ('sessions', 'usage_buckets', 'usage_days', 'routers', 'radacct')"""
+HOT = """SELECT regexp_replace(relname, '^sessions_.*', 'sessions'), sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint
+           FROM pg_stat_user_tables
+          WHERE relname IN ('usage_buckets', 'usage_days', 'routers', 'radacct') OR relname LIKE 'sessions\\_%'
+          GROUP BY 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,17 @@ class Router:
         return again
 
 
+def freeradius(name: str, directory: Path, logs: Path, stack: ExitStack) -> Running:
+    """A FreeRADIUS with a configuration, until the stack ends."""
+    # The word that is waited for is ours; nobody reads what is said later.
+    run = f"exec {FREERADIUS} -f -l stdout -d {directory} > >(exec sed -un 's/Ready to process/ready/p')"
+    environment = {"TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/bin"}
+    server = Running(name, ["bash", "-c", run], environment, logs / f"{name}.log", ROOT)
+    server.start()
+    stack.callback(server.stop)
+    return server
+
+
 class Bench:
     """Both servers on one PostgreSQL, and the rounds."""
 
@@ -166,17 +179,10 @@ class Bench:
         ours = self.house.directory / "ours"
         unused = free_port(socket.SOCK_DGRAM)
         configuration.write(ours, settings, auth_port=unused, acct_port=self.ports["ispgraph"])
-        stock = Stock(self.house, self.ports["stock"], self.router_secret)
+        stock = Stock(self.house, self.ports["stock"], free_port(socket.SOCK_DGRAM), self.router_secret)
         theirs = stock.write(self.house.directory / "stock")
         for name, directory in (("ispgraph", ours), ("stock", theirs)):
-            # The word that the bench waits for is ours.
-            run = f"exec {FREERADIUS} -f -l stdout -d {directory} > >(exec sed -u 's/Ready to process/ready/')"
-            command = ["bash", "-c", run]
-            environment = {"TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/bin"}
-            server = Running(name, command, environment, self.house.directory / f"{name}.log", ROOT)
-            server.start()
-            stack.callback(server.stop)
-            self.servers[name] = server
+            self.servers[name] = freeradius(name, directory, self.house.directory, stack)
 
     @property
     def router_secret(self) -> str:

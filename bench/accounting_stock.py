@@ -1,7 +1,7 @@
 """FreeRADIUS as its package has it: Debian's queries and schema, in a database of its own on the same PostgreSQL.
 
-Threads, connections and what is logged are as in the product's configuration. The one client stands in a file, which is
-in its favour.
+Threads, connections and what is logged are as in the product's configuration. The one client stands in a file, and no
+groups are asked for, which is in its favour.
 """
 
 import os
@@ -33,6 +33,7 @@ proxy_requests = no
 log {{
 	destination = files
 	file = ${{logdir}}/radius.log
+	auth = yes
 }}
 security {{
 	{user}
@@ -53,6 +54,9 @@ instantiate {{
 modules {{
 	expr {{
 	}}
+	pap {{
+		normalise = no
+	}}
 	sql {{
 		dialect = "postgresql"
 		driver = "rlm_sql_postgresql"
@@ -69,6 +73,8 @@ modules {{
 		client_table = "nas"
 		delete_stale_sessions = yes
 		read_clients = no
+		read_groups = no
+		read_profiles = no
 		pool {{
 			start = 0
 			min = 0
@@ -95,6 +101,23 @@ server stock {{
 		ipv4addr = 127.0.0.1
 		port = {port}
 	}}
+	listen {{
+		type = auth
+		ipv4addr = 127.0.0.1
+		port = {auth_port}
+	}}
+	authorize {{
+		update reply {{
+			&Message-Authenticator := 0x00
+		}}
+		sql
+		pap
+	}}
+	authenticate {{
+		Auth-Type PAP {{
+			pap
+		}}
+	}}
 	preacct {{
 		acct_unique
 	}}
@@ -110,9 +133,9 @@ class Stock:
 
     DATABASE = "stock"
 
-    def __init__(self, house: House, port: int, secret: str) -> None:
+    def __init__(self, house: House, port: int, auth_port: int, secret: str) -> None:
         self._house = house
-        self._port = port
+        self._port, self._auth_port = port, auth_port
         self._secret = secret
 
     def write(self, directory: Path) -> Path:
@@ -137,6 +160,7 @@ class Stock:
             policy=directory / "accounting",
             secret=self._secret,
             port=self._port,
+            auth_port=self._auth_port,
         )
         (directory / "radiusd.conf").write_text(text)
         if root:

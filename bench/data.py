@@ -205,7 +205,9 @@ async def _fill(place: Place, plan: Plan, say: Callable[[str], None]) -> dict[st
     # Rows go in faster without indexes, and the indexes of a table are then made in one pass each. REINDEX makes an
     # index that was set aside this way whole and valid again, and checks what is unique.
     await connection.execute(
-        "UPDATE pg_index SET indisready = false, indisvalid = false WHERE indrelid = ANY ($1::text[]::regclass[])",
+        """UPDATE pg_index i SET indisready = false, indisvalid = false FROM pg_class c
+            WHERE c.oid = i.indexrelid AND c.relkind = 'i' AND (i.indrelid = ANY ($1::text[]::regclass[])
+               OR i.indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ANY ($1::text[]::regclass[])))""",
         tables,
     )
     first, second = UUID(known["tenant_id"]), UUID(known["other_tenant_id"])

@@ -374,6 +374,14 @@ def usage(plan: Plan) -> list[Step]:
     """,
         ),
         Step(
+            "open_sessions",
+            """
+    INSERT INTO open_sessions
+    SELECT tenant_id, id, unique_id, started_at, customer_id, service_id, router_id, mac_address
+      FROM sessions WHERE stopped_at IS NULL
+    """,
+        ),
+        Step(
             "usage_days",
             f"""
     INSERT INTO usage_days (tenant_id, service_id, day, customer_id, input_octets, output_octets, seconds)

@@ -194,6 +194,34 @@ RULES = (
               AND NOT EXISTS (SELECT FROM services s WHERE s.tenant_id = c.tenant_id AND s.customer_id = c.id)""",
     ),
     Rule(
+        "sessions",
+        "a session is open until it has stopped, and its counters never fall below what they began at",
+        """SELECT id::text FROM sessions WHERE tenant_id = :tenant AND NOT (
+                  state IN ('OPEN', 'STOPPED', 'STALE') AND (state = 'OPEN') = (stopped_at IS NULL)
+              AND connection_type IN ('PPPOE', 'HOTSPOT', 'STATIC_IP', 'OTHER')
+              AND duration_seconds >= 0 AND input_base BETWEEN 0 AND input_octets
+              AND output_base BETWEEN 0 AND output_octets)""",
+    ),
+    Rule(
+        "open-sessions",
+        "the sessions that are listed as open are those that are",
+        """SELECT COALESCE(s.id, o.session_id)::text
+             FROM (SELECT * FROM sessions WHERE tenant_id = :tenant AND stopped_at IS NULL) s
+             FULL JOIN (SELECT * FROM open_sessions WHERE tenant_id = :tenant) o
+               ON (o.session_id, o.started_at, o.unique_id) = (s.id, s.started_at, s.unique_id)
+            WHERE (s.customer_id, s.service_id, s.router_id, s.mac_address) IS DISTINCT FROM
+                  (o.customer_id, o.service_id, o.router_id, o.mac_address) OR s.id IS NULL OR o.session_id IS NULL""",
+    ),
+    Rule(
+        "usage",
+        "usage is never below zero, and its quarters of an hour are those of UTC",
+        """SELECT service_id || ' ' || day FROM usage_days WHERE tenant_id = :tenant
+              AND LEAST(input_octets, output_octets, seconds) < 0
+            UNION ALL
+           SELECT service_id || ' ' || starts_at FROM usage_buckets WHERE tenant_id = :tenant
+              AND (LEAST(input_octets, output_octets, seconds) < 0 OR extract(epoch FROM starts_at) % 900 <> 0)""",
+    ),
+    Rule(
         "jobs",
         "no running job has been without its lease for two minutes",
         """SELECT id::text FROM jobs WHERE tenant_id = :tenant AND status = 'RUNNING'

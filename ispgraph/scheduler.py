@@ -33,6 +33,8 @@ _WATCH_TICKS = 10
 # At one time so many chunks of them for each tenant: the rest has to wait, and jobs have not.
 _WATCH_CHUNKS = 10
 _SILENT_TICKS = 60
+# The partitions of two quarters ahead: there is time, but nothing to lose by looking.
+_ROOM_TICKS = 3600
 _SILENT_LIMIT = 1000
 
 _log = logging.getLogger(__name__)
@@ -122,6 +124,8 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
             await watch(database)
         if ticks % _SILENT_TICKS == 0:
             await end_silent(database)
+        if ticks % _ROOM_TICKS == 0:
+            await make_room(database)
         ticks += 1
         await asyncio.sleep(_TICK_SECONDS)
 
@@ -164,6 +168,18 @@ async def end_silent(database: Database) -> None:
                     ended = await sessions.end_silent(session, at=clock.now(), limit=_SILENT_LIMIT)
         except Exception:
             _log.exception("ending the silent sessions of tenant %s failed", tenant_id)
+
+
+async def make_room(database: Database) -> None:
+    """Have partitions for the sessions to come. When too much goes on for that, it is tried again in an hour."""
+    try:
+        async with database.transaction(None) as session:
+            made = await sessions.make_room(session, at=clock.now())
+    except SQLAlchemyError as error:
+        _log.warning("no partitions were made for sessions to come (%s)", type(error).__name__)
+    else:
+        if made:
+            _log.info("made %d partitions for sessions to come", made)
 
 
 async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> None:

@@ -111,3 +111,61 @@ async def test_balances_begin_with_what_was_posted_before(fresh: Fresh) -> None:
         *((str(n), f"customer {n}", 30, 7, -23) for n in (1, 2, 3)),
         ("4", "customer 4", 0, 0, 0),
     ]
+
+
+# (id, tenant, unique id, began, stopped): over several quarters, years, and what a clock at 1970 says.
+SESSIONS = [
+    (1, 1, "a", "1970-01-01 00:05Z", "1970-01-01 01:00Z"),
+    (2, 1, "b", "2023-12-31 23:59Z", "2024-01-02 00:00Z"),
+    (3, 2, "b", "2024-01-01 00:00Z", "2024-01-02 00:00Z"),
+    (4, 2, "c", "2025-05-05 05:05Z", None),
+    (5, 1, "d", "2025-05-05 05:05Z", None),
+    (6, 1, "e", "2031-01-01 00:00Z", "2031-01-02 00:00Z"),
+]
+
+
+async def test_sessions_are_moved_into_quarters_and_back(fresh: Fresh) -> None:
+    await fresh.run(command.upgrade, "0010")
+    connection = await fresh.connect()
+    await connection.executemany(
+        """INSERT INTO sessions SELECT s.* FROM jsonb_populate_record(NULL::sessions, jsonb_build_object(
+             'id', lpad($1::int::text, 32, '0'), 'tenant_id', lpad($2::int::text, 32, '0'), 'unique_id', $3::text,
+             'started_at', $4::text, 'updated_at', $4::text, 'stopped_at', $5::text, 'acct_session_id', $3::text,
+             'username', 'someone', 'connection_type', 'PPPOE', 'octets_swapped', true, 'duration_seconds', 7,
+             'state', CASE WHEN $5::text IS NULL THEN 'OPEN' ELSE 'STOPPED' END,
+             'input_octets', 10, 'output_octets', 20, 'input_base', 1, 'output_base', 2, 'class', 'cafe')) s""",
+        SESSIONS,
+    )
+    await connection.execute("""
+        INSERT INTO usage_quarantine SELECT q.* FROM jsonb_populate_record(NULL::usage_quarantine, jsonb_build_object(
+            'id', lpad('1', 32, '0'), 'tenant_id', lpad('1', 32, '0'), 'session_id', lpad('1', 32, '0'),
+            'service_id', lpad('1', 32, '0'), 'since', now(), 'at', now(), 'input_octets', 0, 'output_octets', 0,
+            'seconds', 0, 'reason', 'LONG')) q;
+        INSERT INTO tenants SELECT t.* FROM generate_series(1, 2) n, jsonb_populate_record(NULL::tenants,
+            jsonb_build_object('id', lpad(n::text, 32, '0'), 'slug', 'tenant-' || n, 'name', 'T', 'currency', 'USD',
+            'country', 'BD', 'time_zone', 'UTC', 'tax_rate', 0, 'invoice_due_days', 7, 'account_prefix', '',
+            'email_required', false, 'pending_until_paid', false, 'suspension', 'REJECT',
+            'walled_address_list', 'wall', 'walled_kbps', 256, 'created_at', now())) t""")
+    rows = "SELECT * FROM sessions ORDER BY id"
+    before = await connection.fetch(rows)
+    await fresh.run(command.upgrade, "0011")
+    await connection.reload_schema_state()
+    assert await connection.fetch(rows) == before
+    places = await connection.fetch("SELECT tableoid::regclass::text FROM sessions ORDER BY id")
+    assert [row[0] for row in places][:5] == [
+        "sessions_before",
+        "sessions_2023_q4",
+        "sessions_2024_q1",
+        "sessions_2025_q2",
+        "sessions_2025_q2",
+    ]
+    assert places[5][0] in ("sessions_after", "sessions_2031_q1")
+    opened = await connection.fetch("SELECT tenant_id, session_id, unique_id FROM open_sessions ORDER BY 2")
+    assert [(row[0].int, row[1].int & 0xFF, row[2]) for row in opened] == [(2, 4, "c"), (1, 5, "d")]
+    await fresh.run(command.downgrade, "0010")
+    await connection.reload_schema_state()
+    assert await connection.fetch(rows) == before
+    await fresh.run(command.upgrade, "head")
+    await connection.reload_schema_state()
+    assert await connection.fetch(rows) == before
+    await connection.close()

@@ -10,6 +10,8 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from ispgraph.db import Base, Database
 from ispgraph.domain.models import Customer, CustomerStatus, Invoice, InvoiceStatus, ServiceMac, Zone
+from tests.accounting import account
+from tests.accounting import session as accounting_session
 from tests.conftest import Dsns
 from tests.crowd import customer, fill, service
 from tests.factories import House
@@ -29,6 +31,7 @@ LOOKED_UP = {
     "service_macs",
     "service_watches",
     "invoices",
+    "open_sessions",
 }
 
 
@@ -41,7 +44,8 @@ async def test_every_table_is_under_forced_row_level_security(owner: Database) -
                                             AND p.polqual IS NOT NULL AND p.polwithcheck IS NOT NULL) AS policies,
                    array_remove(array_agg(p.polname::text) FILTER (WHERE p.polname <> 'tenant_isolation'), NULL) AS more
               FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid
-             WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace GROUP BY c.oid""")
+             WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace
+             GROUP BY c.oid""")
         )
         found = {row.relname: row for row in rows}
     assert set(found) - set(SHARED) == set(Base.metadata.tables)
@@ -49,6 +53,33 @@ async def test_every_table_is_under_forced_row_level_security(owner: Database) -
         if name not in SHARED:
             assert (row.forced, row.policies) == (True, 1), name
             assert (row.more or []) == (["owner_lookup"] if name in LOOKED_UP else []), name
+
+
+async def test_partitions_are_reached_through_their_table_alone(owner: Database, dsns: Dsns, house: House) -> None:
+    async with owner.read(None) as session:
+        partitions = list(
+            await session.scalars(
+                text("SELECT relname FROM pg_class WHERE relispartition AND relkind IN ('r', 'p') ORDER BY relname")
+            )
+        )
+        reachable = await session.scalars(
+            text("""
+            SELECT c.relname || ' ' || r FROM pg_class c, unnest(ARRAY['ispgraph_app', 'ispgraph_radius']) r
+             WHERE c.relispartition AND c.relkind IN ('r', 'p')
+               AND (has_table_privilege(r, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+                    OR has_any_column_privilege(r, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))""")
+        )
+        assert list(reachable) == []
+    assert len(partitions) == 5
+    await house.add(someone := customer(house, "Someone"))
+    await account(owner, house, accounting_session(someone, house.tenant.created_at))
+    connection = await asyncpg.connect(dsns.app)
+    await connection.execute("SELECT set_config('app.tenant_id', $1, false)", str(house.tenant.id))
+    assert await connection.fetchval("SELECT count(*) FROM sessions") == 1
+    for name in partitions:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch(f"SELECT FROM {name}")
+    await connection.close()
 
 
 async def test_every_foreign_key_between_tenant_tables_carries_the_tenant(owner: Database) -> None:
@@ -194,7 +225,7 @@ async def test_the_search_answers_only_for_the_tenant_at_hand(
     assert answers == [[someone.id], [], []]
 
 
-@pytest.mark.parametrize("table", ["sessions", "usage_days", "usage_buckets", "customer_balances"])
+@pytest.mark.parametrize("table", ["sessions", "open_sessions", "usage_days", "usage_buckets", "customer_balances"])
 async def test_what_accounting_writes_the_application_only_reads(owner: Database, table: str) -> None:
     async with owner.read(None) as session:
         granted = await session.scalars(

@@ -19,10 +19,10 @@ from ispgraph.domain.models import (
     ConnectionType,
     Job,
     JobStatus,
+    OpenSession,
     RouterMode,
     Service,
     ServiceStatus,
-    Session,
     StepOutcome,
     StepProtocol,
 )
@@ -89,7 +89,7 @@ async def find(turn: Turn) -> list[Finding]:
 
 async def _services(turn: Turn) -> dict[UUID, Desired]:
     """The desired state of all that may be on this router: its own services, and whoever has a session on it."""
-    here = select(Session.service_id).where(Session.router_id == turn.router.id, Session.stopped_at.is_(None))
+    here = select(OpenSession.service_id).where(OpenSession.router_id == turn.router.id)
     concerned = select(Service.id).where(
         Service.status != ServiceStatus.TERMINATED, or_(Service.router_id == turn.router.id, Service.id.in_(here))
     )

@@ -16,7 +16,7 @@ from ispgraph.actors.turns import Turn, step_of
 from ispgraph.adapters import radius_client
 from ispgraph.adapters.errors import AdapterError, BadReply, TimedOut, Unreachable
 from ispgraph.adapters.radius_client import Answer, Identity, Nas, Outcome
-from ispgraph.domain.models import ConnectionType, Job, Session, StepOutcome, StepProtocol
+from ispgraph.domain.models import ConnectionType, Job, OpenSession, Session, StepOutcome, StepProtocol
 from ispgraph.domain.network.items import ACTIVE, CONNECTIONS, HOTSPOT_ACTIVE, HOTSPOT_COOKIES
 from ispgraph.domain.network.outcomes import Step
 
@@ -130,7 +130,9 @@ async def _look(turn: Turn, endings: Iterable[Ending]) -> None:
     if not waiting:
         return
     stopped = select(Session.id, Session.terminate_cause).where(
-        Session.id.in_(waiting), Session.stopped_at.is_not(None)
+        Session.id.in_(waiting),
+        Session.started_at.in_({ending.session.started_at for ending in waiting.values()}),
+        Session.stopped_at.is_not(None),
     )
     async with turn.database.read(turn.lane.tenant_id) as session:
         rows = (await session.execute(stopped)).all()
@@ -214,7 +216,7 @@ async def _close(turn: Turn, endings: Sequence[Ending]) -> None:
     while left and asyncio.get_running_loop().time() < until:
         await asyncio.sleep(_LOOK_SECONDS)
         async with turn.database.read(turn.lane.tenant_id) as session:
-            open_ones = select(Session.id).where(Session.id.in_(left), Session.stopped_at.is_(None))
+            open_ones = select(OpenSession.session_id).where(OpenSession.session_id.in_(left))
             left = set(await session.scalars(open_ones))
     async with turn.transaction() as session:
         for key in sorted(left):

@@ -248,7 +248,8 @@ async def _change_rates(turn: Turn, works: Sequence[Work]) -> None:
         for (work, row), taken in zip(changes, done, strict=True):
             if taken:
                 row.rate = work.wanted.rate
-                await session.execute(update(Session).where(Session.id == row.id).values(rate=row.rate))
+                this = update(Session).where(Session.id == row.id, Session.started_at == row.started_at)
+                await session.execute(this.values(rate=row.rate))
     await _tell(turn, works)
 
 

@@ -49,9 +49,9 @@ from ispgraph.domain.models import (
     CustomerBalance,
     CustomerStatus,
     Invoice,
+    OpenSession,
     Service,
     ServiceStatus,
-    Session,
 )
 from ispgraph.domain.models.base import Instant
 from ispgraph.domain.permissions import Viewer
@@ -102,7 +102,7 @@ def _served(*conditions: ColumnElement[bool]) -> Exists:
 
 
 def _online() -> Exists:
-    return _of_customer(Session, Session.stopped_at.is_(None))
+    return _of_customer(OpenSession)
 
 
 def _overdue(today: ColumnElement[Any]) -> Exists:
@@ -310,8 +310,8 @@ def figures(by: Viewer) -> Select[int, int, int, int, int, int, int]:
 
     average = func.round(func.avg(CustomerBalance.balance_minor).filter(counted))
     # The few open sessions are read on their own: asked for each customer they would be most of the work.
-    online = select(func.count(Session.customer_id.distinct())).where(
-        Session.stopped_at.is_(None), customers.belonging(by, Session.customer_id)
+    online = select(func.count(OpenSession.customer_id.distinct())).where(
+        customers.belonging(by, OpenSession.customer_id)
     )
     return _with_balance(customers.visible(by)).with_only_columns(
         func.count().filter(counted).label("total"),

@@ -15,7 +15,7 @@ from ispgraph import clock, ids
 from ispgraph.domain import audit, customers, idempotency, jobs, router_terms
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, fail, not_found
-from ispgraph.domain.models import Job, Router, RouterStatus, Session
+from ispgraph.domain.models import Job, OpenSession, Router, RouterStatus
 from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.domain.router_terms import Terms
 
@@ -45,14 +45,13 @@ def pending_jobs(router: Any, by: Viewer) -> ColumnElement[int]:
 
 def online_sessions(router: Any, by: Viewer) -> ColumnElement[int]:
     """How many open sessions that the viewer may see are on a router: those of their customers."""
-    found = select(func.count()).select_from(Session).where(Session.router_id == router.id)
-    found = found.where(Session.stopped_at.is_(None))
+    found = select(func.count()).select_from(OpenSession).where(OpenSession.router_id == router.id)
     if not by.may(Permission.VIEW_CUSTOMERS):
         found = found.where(false())
     elif by.scope_id is not None:
         # What stands in an OR is not made a join, for which each router would read all customers again: they are read
         # once, and looked up.
-        found = found.where(or_(customers.belonging(by, Session.customer_id), literal_column("false")))
+        found = found.where(or_(customers.belonging(by, OpenSession.customer_id), literal_column("false")))
     return found.scalar_subquery()
 
 

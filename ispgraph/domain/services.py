@@ -10,13 +10,14 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, messages
+from ispgraph.domain import audit, customers, idempotency, messages, sessions
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
     ConnectionType,
     Customer,
     CustomerStatus,
     Job,
+    OpenSession,
     Router,
     Service,
     ServiceMac,
@@ -271,7 +272,7 @@ def meant(services: Sequence[Service], chosen: Chosen) -> Service:
 
 
 async def _open_sessions(session: AsyncSession, service: Service, chosen: Chosen) -> list[Session]:
-    rows = select(Session).where(Session.service_id == service.id, Session.stopped_at.is_(None))
+    rows = sessions.opened(OpenSession.service_id == service.id)
     found = list(await session.scalars(rows.order_by(Session.id)))
     static = service.connection_type is ConnectionType.STATIC_IP
     if not found and not (static and service.router_id is not None):

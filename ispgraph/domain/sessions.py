@@ -2,14 +2,25 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, String, Uuid, func, literal_column, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Select,
+    String,
+    Uuid,
+    and_,
+    func,
+    literal_column,
+    select,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ispgraph.domain.lists import Filter, Key, Order
-from ispgraph.domain.models import Session
+from ispgraph.domain.models import OpenSession, Session
 
 _INSTANT = DateTime(timezone=True)
 
@@ -24,26 +35,35 @@ FILTERS = {
 
 def open_count(customer: Any) -> ColumnElement[int]:
     """How many sessions of a customer are open."""
-    return (
-        select(func.count())
-        .select_from(Session)
-        .where(Session.customer_id == customer.id, Session.stopped_at.is_(None))
-        .scalar_subquery()
-    )
+    return select(func.count()).select_from(OpenSession).where(OpenSession.customer_id == customer.id).scalar_subquery()
 
 
-def newest_open(customer: Any) -> ColumnElement[UUID]:
-    """The id of a customer's newest open session."""
-    each = aliased(Session)
-    return (
-        select(each.id)
-        .where(each.customer_id == customer.id, each.stopped_at.is_(None))
-        .order_by(each.started_at.desc(), each.id.desc())
+def is_newest_open(session: Any, customer: Any) -> ColumnElement[bool]:
+    """Whether a session is the newest of a customer's that are open."""
+    each = aliased(OpenSession)
+    newest = (
+        select(each.session_id, each.started_at)
+        .where(each.customer_id == customer.id)
+        .order_by(each.started_at.desc(), each.session_id.desc())
         .limit(literal_column("1"))
         # Of the customer wherever that stands, also two selects further out.
         .correlate_except(each)
         .scalar_subquery()
     )
+    return tuple_(session.id, session.started_at) == newest
+
+
+def opened(*conditions: ColumnElement[bool]) -> Select[Session]:
+    """The open sessions whose row of `OpenSession` meets the conditions."""
+    where_it_stands = and_(Session.id == OpenSession.session_id, Session.started_at == OpenSession.started_at)
+    rows = select(Session).join(OpenSession, where_it_stands)
+    return rows.where(*conditions, Session.stopped_at.is_(None))
+
+
+async def make_room(session: AsyncSession, *, at: datetime) -> int:
+    """See to it that the sessions of this quarter and the next two have their partitions; how many were missing."""
+    made: int = (await session.execute(select(func.sessions_quarters(at)))).scalar_one()
+    return made
 
 
 async def end_silent(session: AsyncSession, *, at: datetime, limit: int) -> int:

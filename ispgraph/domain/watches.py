@@ -14,10 +14,11 @@ from sqlalchemy import and_, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import jobs, messages
+from ispgraph.domain import jobs, messages, sessions
 from ispgraph.domain.models import (
     Customer,
     Job,
+    OpenSession,
     Package,
     Service,
     ServiceLimit,
@@ -120,9 +121,7 @@ async def _end(session: AsyncSession, service: Service) -> list[Job]:
         return []
     seconds = await session.scalar(select(ServiceLimit.session_seconds).where(ServiceLimit.service_id == service.id))
     begun = clock.now() - timedelta(seconds=seconds or 0)
-    over = select(Session).where(
-        Session.service_id == service.id, Session.stopped_at.is_(None), Session.started_at <= begun
-    )
+    over = sessions.opened(OpenSession.service_id == service.id, OpenSession.started_at <= begun)
     rows = list(await session.scalars(over.order_by(Session.id)))
     return await changes.disconnected(session, service, rows, by=None) if rows else []
 

@@ -179,7 +179,7 @@ class Customer(Node):
         description="How much of the primary service's quota its billing period has used; null without a quota.",
     )
     live_session: Session | None = one(
-        lambda customer, session, asked: session.id == sessions.newest_open(customer),
+        lambda customer, session, asked: sessions.is_newest_open(session, customer),
         description="The newest session that is open.",
     )
     usage_chart_url: str = usage_chart_url()

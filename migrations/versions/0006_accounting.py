@@ -223,11 +223,6 @@ def upgrade() -> None:
         op.add_column("sessions", sa.Column(name, kind, nullable=True))
     for name in ("input_base", "output_base"):
         op.add_column("sessions", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
-    op.create_check_constraint(
-        op.f("ck_sessions_bases"),
-        "sessions",
-        "input_base BETWEEN 0 AND input_octets AND output_base BETWEEN 0 AND output_octets",
-    )
     for name, (columns, where) in INDEXES.items():
         op.create_index(name, "sessions", columns, postgresql_where=where)
     op.execute("GRANT UPDATE (rate) ON sessions TO ispgraph_app")
@@ -244,6 +239,5 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION {signature}")
     for name in INDEXES:
         op.drop_index(name, "sessions")
-    op.drop_constraint(op.f("ck_sessions_bases"), "sessions")
     for name in ("class", "policy", "rate", "input_base", "output_base"):
         op.drop_column("sessions", name)

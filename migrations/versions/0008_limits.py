@@ -390,6 +390,14 @@ END $$;
 
 CREATE FUNCTION usage_is_watched() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
 BEGIN
+  -- Read first: there is nearly always nothing to write, and to get ready for it takes longer than to read.
+  PERFORM FROM service_watches w
+    WHERE w.tenant_id = NEW.tenant_id AND w.service_id = NEW.service_id AND w.look_at IS DISTINCT FROM '-infinity'
+      AND (w.alarm_day <> NEW.day OR NEW.input_octets + NEW.output_octets >= w.alarm_octets
+           OR NEW.seconds >= w.alarm_seconds);
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
   UPDATE service_watches w SET look_at = '-infinity'
    WHERE w.tenant_id = NEW.tenant_id AND w.service_id = NEW.service_id
      -- Not a comparison that an index could be read by: the key is what leads to the row.

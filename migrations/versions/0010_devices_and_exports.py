@@ -137,6 +137,65 @@ BEGIN
 END $$;
 """
 
+# What each login calls, in PL/pgSQL as everything else there: a function in SQL is planned anew with each call.
+PLANNED = """
+CREATE OR REPLACE FUNCTION radius_now() RETURNS timestamptz
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
+BEGIN
+  -- The offset lets a drill move the time of a FreeRADIUS that runs on the real clock.
+  RETURN now() + make_interval(secs =>
+    COALESCE(NULLIF(current_setting('ispgraph.clock_offset', true), ''), '0')::float8);
+END $$;
+
+CREATE OR REPLACE FUNCTION radius_mac(p_text text) RETURNS macaddr
+  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+DECLARE
+  -- As RouterOS may write it: 00:1A:2B:3C:4D:5E, 00-1a-2b-3c-4d-5e, 001a.2b3c.4d5e, 001A2B-3C4D5E, 001a2b3c4d5e.
+  hexadecimal text := lower(regexp_replace(p_text, '[-:.]', '', 'g'));
+BEGIN
+  RETURN CASE WHEN hexadecimal ~ '^[0-9a-f]{12}$' THEN hexadecimal::macaddr END;
+END $$;
+
+CREATE OR REPLACE FUNCTION radius_value(p_value text) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+DECLARE
+  -- rlm_sql unquotes a value that stands in quotes, runs one in back quotes as a program, and reads backslash escapes:
+  -- a quote at the start and every backslash are written in octal, and then none of that happens.
+  escaped text := replace(p_value, E'\\\\', E'\\\\134');
+BEGIN
+  RETURN CASE WHEN escaped ~ '^["''`]' THEN E'\\\\' || lpad(to_oct(ascii(escaped)), 3, '0') || substr(escaped, 2)
+              ELSE escaped END;
+END $$;
+
+CREATE OR REPLACE FUNCTION radius_policy(p_attributes text[], p_values text[]) RETURNS text
+  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+BEGIN
+  -- 24 hexadecimal digits: 16 of what a session keeps as long as it lasts, then 8 of its rate, which can be changed.
+  RETURN (
+    SELECT left(md5(COALESCE(string_agg(a || '=' || v, E'\\n' ORDER BY a)
+             FILTER (WHERE a IN ('Auth-Type', 'Framed-IP-Address', 'Framed-IP-Netmask', 'Framed-Pool', 'Mikrotik-Group',
+                                 'Mikrotik-Address-List')), '')), 16)
+        || left(md5(COALESCE(max(v) FILTER (WHERE a = 'Mikrotik-Rate-Limit'), '')), 8)
+      FROM unnest(p_attributes, p_values) AS r (a, v));
+END $$;
+
+CREATE OR REPLACE FUNCTION radius_check(p_username text, p_nas inet, p_calling_station text DEFAULT NULL)
+  RETURNS TABLE (id bigint, username text, attribute text, value text, op text)
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public AS $$
+BEGIN
+  RETURN QUERY SELECT row_number() OVER (), p_username, a.attribute, radius_value(a.value), a.op
+    FROM radius_authorize(p_username, p_nas, p_calling_station) a WHERE a.list = 'check';
+END $$;
+
+CREATE OR REPLACE FUNCTION radius_reply(p_username text, p_nas inet, p_calling_station text DEFAULT NULL)
+  RETURNS TABLE (id bigint, username text, attribute text, value text, op text)
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public AS $$
+BEGIN
+  RETURN QUERY SELECT row_number() OVER (), p_username, a.attribute, radius_value(a.value), a.op
+    FROM radius_authorize(p_username, p_nas, p_calling_station) a WHERE a.list = 'reply';
+END $$;
+"""
+
 TRIGGER = """
 CREATE TRIGGER sessions_device AFTER INSERT ON sessions FOR EACH ROW
   WHEN (NEW.service_id IS NOT NULL AND NEW.mac_address IS NOT NULL AND NEW.state = 'OPEN')
@@ -174,7 +233,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_service_macs_login", "service_macs", ["tenant_id", "mac"], unique=True, postgresql_where=sa.text("logs_in")
     )
-    for function in FUNCTIONS.strip().split("\n\n"):
+    for function in (FUNCTIONS + PLANNED).strip().split("\n\n"):
         op.execute(function)
     op.execute("REVOKE ALL ON FUNCTION session_of_device() FROM PUBLIC")
     op.execute(TRIGGER)
@@ -231,7 +290,10 @@ def downgrade() -> None:
     op.drop_table("files")
     op.execute("DROP TRIGGER sessions_device ON sessions")
     op.execute("DROP FUNCTION session_of_device()")
-    op.execute(_former("radius_authorize"))
+    for name in ("radius_authorize", "radius_policy"):
+        op.execute(_former("0005", name))
+    for name in ("radius_now", "radius_mac", "radius_value", "radius_check", "radius_reply"):
+        op.execute(_former("0003", name))
     op.drop_index("uq_service_macs_login", "service_macs")
     op.drop_index("ix_service_macs_mac", "service_macs")
     op.drop_constraint(op.f("uq_service_macs_tenant_id_service_id_mac"), "service_macs")
@@ -242,11 +304,11 @@ def downgrade() -> None:
     op.drop_column("packages", "bind_mac_on_first_login")
 
 
-def _former(name: str) -> str:
-    """A function as the revision before made it."""
+def _former(revision: str, name: str) -> str:
+    """A function as an older revision made it."""
     folder = op.get_context().script
     assert folder is not None
-    text: str = folder.get_revision("0005").module.FUNCTIONS
+    text: str = folder.get_revision(revision).module.FUNCTIONS
     start = f"CREATE FUNCTION {name}("
     made = next(each for each in text.strip().split("\n\n") if each.startswith(start))
     return made.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)

@@ -97,6 +97,33 @@ DAMAGE = {
         "UPDATE services SET customer_id = (SELECT max(id::text)::uuid FROM customers)",
         {"active-customers"},
     ),
+    "session-ended-open": (
+        "INSERT INTO sessions (id, tenant_id, acct_session_id, unique_id, username, connection_type, state, started_at,"
+        " updated_at, duration_seconds, input_octets, output_octets)"
+        " SELECT id, id, '1', '1', 'example', 'PPPOE', 'STALE', now(), now(), 0, 0, 0 FROM tenants",
+        {"sessions"},
+    ),
+    "session-below-its-base": (
+        "INSERT INTO sessions (id, tenant_id, acct_session_id, unique_id, username, connection_type, state, started_at,"
+        " updated_at, duration_seconds, input_octets, output_octets, input_base)"
+        " SELECT id, id, '1', '1', 'example', 'PPPOE', 'OPEN', now(), now(), 0, 5, 5, 6 FROM tenants",
+        {"sessions"},
+    ),
+    "session-listed-after-its-end": (
+        "INSERT INTO open_sessions (tenant_id, session_id, unique_id, started_at)"
+        " SELECT id, id, '1', now() FROM tenants",
+        {"open-sessions"},
+    ),
+    "usage-below-zero": (
+        "INSERT INTO usage_days (tenant_id, service_id, day, customer_id, input_octets, output_octets, seconds)"
+        " SELECT tenant_id, id, '2026-01-31', customer_id, 1, -1, 1 FROM services",
+        {"usage"},
+    ),
+    "usage-between-quarters": (
+        "INSERT INTO usage_buckets (tenant_id, service_id, starts_at, customer_id, input_octets, output_octets,"
+        " seconds) SELECT tenant_id, id, '2026-01-31 00:01Z', customer_id, 1, 1, 1 FROM services",
+        {"usage"},
+    ),
     "lease-over": ("UPDATE jobs SET next_attempt_at = next_attempt_at - interval '200 seconds'", {"jobs"}),
 }
 

@@ -404,7 +404,8 @@ def test_packets_touch_no_index_of_usage(books: Books) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "usage_add(gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now(), now(), 1, 1, 1)",
+        "usage_add(gen_random_uuid(), 'UTC', gen_random_uuid(), gen_random_uuid(), now(), now(), 1, 1, 1)",
+        "usage_spread(gen_random_uuid(), 'UTC', gen_random_uuid(), gen_random_uuid(), now(), now(), 1, 1, 1)",
         "usage_pieces(now(), now(), 1, 1, 1)",
     ],
 )

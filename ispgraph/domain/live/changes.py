@@ -18,8 +18,9 @@ from ispgraph import pubsub
 from ispgraph.domain import customers, visibility
 from ispgraph.domain.jobs import Read
 from ispgraph.domain.live.authority import Held
-from ispgraph.domain.models import Customer, CustomerBalance, Router, Service, Session
+from ispgraph.domain.models import Customer, CustomerBalance, OpenSession, Router, Service, Session
 from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.sessions import opened
 
 SWEEP_SECONDS = 10.0
 _MOST = 500
@@ -115,12 +116,15 @@ async def _missed(read: Read, by: Viewer, customer_id: UUID | None, seen: Any) -
 
 
 def _visible(by: Viewer) -> Select[Session]:
-    return select(Session).where(visibility.condition(by, Session, Session)).order_by(Session.started_at, Session.id)
+    return _of(by, select(Session))
+
+
+def _of(by: Viewer, rows: Select[Session]) -> Select[Session]:
+    return rows.where(visibility.condition(by, Session, Session)).order_by(Session.started_at, Session.id)
 
 
 def _open(by: Viewer, customer_id: UUID | None) -> Select[Session]:
-    rows = _visible(by).where(Session.stopped_at.is_(None))
-    return rows if customer_id is None else rows.where(Session.customer_id == customer_id)
+    return _of(by, opened() if customer_id is None else opened(OpenSession.customer_id == customer_id))
 
 
 async def _sessions(read: Read, rows: Select[Session]) -> list[Session]:

@@ -9,8 +9,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, lateral, or_, select, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph.domain import sessions
 from ispgraph.domain.live.readings import LiveUsageSource, Reading, printed
-from ispgraph.domain.models import ConnectionType, Customer, Service, ServiceStatus, Session
+from ispgraph.domain.models import ConnectionType, Customer, OpenSession, Service, ServiceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +50,22 @@ async def of_customers(session: AsyncSession, customers: Collection[UUID]) -> li
 
 async def of_router(session: AsyncSession, router_id: UUID | None) -> list[Line]:
     """The lines of all who have an open session or a static address on a router; None: on any or none."""
-    online = select(Session.customer_id).where(Session.stopped_at.is_(None), Session.customer_id.is_not(None))
+    online = select(OpenSession.customer_id).where(OpenSession.customer_id.is_not(None))
     static = select(Service.customer_id).where(
         Service.connection_type == ConnectionType.STATIC_IP,
         Service.status != ServiceStatus.TERMINATED,
         Service.router_id.is_not(None),
     )
     if router_id is not None:
-        online, static = online.where(Session.router_id == router_id), static.where(Service.router_id == router_id)
+        online, static = online.where(OpenSession.router_id == router_id), static.where(Service.router_id == router_id)
     lines = await _lines(session, Customer.id.in_(union(online, static)))
     return [line for line in lines if router_id in (None, line.router_id)]
 
 
 async def _lines(session: AsyncSession, which: ColumnElement[bool]) -> list[Line]:
     newest = (
-        select(Session)
-        .where(Session.customer_id == Customer.id, Session.stopped_at.is_(None))
-        .order_by(Session.started_at.desc(), Session.id.desc())
+        sessions.opened(OpenSession.customer_id == Customer.id)
+        .order_by(OpenSession.started_at.desc(), OpenSession.session_id.desc())
         .limit(1)
     )
     opened = lateral(newest).alias("o")

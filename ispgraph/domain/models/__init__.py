@@ -52,7 +52,15 @@ from ispgraph.domain.models.network import (
     StepOutcome,
     StepProtocol,
 )
-from ispgraph.domain.models.sessions import Session, SessionState, UsageBucket, UsageDay, UsageDoubt, UsageQuarantine
+from ispgraph.domain.models.sessions import (
+    OpenSession,
+    Session,
+    SessionState,
+    UsageBucket,
+    UsageDay,
+    UsageDoubt,
+    UsageQuarantine,
+)
 from ispgraph.domain.models.tenants import (
     AuditEntry,
     IdempotencyKey,
@@ -94,6 +102,7 @@ __all__ = [
     "MessageStatus",
     "NetworkStep",
     "NumberSeries",
+    "OpenSession",
     "Operator",
     "Package",
     "Payment",

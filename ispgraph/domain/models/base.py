@@ -34,9 +34,9 @@ def refers(column: str, table: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["tenant_id", column], [f"{table}.tenant_id", f"{table}.id"])
 
 
-def names(kind: type[enum.Enum], length: int = 20) -> Enum:
+def names(kind: type[enum.Enum], length: int = 20, *, checked: bool = True) -> Enum:
     """An enumeration stored as text with a check, so that a new member is an ordinary migration."""
-    return Enum(kind, native_enum=False, create_constraint=True, length=length, name=kind.__name__.lower())
+    return Enum(kind, native_enum=False, create_constraint=checked, length=length, name=kind.__name__.lower())
 
 
 def moment(**options: Any) -> Any:

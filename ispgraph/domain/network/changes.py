@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import jobs
-from ispgraph.domain.models import Job, ProvisioningState, Service, Session
+from ispgraph.domain.models import Job, OpenSession, ProvisioningState, Service, Session
 
 
 async def changed(session: AsyncSession, service: Service, *, by: UUID | None) -> list[Job]:
@@ -89,9 +89,7 @@ async def _routers(session: AsyncSession, services: Sequence[Service]) -> Mappin
     found: dict[UUID, set[UUID]] = {
         service.id: set() if service.router_id is None else {service.router_id} for service in services
     }
-    on_line = select(Session.service_id, Session.router_id).where(
-        Session.service_id.in_(found), Session.stopped_at.is_(None)
-    )
+    on_line = select(OpenSession.service_id, OpenSession.router_id).where(OpenSession.service_id.in_(found))
     for service_id, router_id in await session.execute(on_line):
         if service_id is not None and router_id is not None:
             found[service_id].add(router_id)

@@ -10,10 +10,12 @@ from sqlalchemy import ARRAY, Integer, Text, Uuid, column, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
+from ispgraph.domain import sessions
 from ispgraph.domain.models import (
     ConnectionType,
     Customer,
     CustomerStatus,
+    OpenSession,
     Package,
     Service,
     ServiceMac,
@@ -96,10 +98,10 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
     Sessions come first: one that began with a later state than the one found is not among them. All else is of one
     moment, for what RADIUS says must be about the service that is compared with it.
     """
-    open_here = select(Session).where(Session.service_id.in_(service_ids), Session.stopped_at.is_(None))
-    sessions: dict[UUID | None, list[Session]] = {}
-    for row in await session.scalars(open_here.where(Session.router_id == router_id)):
-        sessions.setdefault(row.service_id, []).append(row)
+    here = sessions.opened(OpenSession.service_id.in_(service_ids), OpenSession.router_id == router_id)
+    on_line: dict[UUID | None, list[Session]] = {}
+    for row in await session.scalars(here):
+        on_line.setdefault(row.service_id, []).append(row)
     told = _TOLD.bindparams(services=list(service_ids), at=clock.now()).subquery("told")
     found = (
         select(Service, Customer, Package, Tenant, told)
@@ -122,7 +124,7 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
             row.Tenant,
             _Told.of(row),
             macs.get(row.Service.id, []),
-            sessions.get(row.Service.id, []),
+            on_line.get(row.Service.id, []),
         )
         for row in rows
     }
