@@ -7,7 +7,7 @@ import strawberry
 
 from ispgraph.domain import models, packages, zones
 from ispgraph.schema.base import Money, Node, Payload, node, row
-from ispgraph.schema.compiler.fields import amount, expression, one, part
+from ispgraph.schema.compiler.fields import amount, column, expression, one, part
 from ispgraph.schema.compiler.sources import Column
 from ispgraph.schema.scalars import JSON, BigInt
 
@@ -39,7 +39,7 @@ class FupPolicy:
 )
 class TaxProfile(Node):
     name: str
-    rate: Decimal
+    rate: Decimal = column("rate")
     is_default: bool
 
 
