@@ -169,3 +169,32 @@ async def test_sessions_are_moved_into_quarters_and_back(fresh: Fresh) -> None:
     await connection.reload_schema_state()
     assert await connection.fetch(rows) == before
     await connection.close()
+
+
+async def test_periods_go_on_from_the_end_that_is_paid_for(fresh: Fresh) -> None:
+    """Until then a period was so many days; a month that is counted from there leaves no day between them."""
+    await fresh.run(command.upgrade, "0011")
+    connection = await fresh.connect()
+    await connection.execute("""
+        INSERT INTO tenants SELECT t.* FROM generate_series(1, 2) n, jsonb_populate_record(NULL::tenants,
+            jsonb_build_object('id', lpad(n::text, 32, '0'), 'slug', 'tenant-' || n, 'name', 'T', 'currency', 'USD',
+            'country', 'BD', 'time_zone', 'UTC', 'tax_rate', 0, 'invoice_due_days', 7, 'account_prefix', '',
+            'email_required', false, 'pending_until_paid', false, 'suspension', 'REJECT', 'walled_address_list', 'w',
+            'walled_kbps', 512, 'created_at', now())) t;
+        INSERT INTO services SELECT s.* FROM (VALUES (1, '2026-01-31', '2026-03-02'), (2, '2026-01-31', NULL),
+            (3, NULL, NULL)) v (n, started, ends), jsonb_populate_record(NULL::services, jsonb_build_object(
+            'id', lpad('5' || n, 32, '0'), 'tenant_id', lpad((n % 2 + 1)::text, 32, '0'), 'username', 'line' || n,
+            'customer_id', gen_random_uuid(), 'package_id', gen_random_uuid(), 'is_primary', true,
+            'connection_type', 'PPPOE', 'status', 'ACTIVE', 'password', '', 'auto_renew', false, 'desired_version', 1,
+            'applied_version', 0, 'provisioning', 'PENDING', 'drift', '[]'::jsonb, 'created_at', '2026-01-01T00:00Z',
+            'started_at', started || 'T00:00Z', 'expires_at', ends || 'T00:00Z')) s""")
+    await fresh.run(command.upgrade, "head")
+    found = await connection.fetch("""
+        SELECT username, (billing_anchor AT TIME ZONE 'UTC')::date::text, service_anchor(s) = billing_anchor
+          FROM services s ORDER BY username""")
+    await connection.close()
+    assert [tuple(row) for row in found] == [
+        ("line1", "2026-03-02", True),
+        ("line2", "2026-01-31", True),
+        ("line3", "2026-01-01", True),
+    ]

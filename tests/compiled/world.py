@@ -114,7 +114,8 @@ async def _furnish(land: Land, superuser: str) -> None:
     house, operators = land.house, land.operators
     zones = await _zones(house)
     routers = await _routers(house)
-    packages = await _packages(house)
+    profiles = await _tax_profiles(house)
+    packages = await _packages(house, profiles)
     fields = await _custom_fields(house)
     owners = [operators[name] for name in ("reseller", "admin", "sub", "rival", "seller", "accountant")]
     customers = [
@@ -160,7 +161,18 @@ async def _furnish(land: Land, superuser: str) -> None:
     sessions = await _accounting(superuser, customers, services, routers)
     land.account_numbers = [each.account_number for each in customers]
     land.usernames = [each.username for each in services]
-    found: list[Any] = [*zones, *routers, *packages, *fields, *customers, *services, *jobs, *messages, *drafts]
+    found: list[Any] = [
+        *zones,
+        *routers,
+        *profiles,
+        *packages,
+        *fields,
+        *customers,
+        *services,
+        *jobs,
+        *messages,
+        *drafts,
+    ]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
     land.ids["ses"] = [ids.encode("ses", key) for key in sessions]
@@ -201,13 +213,23 @@ async def _routers(house: House) -> list[models.Router]:
     ]
 
 
-async def _packages(house: House) -> list[models.Package]:
+async def _tax_profiles(house: House) -> list[models.TaxProfile]:
+    rows = [
+        models.TaxProfile(name=name, rate=Decimal(rate), is_default=name == "Standard")
+        for name, rate in (("Standard", "15"), ('"None" \\ শূন্য', "0"), ("Odd", "7.125"))
+    ]
+    await _add(house, rows)
+    return rows
+
+
+async def _packages(house: House, profiles: list[models.TaxProfile]) -> list[models.Package]:
     fair: dict[str, Any] = {"fup_threshold_bytes": 2**40, "fup_download_kbps": 512, "fup_upload_kbps": 256}
     fair |= {"fup_reset_period": ResetPeriod.MONTH, "fup_notify_at_percent": 80}
     return [
-        await house.package("Home 20", description="For \"homes\""),
+        await house.package("Home 20", description="For \"homes\"", tax_profile_id=profiles[2].id),
         await house.package("Fair 50", price_minor=123_457, data_quota_bytes=2**41 + 1, **fair),
-        await house.package("Hours", time_quota_seconds=3600, daily_rate_minor=1, connection_types=["HOTSPOT"]),
+        await house.package("Hours", time_quota_seconds=3600, daily_rate_minor=1, connection_types=["HOTSPOT"],
+                            tax_profile_id=profiles[1].id),
         await house.package("Free", price_minor=0, connection_types=[], fup_download_kbps=1, fup_upload_kbps=1,
                             fup_threshold_seconds=60, fup_reset_period=ResetPeriod.DAY, fup_notify_at_percent=50),
         await house.package("Old", active=False, price_minor=9_000_000_000_000),
@@ -314,7 +336,7 @@ async def _money(land: Land, customers: list[models.Customer]) -> None:
                 async with house.database.transaction(house.tenant.id) as session:
                     lines = [
                         invoices.Line('Draft "line"', 333, Decimal(rate), Decimal("2.5"), "why\\not"),
-                        invoices.Line("Discount", -33, Decimal(0), Decimal("0.3333")),
+                        invoices.Line("Discount", -33, Decimal("7.5"), Decimal("0.3333"), tax_included=True),
                     ]
                     await invoices.draft(
                         session,

@@ -1,13 +1,14 @@
 """Setting and clearing limits through the API: what is kept, shown, told to RADIUS, and refused."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from ispgraph import clock, ids
-from ispgraph.domain.models import Role, ServiceLimit, ServiceStatus
+from ispgraph.domain.models import BillingCycle, ResetPeriod, Role, ServiceLimit, ServiceStatus
 from ispgraph.domain.permissions import DEFAULTS, Permission
 from tests.api import Api
 from tests.factories import House
@@ -180,7 +181,8 @@ async def test_a_quota_is_what_remains(lines: Lines) -> None:
     """10 GiB, 3 GiB used: 7 GiB in two words of 32 bits. What was used before the period does not count."""
     now = clock.now()
     paid = {"started_at": now - timedelta(days=40), "expires_at": now + timedelta(days=20)}
-    line = await lines.make({"data_quota_bytes": 10 * GIB, "time_quota_seconds": 9000}, **paid)
+    by_days = {"billing_cycle": BillingCycle.DAILY, "validity_days": 30}
+    line = await lines.make({"data_quota_bytes": 10 * GIB, "time_quota_seconds": 9000, **by_days}, **paid)
     await line.use(5 * GIB, 5000, now - timedelta(days=10, minutes=20))
     said = await line.radius()
     assert (said["Mikrotik-Total-Limit-Gigawords"], said["Mikrotik-Total-Limit"]) == ("2", str(2 * GIB))
@@ -195,6 +197,32 @@ async def test_a_quota_is_what_remains(lines: Lines) -> None:
     assert (await line.radius())["Mikrotik-Total-Limit"] == "1"
     await line.use(1)
     assert await line.radius() == {"Auth-Type": "Reject", "Reply-Message": "The data of this period is used up"}
+
+
+@pytest.mark.parametrize(
+    ("anchor", "now", "resets"),
+    [
+        # 31 January comes back to 31 after the end on 28 February that is paid for.
+        ("2027-01-31T04:00:00Z", "2027-02-10T00:00:00Z", "2027-02-28T04:00:00Z"),
+        ("2027-01-31T04:00:00Z", "2027-03-05T00:00:00Z", "2027-03-31T04:00:00Z"),
+        # Nothing but that end is known.
+        (None, "2027-02-10T00:00:00Z", "2027-02-28T04:00:00Z"),
+        (None, "2027-03-05T00:00:00Z", "2027-03-28T04:00:00Z"),
+    ],
+)
+async def test_billing_periods_are_counted_from_the_anchor(
+    lines: Lines, moved_clock: None, anchor: str | None, now: str, resets: str
+) -> None:
+    fair = {"fup_threshold_bytes": GIB, "fup_download_kbps": 2000, "fup_upload_kbps": 1000}
+    fair |= {"fup_reset_period": ResetPeriod.BILLING_PERIOD, "fup_notify_at_percent": 80}
+    line = await lines.make(
+        fair,
+        started_at=datetime.fromisoformat("2027-01-31T04:00:00Z"),
+        expires_at=datetime.fromisoformat("2027-02-28T04:00:00Z"),
+        billing_anchor=anchor and datetime.fromisoformat(anchor),
+    )
+    clock.set_clock(now)
+    assert (await line.shown())["fup"]["resetsAt"] == resets
 
 
 async def usage_of(line: Line) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ispgraph import clock, ids, scheduler
 from ispgraph.db import Database
 from ispgraph.domain import watches
 from ispgraph.domain.models import (
+    BillingCycle,
     ConnectionType,
     Job,
     ResetPeriod,
@@ -209,7 +210,8 @@ async def test_whoever_is_not_on_line_needs_no_job(line: Line, moved_clock: None
 async def test_a_quota_that_is_used_up_and_the_next_period(lines: Lines, house: House, moved_clock: None) -> None:
     router = await house.router()
     paid = {"started_at": clock.now() - timedelta(days=29), "expires_at": clock.now() + timedelta(days=1)}
-    line = await lines.make({"data_quota_bytes": 10 * GIB}, router_id=router.id, **paid)
+    by_days = {"billing_cycle": BillingCycle.DAILY, "validity_days": 30}
+    line = await lines.make({"data_quota_bytes": 10 * GIB, **by_days}, router_id=router.id, **paid)
     await line.watch()
     await line.dial()
     await line.use(10 * GIB)

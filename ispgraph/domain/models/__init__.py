@@ -23,6 +23,7 @@ from ispgraph.domain.models.catalogue import (
     CustomFieldType,
     Package,
     ResetPeriod,
+    TaxProfile,
     Zone,
 )
 from ispgraph.domain.models.customers import (
@@ -129,6 +130,7 @@ __all__ = [
     "StepProtocol",
     "SuspendReason",
     "Suspension",
+    "TaxProfile",
     "Tenant",
     "UsageBucket",
     "UsageDay",
