@@ -105,6 +105,25 @@ class Till:
                 session, row, amount, reason="Asked for", currency=currency, at=clock.now(), by=self.by
             )
 
+    async def spend(self, most: int, *bills: Invoice) -> Payment | None:
+        """A payment from the wallet, committed."""
+        async with self.database.transaction(self.house.tenant.id) as session:
+            return await payments.from_wallet(
+                session,
+                tenant=self.house.tenant,
+                customer_id=bills[0].customer_id,
+                invoices=bills,
+                at=clock.now(),
+                by=self.by,
+                most_minor=most,
+            )
+
+    async def void(self, invoice: Invoice) -> None:
+        """An invoice taken back, committed."""
+        async with self.database.transaction(self.house.tenant.id) as session:
+            row = await session.get_one(Invoice, invoice.id)
+            await corrections.void(session, row, reason="Wrong", at=clock.now(), by=self.by)
+
     async def again(self, rows: Sequence[Invoice]) -> list[Invoice]:
         """The invoices as they stand in the database now."""
         async with self.database.read(self.house.tenant.id) as session:
