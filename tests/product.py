@@ -22,7 +22,7 @@ class Product:
         self.up: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, seconds: float = 90) -> "Product":
+    def start(self, seconds: float = 180) -> "Product":
         """Start and wait for up.json."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISPGRAPH_")}
         command = [sys.executable, "-m", "ispgraph", "up", "--demo", "--data", str(self.directory)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from ispgraph import clock
+from ispgraph import clock, db
 from ispgraph.db import Database
 from ispgraph.settings import Settings
 from tests.api import Api
@@ -27,8 +27,11 @@ class Both:
 
 
 @pytest.fixture
-async def both(dsns: Dsns, valkey: "redis.asyncio.Redis", settings: Settings) -> AsyncIterator[Both]:
-    """Two APIs over the same database."""
+async def both(
+    dsns: Dsns, valkey: "redis.asyncio.Redis", settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Both]:
+    """Two APIs over the same database, which may take its time: what is compared is what it says in the end."""
+    monkeypatch.setitem(db._TIMEOUTS, "statement_timeout", "120s")
     pools = [Database(dsns.app, pool_size=5) for _ in range(2)]
     apis = [
         Api(pool, valkey, replace(settings, compiled_reads=compiled))

@@ -39,7 +39,11 @@ def said(answer: dict[str, Any]) -> tuple[str, list[str]]:
     errors = []
     for error in answer.get("errors", []):
         extensions = {name: value for name, value in error.get("extensions", {}).items() if name != "traceId"}
-        errors.append(json.dumps({**error, "extensions": extensions}))
+        path = error.get("path")
+        if path and answer.get("data") is None:
+            # Of several items whose failure takes everything away, one is named, whichever failed first.
+            path = ["*" if isinstance(step, int) else step for step in path]
+        errors.append(json.dumps({**error, "path": path, "extensions": extensions}))
     return json.dumps(shown(answer.get("data")), ensure_ascii=False), sorted(errors)
 
 
