@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import customer_records, secrets
-from ispgraph.domain.billing import invoices, payments, periods
+from ispgraph.domain import customer_records, packages, secrets
+from ispgraph.domain.billing import invoices, payments, periods, proration
 from ispgraph.domain.models import (
     ConnectionType,
     Customer,
@@ -102,10 +102,11 @@ def _kind(number: int) -> tuple[ConnectionType, str]:
 
 async def _make(session: AsyncSession, place: _Place, number: int, by: Viewer) -> None:
     state = _STATES.get(number % 40, ServiceStatus.ACTIVE)
-    kind, sold = _kind(number)
-    package = place.packages[sold]
+    kind, chosen = _kind(number)
+    package = place.packages[chosen]
     began = place.at - timedelta(days=package.validity_days + 3 if state is ServiceStatus.EXPIRED else number % 5)
-    period = periods.service_period(began, package.validity_days, place.tenant.time_zone)
+    sold = await packages.sold(session, package, place.tenant)
+    period = periods.period(began, sold.cycle, 0, place.tenant.time_zone)
     name = f"{_TREES[number % len(_TREES)]} Example {number + 1}"
     customer = await customer_records.enrolled(
         session,
@@ -123,6 +124,7 @@ async def _make(session: AsyncSession, place: _Place, number: int, by: Viewer) -
     session.add(service)
     if state is not ServiceStatus.PENDING:
         service.started_at, service.expires_at = period.start, period.end
+        service.billing_anchor = period.start
     if state is ServiceStatus.SUSPENDED:
         service.suspend_reason, service.suspended_at = _REASONS[number % len(_REASONS)], place.at
         customer.status_reason = service.suspend_reason.value.replace("_", " ").capitalize()
@@ -131,7 +133,7 @@ async def _make(session: AsyncSession, place: _Place, number: int, by: Viewer) -
         mac = f"02:00:5E:01:{number >> 8:02X}:{number & 255:02X}"
         session.add(ServiceMac(tenant_id=place.tenant.id, service_id=service.id, mac=mac, logs_in=True))
     if state is not ServiceStatus.PENDING:
-        await _bill(session, place, customer, service, package, period, paid=number % 4 != 3, by=by)
+        await _bill(session, place, customer, service, sold, period, paid=number % 4 != 3, by=by)
     await changes.promised(session, service, by=by.operator_id)
 
 
@@ -159,23 +161,18 @@ async def _bill(
     place: _Place,
     customer: Customer,
     service: Service,
-    package: Package,
+    sold: proration.Sold,
     period: periods.Period,
     *,
     paid: bool,
     by: Viewer,
 ) -> None:
-    line = invoices.Line(
-        description=f"{package.name}, {package.validity_days} days",
-        unit_price_minor=package.price_minor,
-        tax_rate=place.tenant.tax_rate,
-    )
     invoice = await invoices.draft(
         session,
         tenant=place.tenant,
         customer_id=customer.id,
         service_id=service.id,
-        lines=[line],
+        lines=[proration.whole(sold, period, place.tenant.time_zone)],
         period_start=period.start,
         period_end=period.end,
     )

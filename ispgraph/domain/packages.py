@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, and_, any_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, jobs, money, values, watches
+from ispgraph.domain import audit, customers, jobs, money, tax_profiles, values, watches
+from ispgraph.domain.billing.periods import cycle_of
+from ispgraph.domain.billing.proration import Sold
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, Faults, not_found
 from ispgraph.domain.models import (
@@ -22,6 +24,8 @@ from ispgraph.domain.models import (
     ResetPeriod,
     Service,
     ServiceStatus,
+    TaxProfile,
+    Tenant,
 )
 from ispgraph.domain.permissions import Viewer
 
@@ -31,7 +35,7 @@ MAXIMUM_DAYS = 3660
 # A change of these may concern whoever is on line.
 _NETWORK = frozenset(
     (
-        *("download_kbps", "upload_kbps", "validity_days", "data_quota_bytes", "time_quota_seconds"),
+        *("download_kbps", "upload_kbps", "billing_cycle", "validity_days", "data_quota_bytes", "time_quota_seconds"),
         *("fup_threshold_bytes", "fup_threshold_seconds", "fup_download_kbps", "fup_upload_kbps"),
         *("fup_reset_period", "fup_notify_at_percent"),
     )
@@ -69,6 +73,7 @@ class Terms:
     fup: FairUse | None
     active: bool
     bind_mac_on_first_login: bool = False
+    tax_profile_id: UUID | None = None
 
 
 def on_offer(package: Any, given: Mapping[str, Any]) -> ColumnElement[bool]:
@@ -84,6 +89,18 @@ def customer_count(package: Any, by: Viewer) -> ColumnElement[int]:
         .where(Service.package_id == package.id, Service.status == ServiceStatus.ACTIVE)
         .where(customers.belonging(by, Service.customer_id))
         .scalar_subquery()
+    )
+
+
+async def sold(session: AsyncSession, package: Package, tenant: Tenant) -> Sold:
+    """A period of a package as it is sold now: its price, and its tax."""
+    return Sold(
+        name=package.name,
+        cycle=cycle_of(package.billing_cycle, package.validity_days),
+        price_minor=package.price_minor,
+        currency=tenant.currency,
+        tax_rate=await tax_profiles.rate_of(session, package, tenant),
+        tax_included=tenant.tax_inclusive,
     )
 
 
@@ -140,6 +157,8 @@ async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by:
     price = _amount(faults, terms.price, by.currency, "price")
     daily_rate = None if terms.daily_rate is None else _amount(faults, terms.daily_rate, by.currency, "dailyRate")
     fair_use = _fair_use(faults, terms)
+    if terms.tax_profile_id is not None and await session.get(TaxProfile, terms.tax_profile_id) is None:
+        faults.add(ErrorCode.NOT_FOUND, "There is no such tax profile.", "taxProfileId")
     faults.raise_if_any()
     return fair_use | {
         "name": name,
@@ -152,6 +171,7 @@ async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by:
         "billing_cycle": terms.billing_cycle,
         "validity_days": terms.validity_days,
         "daily_rate_minor": daily_rate,
+        "tax_profile_id": terms.tax_profile_id,
         "data_quota_bytes": terms.data_quota_bytes,
         "time_quota_seconds": terms.time_quota_seconds,
         "bind_mac_on_first_login": terms.bind_mac_on_first_login,
@@ -215,4 +235,6 @@ def _amount(faults: Faults, amount: Decimal, currency: str, field: str) -> int |
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, UUID):
+        return str(value)
     return value.value if isinstance(value, enum.Enum) else value

@@ -18,6 +18,7 @@ _NAMES = {
     "rtr": "router",
     "ses": "session",
     "svc": "service",
+    "tax": "tax profile",
     "zon": "zone",
 }
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, values
+from ispgraph.domain import audit, tax_profiles, values
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import Suspension, Tenant
 from ispgraph.domain.permissions import Viewer
@@ -24,6 +24,7 @@ class Changes:
     email_required: bool | None = None
     pending_until_paid: bool | None = None
     tax_rate: Decimal | None = None
+    tax_inclusive: bool | None = None
     invoice_due_days: int | None = None
     account_prefix: str | None = None
     suspension: Suspension | None = None
@@ -45,10 +46,8 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
     """
     faults = Faults("input")
     prefix = changes.account_prefix
-    if changes.tax_rate is not None and not (
-        0 <= changes.tax_rate <= 100 and changes.tax_rate == round(changes.tax_rate, 3)
-    ):
-        faults.add(ErrorCode.INVALID, "A tax rate is from 0 to 100 per cent with at most three decimals.", "taxRate")
+    if changes.tax_rate is not None:
+        tax_profiles.check_rate(faults, changes.tax_rate, "taxRate")
     if changes.invoice_due_days is not None and not 0 <= changes.invoice_due_days <= 365:
         faults.add(ErrorCode.INVALID, "Invoices are due within 0 to 365 days.", "invoiceDueDays")
     if prefix is not None:
@@ -61,6 +60,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         "email_required": changes.email_required,
         "pending_until_paid": changes.pending_until_paid,
         "tax_rate": changes.tax_rate,
+        "tax_inclusive": changes.tax_inclusive,
         "invoice_due_days": changes.invoice_due_days,
         "account_prefix": prefix,
         "suspension": changes.suspension,

@@ -22,6 +22,7 @@ from ispgraph.domain.models import (
     Router,
     Service,
     Session,
+    TaxProfile,
     Tenant,
     Zone,
 )
@@ -56,6 +57,7 @@ RULES: Mapping[type[Any], Rule] = {
     Operator: (None, operators.visible),
     Tenant: (None, lambda by, row: row.id == by.tenant_id),
     Package: (None, _anyone),
+    TaxProfile: (None, _anyone),
     Zone: (None, _anyone),
     Router: (None, _anyone),
     CustomField: (None, _anyone),

@@ -4,7 +4,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain import custom_fields, models, packages, zones
+from ispgraph.domain import custom_fields, models, packages, tax_profiles, zones
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query
@@ -16,6 +16,9 @@ from ispgraph.schema.catalogue import (
     Package,
     PackageInput,
     PackagePayload,
+    TaxProfile,
+    TaxProfileInput,
+    TaxProfilePayload,
     Zone,
     ZoneInput,
     ZonePayload,
@@ -49,6 +52,25 @@ async def update_package(info: Info, package_id: strawberry.ID, input: PackageIn
         by=info.context.viewer_or_refuse(),
     )
     return PackagePayload(package=row, jobs=list(jobs))
+
+
+async def list_tax_profiles(info: Info) -> list[TaxProfile]:
+    """Tax profiles by name."""
+    found: list[TaxProfile] = reading(roots.TAX_PROFILES)
+    return found
+
+
+async def save_tax_profile(info: Info, input: TaxProfileInput) -> TaxProfilePayload:
+    """Make a tax profile, or change one; invoices already made keep their rates."""
+    row: Any = await tax_profiles.save(
+        info.context.session,
+        optional_id("tax", input.id, "input", "id"),
+        name=input.name,
+        rate=input.rate,
+        is_default=input.is_default,
+        by=info.context.viewer_or_refuse(),
+    )
+    return TaxProfilePayload(tax_profile=row)
 
 
 async def list_zones(info: Info) -> list[Zone]:
@@ -91,12 +113,14 @@ async def define_custom_field(info: Info, input: CustomFieldDefinitionInput) -> 
 
 def _terms(given: PackageInput) -> packages.Terms:
     fup = None if given.fup is None else packages.FairUse(**vars(given.fup))
-    return packages.Terms(**{**vars(given), "fup": fup})
+    tax_profile_id = optional_id("tax", given.tax_profile_id, "input", "taxProfileId")
+    return packages.Terms(**{**vars(given), "fup": fup, "tax_profile_id": tax_profile_id})
 
 
 @strawberry.type
 class CatalogueQueries:
     packages: list[Package] = query(list_packages, SIGNED_IN)
+    tax_profiles: list[TaxProfile] = query(list_tax_profiles, SIGNED_IN)
     zones: list[Zone] = query(list_zones, SIGNED_IN)
     custom_fields: list[CustomField] = query(list_custom_fields, SIGNED_IN)
 
@@ -105,5 +129,6 @@ class CatalogueQueries:
 class CatalogueMutations:
     package_create: PackagePayload = action(create_package, Permission.MANAGE_PACKAGES)
     package_update: PackagePayload = action(update_package, Permission.MANAGE_PACKAGES)
+    tax_profile_save: TaxProfilePayload = action(save_tax_profile, Permission.MANAGE_SETTINGS)
     zone_create: ZonePayload = action(create_zone, Permission.MANAGE_ZONES)
     custom_field_define: CustomFieldPayload = action(define_custom_field, Permission.MANAGE_SETTINGS)

@@ -26,9 +26,11 @@ class InvoiceLine:
     description: str
     explanation: str | None
     quantity: Decimal = column("quantity")
-    unit_price: Money = amount_of("unit_price_minor")
+    unit_price: Money = amount_of("unit_price_minor", description="With tax where `taxIncluded`.")
     amount: Money = amount_of("amount_minor")
+    tax: Money = amount_of("tax_minor")
     tax_rate: Decimal = column("tax_rate")
+    tax_included: bool
 
 
 @node("inv", models.Invoice, description="A demand for money. Once open, only its status and what is paid change.")

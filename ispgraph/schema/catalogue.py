@@ -13,6 +13,16 @@ from ispgraph.schema.scalars import JSON, BigInt
 
 JobLink = Annotated["Job", strawberry.lazy("ispgraph.schema.jobs")]  # type: ignore[name-defined]  # noqa: F821
 
+_CYCLE = (
+    "How long a period is. WEEKLY is 7 days, MONTHLY a month of the calendar, QUARTERLY three and YEARLY twelve, "
+    "unless `validityDays` says something else; DAILY and ONE_TIME are `validityDays` days. ONE_TIME is not followed "
+    "by another period. What began on the 31st ends on the last day of a shorter month, and comes back to the 31st."
+)
+_VALIDITY = (
+    "The length of a period in days. For WEEKLY 7 and 30, for MONTHLY 28 to 31, for QUARTERLY 30 and 89 to 92, for "
+    "YEARLY 30, 365 and 366 say no more than the cycle itself."
+)
+
 
 @strawberry.type(description="Fair use: from a threshold on, the rest of the period runs at the lower rates.")
 class FupPolicy:
@@ -24,6 +34,15 @@ class FupPolicy:
     notify_at_percent: int
 
 
+@node(
+    "tax", models.TaxProfile, description="A rate of tax, in per cent. The default one is for packages that name none."
+)
+class TaxProfile(Node):
+    name: str
+    rate: Decimal
+    is_default: bool
+
+
 @node("pkg", models.Package, description="What a customer can buy.")
 class Package(Node):
     name: str
@@ -33,8 +52,11 @@ class Package(Node):
     download_kbps: int
     upload_kbps: int
     price: Money = amount("price_minor")
-    billing_cycle: models.BillingCycle
-    validity_days: int
+    billing_cycle: models.BillingCycle = strawberry.field(description=_CYCLE)
+    validity_days: int = strawberry.field(description=_VALIDITY)
+    tax_profile: TaxProfile | None = one(
+        "tax_profile_id", description="Null: the default profile of the tenant, and without one its tax rate."
+    )
     daily_rate: Money | None = amount("daily_rate_minor")
     data_quota_bytes: BigInt | None = strawberry.field(description="Per period; without one there is no limit.")
     time_quota_seconds: int | None = strawberry.field(description="Per period; without one there is no limit.")
@@ -101,14 +123,25 @@ class PackageInput:
     upload_kbps: int
     price: Decimal
     description: str | None = None
-    billing_cycle: models.BillingCycle = models.BillingCycle.MONTHLY
-    validity_days: int = 30
+    billing_cycle: models.BillingCycle = strawberry.field(default=models.BillingCycle.MONTHLY, description=_CYCLE)
+    validity_days: int = strawberry.field(default=30, description=_VALIDITY)
     daily_rate: Decimal | None = None
     data_quota_bytes: BigInt | None = None
     time_quota_seconds: int | None = None
     fup: FupInput | None = None
     active: bool = True
     bind_mac_on_first_login: bool = False
+    tax_profile_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Null: the default profile of the tenant, and without one its tax rate."
+    )
+
+
+@strawberry.input
+class TaxProfileInput:
+    name: str
+    rate: Decimal = strawberry.field(description="Per cent, from 0 to 100, with at most three decimals.")
+    id: strawberry.ID | None = strawberry.field(default=None, description="Of the one to change; null makes a new one.")
+    is_default: bool = strawberry.field(default=False, description="It takes the place of the default one before.")
 
 
 @strawberry.input
@@ -135,6 +168,11 @@ class PackagePayload(Payload):
         description="What tells the network of those who are on line: a job for each, or one for all when they are "
         "many. At a login RADIUS answers by the package as it is.",
     )
+
+
+@strawberry.type
+class TaxProfilePayload(Payload):
+    tax_profile: TaxProfile | None = None
 
 
 @strawberry.type

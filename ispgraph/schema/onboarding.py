@@ -12,7 +12,7 @@ from ispgraph.domain import models, visibility
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.onboarding import review as reviews
 from ispgraph.schema.base import Money, Node, Payload, UserError, errors, money, node
-from ispgraph.schema.billing import Invoice, Payment
+from ispgraph.schema.billing import Invoice, InvoiceLine, Payment
 from ispgraph.schema.catalogue import CustomFieldInput, CustomFieldValue, Package, Zone
 from ispgraph.schema.compiler.fields import expression, one, rows
 from ispgraph.schema.compiler.sources import Asked
@@ -62,6 +62,7 @@ class DraftReview:
     ready: bool
     missing: list[UserError]
     username: str | None
+    lines: list[InvoiceLine]
     invoice_total: Money
     invoice_status_after: models.InvoiceStatus
     wallet_after: Money
@@ -167,10 +168,12 @@ class CustomerDraft(Node):
 
 
 def _review(info: Info, found: reviews.Review) -> DraftReview:
+    line: Any = found.plan.line
     return DraftReview(
         ready=not found.missing,
         missing=errors(found.missing),
         username=found.username,
+        lines=[line],
         invoice_total=money(info, found.plan.total_minor),
         invoice_status_after=found.plan.invoice_status,
         wallet_after=money(info, found.plan.wallet_minor),

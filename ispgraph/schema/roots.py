@@ -69,6 +69,7 @@ PACKAGES = Many(
     lambda package, asked: [package.price_minor, package.name, package.id],
     values_of(active_only=Boolean(), connection_type=String()),
 )
+TAX_PROFILES = Many(lambda _, profile, asked: true(), lambda profile, asked: [profile.name, profile.id])
 ZONES = Many(lambda _, zone, asked: true(), lambda zone, asked: [zone.name, zone.id])
 ROUTERS = Many(lambda _, router, asked: true(), lambda router, asked: [router.name, router.id])
 OPERATORS = Many(

@@ -14,7 +14,12 @@ class TenantSettings:
     pending_until_paid: bool = strawberry.field(
         description="Whether a new customer who has paid nothing is PENDING, and cannot get on line."
     )
-    tax_rate: Decimal = strawberry.field(description="Per cent, on top of prices.")
+    tax_rate: Decimal = strawberry.field(
+        description="Per cent, for packages without a tax profile where no profile is the default one."
+    )
+    tax_inclusive: bool = strawberry.field(
+        description="Whether prices have the tax in them; otherwise it comes on top."
+    )
     invoice_due_days: int
     account_prefix: str = strawberry.field(description="Stands before the digits of new account numbers.")
     suspension: Suspension = strawberry.field(
@@ -35,6 +40,7 @@ class TenantSettingsInput:
     email_required: bool | None = None
     pending_until_paid: bool | None = None
     tax_rate: Decimal | None = None
+    tax_inclusive: bool | None = None
     invoice_due_days: int | None = None
     account_prefix: str | None = None
     suspension: Suspension | None = None

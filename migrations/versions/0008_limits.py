@@ -18,29 +18,86 @@ _INSTANT = postgresql.TIMESTAMP(timezone=True)
 
 # Statements are separated by empty lines.
 FUNCTIONS = """
-CREATE FUNCTION limits_period(
-    p_kind text, p_zone text, p_expires_at timestamptz, p_days integer, p_at timestamptz,
-    OUT starts timestamptz, OUT ends timestamptz)
-  LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
+CREATE FUNCTION billing_cycle(p_cycle text, p_validity_days integer, OUT months integer, OUT days integer)
+  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+BEGIN
+  -- How long a period is, by the rule of `domain.billing.periods.cycle_of`: months of the calendar, or days.
+  months := CASE WHEN p_cycle = 'MONTHLY' AND p_validity_days BETWEEN 28 AND 31 THEN 1
+                 WHEN p_cycle = 'QUARTERLY' AND (p_validity_days = 30 OR p_validity_days BETWEEN 89 AND 92) THEN 3
+                 WHEN p_cycle = 'YEARLY' AND p_validity_days IN (30, 365, 366) THEN 12 ELSE 0 END;
+  days := CASE WHEN months > 0 THEN 0 WHEN p_cycle = 'WEEKLY' AND p_validity_days = 30 THEN 7
+               ELSE p_validity_days END;
+END $$;
+
+CREATE FUNCTION billing_boundary(
+    p_anchor timestamptz, p_zone text, p_months integer, p_days integer, p_number integer)
+  RETURNS timestamptz LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 DECLARE
+  wall timestamp;
+  found timestamptz;
+  before timestamptz;
+  earlier timestamptz;
+BEGIN
+  -- When the period with this number begins, counted from the anchor by the calendar of the zone, at the anchor's time
+  -- on the wall. The day of a month that has no such day is its last.
+  IF p_number = 0 THEN
+    RETURN p_anchor;
+  END IF;
+  wall := p_anchor AT TIME ZONE p_zone + make_interval(months => p_number * p_months, days => p_number * p_days);
+  found := wall AT TIME ZONE p_zone;
+  -- Of a time that comes twice that is the second; the first is meant, by the offset from before the change.
+  before := found - interval '24 hours';
+  earlier := (wall + (before AT TIME ZONE 'UTC' - before AT TIME ZONE p_zone)) AT TIME ZONE 'UTC';
+  RETURN CASE WHEN earlier < found AND earlier AT TIME ZONE p_zone = wall THEN earlier ELSE found END;
+END $$;
+
+CREATE FUNCTION billing_number(
+    p_anchor timestamptz, p_zone text, p_months integer, p_days integer, p_at timestamptz)
+  RETURNS integer LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
+DECLARE
+  first timestamp := p_anchor AT TIME ZONE p_zone;
   wall timestamp := p_at AT TIME ZONE p_zone;
-  anchor timestamp;
-  step interval;
   n integer;
 BEGIN
-  -- The period around p_at: a DAY, WEEK (from Monday) or MONTH of the zone's calendar, or the BILLING_PERIOD, counted
-  -- in days of validity from the end that is paid for. Without such an end it is the month.
-  IF p_kind = 'BILLING_PERIOD' AND p_days > 0 AND isfinite(p_expires_at) THEN
-    anchor := p_expires_at AT TIME ZONE p_zone;
-    step := make_interval(days => p_days);
-    n := floor(extract(epoch FROM wall - anchor) / (86400.0 * p_days));
-    -- Clocks that change can put the wall clock on the other side of a boundary.
-    LOOP
-      starts := CASE WHEN n = 0 THEN p_expires_at ELSE (anchor + n * step) AT TIME ZONE p_zone END;
-      ends := CASE WHEN n = -1 THEN p_expires_at ELSE (anchor + (n + 1) * step) AT TIME ZONE p_zone END;
-      EXIT WHEN starts <= p_at AND p_at < ends;
-      n := n + CASE WHEN starts > p_at THEN -1 ELSE 1 END;
-    END LOOP;
+  -- The number of the period around p_at; before the anchor it is below zero.
+  IF p_months > 0 THEN
+    n := floor((12 * (extract(year FROM wall) - extract(year FROM first))
+                + extract(month FROM wall) - extract(month FROM first)) / p_months);
+  ELSE
+    n := floor((wall::date - first::date)::numeric / p_days);
+  END IF;
+  -- That was by the calendar alone; the time of day can put it into the period before or after.
+  WHILE billing_boundary(p_anchor, p_zone, p_months, p_days, n) > p_at LOOP
+    n := n - 1;
+  END LOOP;
+  WHILE billing_boundary(p_anchor, p_zone, p_months, p_days, n + 1) <= p_at LOOP
+    n := n + 1;
+  END LOOP;
+  RETURN n;
+END $$;
+
+CREATE FUNCTION service_anchor(p_service services) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+  -- What the billing periods of a service are counted from: the end that is paid for.
+  SELECT p_service.expires_at
+$$;
+
+CREATE FUNCTION limits_period(
+    p_kind text, p_zone text, p_anchor timestamptz, p_cycle text, p_days integer, p_at timestamptz,
+    OUT starts timestamptz, OUT ends timestamptz)
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
+DECLARE
+  wall timestamp := p_at AT TIME ZONE p_zone;
+  step interval;
+  cycle record;
+  n integer;
+BEGIN
+  -- The period around p_at: a DAY, WEEK (from Monday) or MONTH of the zone's calendar, or the BILLING_PERIOD of a
+  -- package. Without an anchor to count from that is the month.
+  IF p_kind = 'BILLING_PERIOD' AND p_days > 0 AND isfinite(p_anchor) THEN
+    SELECT c.months, c.days INTO cycle FROM billing_cycle(p_cycle, p_days) c;
+    n := billing_number(p_anchor, p_zone, cycle.months, cycle.days, p_at);
+    starts := billing_boundary(p_anchor, p_zone, cycle.months, cycle.days, n);
+    ends := billing_boundary(p_anchor, p_zone, cycle.months, cycle.days, n + 1);
     RETURN;
   END IF;
   step := CASE p_kind WHEN 'DAY' THEN interval '1 day' WHEN 'WEEK' THEN interval '7 days' ELSE interval '1 month' END;
@@ -96,7 +153,7 @@ CREATE FUNCTION limits_running(p_tenant uuid, p_service uuid, p_since timestampt
 $$;
 
 CREATE FUNCTION limits_carried(
-    p_tenant uuid, p_service uuid, p_zone text, p_expires_at timestamptz, p_days integer, p_octets bigint,
+    p_tenant uuid, p_service uuid, p_zone text, p_anchor timestamptz, p_cycle text, p_days integer, p_octets bigint,
     p_since timestamptz, p_starts timestamptz)
   RETURNS bigint LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
 DECLARE
@@ -108,7 +165,7 @@ BEGIN
   -- before p_since has left nothing; nor has one of a year ago and more.
   WHILE bounds[1] > p_since AND cardinality(bounds) <= 12 LOOP
     bounds := (SELECT p.starts FROM limits_period(
-      'BILLING_PERIOD', p_zone, p_expires_at, p_days, bounds[1] - interval '1 microsecond') p) || bounds;
+      'BILLING_PERIOD', p_zone, p_anchor, p_cycle, p_days, bounds[1] - interval '1 microsecond') p) || bounds;
   END LOOP;
   FOR i IN 2 .. cardinality(bounds) LOOP
     used := (SELECT u.octets FROM limits_used(p_tenant, p_service, p_zone, bounds[i - 1], bounds[i]) u);
@@ -166,9 +223,9 @@ DECLARE
   spent_ends timestamptz;
 BEGIN
   SELECT s.tenant_id, s.status, s.expires_at, c.status AS customer_status, t.time_zone AS zone,
-         k.upload_kbps, k.download_kbps, k.validity_days, k.data_quota_bytes, k.time_quota_seconds,
-         k.fup_threshold_bytes, k.fup_threshold_seconds, k.fup_download_kbps, k.fup_upload_kbps,
-         k.fup_reset_period, k.fup_notify_at_percent, l.service_id AS limited,
+         service_anchor(s) AS anchor, k.billing_cycle, k.validity_days, k.upload_kbps, k.download_kbps,
+         k.data_quota_bytes, k.time_quota_seconds, k.fup_threshold_bytes, k.fup_threshold_seconds,
+         k.fup_download_kbps, k.fup_upload_kbps, k.fup_reset_period, k.fup_notify_at_percent, l.service_id AS limited,
          l.speed_download_kbps, l.speed_upload_kbps, l.temporary_download_kbps, l.temporary_upload_kbps,
          l.temporary_until, l.session_seconds, l.daily_seconds, l.weekly_seconds, l.monthly_seconds, l.windows,
          l.daily_bytes, l.monthly_bytes, l.rollover, l.rollover_since,
@@ -193,7 +250,7 @@ BEGIN
   IF o.limited IS NOT NULL OR o.data_quota_bytes IS NOT NULL OR o.time_quota_seconds IS NOT NULL
      OR o.fup_reset_period IS NOT NULL THEN
     today := (p_at AT TIME ZONE o.zone)::date;
-    SELECT p.starts, p.ends INTO day FROM limits_period('DAY', o.zone, NULL, NULL, p_at) p;
+    SELECT p.starts, p.ends INTO day FROM limits_period('DAY', o.zone, NULL, NULL, NULL, p_at) p;
     SELECT u.octets, u.seconds INTO used FROM limits_used(o.tenant_id, p_service, o.zone, day.starts, NULL) u;
     today_octets := used.octets;
     today_seconds := used.seconds;
@@ -209,11 +266,12 @@ BEGIN
   -- What counts by the billing period.
   IF COALESCE(o.data_quota_bytes, o.time_quota_seconds, o.daily_bytes, o.monthly_bytes) IS NOT NULL THEN
     SELECT p.starts, p.ends INTO period
-      FROM limits_period('BILLING_PERIOD', o.zone, o.expires_at, o.validity_days, p_at) p;
+      FROM limits_period('BILLING_PERIOD', o.zone, o.anchor, o.billing_cycle, o.validity_days, p_at) p;
     SELECT u.octets, u.seconds INTO used FROM limits_used(o.tenant_id, p_service, o.zone, period.starts, NULL) u;
     period_octets := used.octets;
     quota_octets := o.monthly_bytes + CASE WHEN o.rollover THEN limits_carried(
-      o.tenant_id, p_service, o.zone, o.expires_at, o.validity_days, o.monthly_bytes, o.rollover_since, period.starts)
+      o.tenant_id, p_service, o.zone, o.anchor, o.billing_cycle, o.validity_days, o.monthly_bytes, o.rollover_since,
+      period.starts)
       ELSE 0 END;
     quota_octets := LEAST(quota_octets, o.data_quota_bytes);
     IF quota_octets IS NOT NULL THEN
@@ -239,7 +297,7 @@ BEGIN
        WHERE v.allowed IS NOT NULL
     LOOP
       SELECT p.starts, p.ends INTO period
-        FROM limits_period(other.kind, o.zone, o.expires_at, o.validity_days, p_at) p;
+        FROM limits_period(other.kind, o.zone, o.anchor, o.billing_cycle, o.validity_days, p_at) p;
       SELECT other.allowed - u.seconds - limits_running(o.tenant_id, p_service, period.starts, p_at) INTO quota
         FROM limits_used(o.tenant_id, p_service, o.zone, period.starts, NULL) u;
       seconds_left := LEAST(seconds_left, quota);
@@ -264,7 +322,7 @@ BEGIN
   -- Fair use.
   IF o.fup_reset_period IS NOT NULL THEN
     SELECT p.starts, p.ends INTO fup_since, fup_until
-      FROM limits_period(o.fup_reset_period, o.zone, o.expires_at, o.validity_days, p_at) p;
+      FROM limits_period(o.fup_reset_period, o.zone, o.anchor, o.billing_cycle, o.validity_days, p_at) p;
     SELECT u.octets, u.seconds INTO fup_octets, fup_seconds
       FROM limits_used(o.tenant_id, p_service, o.zone, fup_since, NULL) u;
     IF o.fup_threshold_seconds IS NOT NULL THEN
@@ -458,10 +516,14 @@ CREATE TRIGGER watched AFTER INSERT OR UPDATE OF input_octets, output_octets, se
 """
 
 GRANTS = {
-    "limits_period(text, text, timestamptz, integer, timestamptz)": "ispgraph_app",
+    "billing_cycle(text, integer)": "ispgraph_app",
+    "billing_boundary(timestamptz, text, integer, integer, integer)": "ispgraph_app",
+    "billing_number(timestamptz, text, integer, integer, timestamptz)": "ispgraph_app",
+    "service_anchor(services)": "ispgraph_app",
+    "limits_period(text, text, timestamptz, text, integer, timestamptz)": "ispgraph_app",
     "limits_used(uuid, uuid, text, timestamptz, timestamptz)": "ispgraph_app",
     "limits_running(uuid, uuid, timestamptz, timestamptz)": "ispgraph_app",
-    "limits_carried(uuid, uuid, text, timestamptz, integer, bigint, timestamptz, timestamptz)": "ispgraph_app",
+    "limits_carried(uuid, uuid, text, timestamptz, text, integer, bigint, timestamptz, timestamptz)": "ispgraph_app",
     "limits_hours(jsonb, text, timestamptz)": "ispgraph_app",
     "service_standing(uuid, timestamptz)": "ispgraph_app",
     "watch_services(uuid[], timestamptz)": "ispgraph_app",

@@ -106,9 +106,9 @@ def test_halves_go_away_from_zero(numerator: int, denominator: int) -> None:
     [(1000, "15", 150), (10, "5", 1), (9, "5", 0), (333, "7.5", 25), (0, "20", 0), (-10, "5", -1)],
 )
 def test_tax_is_rounded_once_half_up(net: int, rate: str, due: int) -> None:
-    assert tax.tax_minor(net, Decimal(rate)) == due
+    assert tax.taxed(net, Decimal(rate), included=False) == tax.Taxed(net, due)
 
 
 def test_a_line_of_many_digits_is_exact() -> None:
-    assert tax.amount_minor(Decimal("9999999999.9999"), 12_345_678_901) == 123_456_789_009_998_765_432
-    assert tax.amount_minor(Decimal("0.5"), 3) == 2
+    assert tax.priced_minor(Decimal("9999999999.9999"), 12_345_678_901) == 123_456_789_009_998_765_432
+    assert tax.priced_minor(Decimal("0.5"), 3) == 2

@@ -1,9 +1,6 @@
 """Periods, windows, what was used and what goes over: the SQL functions against an oracle by `zoneinfo`."""
 
-import asyncio
 import json
-import os
-import secrets
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,13 +8,14 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import make_url
 
-from tests.servers import TEMPLATE
+from ispgraph.domain.billing import periods
+from ispgraph.domain.models import BillingCycle
+from tests import bare
+from tests.bare import Bare
 
 # Kathmandu is 5:45 ahead of UTC; in New York clocks change on 8 March and 1 November 2026 at two in the morning.
 ZONES = ("Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe", "UTC")
@@ -27,45 +25,14 @@ TENANT, SERVICE = uuid.UUID(int=1), uuid.UUID(int=2)
 few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-class Database:
-    """A database of its own in which foreign keys do not count."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-
-    def fetch(self, query: str, *arguments: Any, fill: dict[str, list[tuple[Any, ...]]] | None = None) -> list[Any]:
-        """The rows of a query, in a transaction that puts `fill` into tables first and is rolled back."""
-
-        async def run() -> list[Any]:
-            connection = await asyncpg.connect(self._dsn)
-            try:
-                await connection.execute("SET session_replication_role = replica; BEGIN")
-                for table, rows in (fill or {}).items():
-                    await connection.copy_records_to_table(table, records=rows, columns=_COLUMNS[table])
-                return await connection.fetch(query, *arguments)
-            finally:
-                await connection.close()
-
-        return asyncio.run(run())
-
-
 _USAGE = ("tenant_id", "service_id", "customer_id", "input_octets", "output_octets", "seconds")
-_COLUMNS = {"usage_days": (*_USAGE, "day"), "usage_buckets": (*_USAGE, "starts_at")}
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Database]:
+def database() -> Iterator[Bare]:
     """A migrated database."""
-    admin, name = os.environ["ISPGRAPH_TEST_POSTGRES"], f"test_limits_{secrets.token_hex(6)}"
-    asyncio.run(_admin(admin, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
-    yield Database(make_url(admin).set(database=name).render_as_string(hide_password=False))
-    asyncio.run(_admin(admin, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def _admin(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    await connection.execute(statement)
-    await connection.close()
+    with bare.made() as found:
+        yield found
 
 
 def instant(day: date, at: time, zone: str) -> datetime:
@@ -104,39 +71,46 @@ def calendar_period(kind: str, zone: str, at: datetime) -> tuple[datetime, datet
 
 @few
 @given(st.lists(st.tuples(st.sampled_from(("DAY", "WEEK", "MONTH")), zones, moments), min_size=60, max_size=120))
-def test_calendar_periods(database: Database, cases: list[tuple[str, str, datetime]]) -> None:
+def test_calendar_periods(database: Bare, cases: list[tuple[str, str, datetime]]) -> None:
     query = """SELECT p.starts, p.ends
       FROM unnest($1::text[], $2::text[], $3::timestamptz[]) WITH ORDINALITY c (k, z, a, n)
-      CROSS JOIN LATERAL limits_period(k, z, NULL, NULL, a) p ORDER BY n"""
+      CROSS JOIN LATERAL limits_period(k, z, NULL, NULL, NULL, a) p ORDER BY n"""
     found = database.fetch(query, *(list(column) for column in zip(*cases, strict=True)))
     assert [tuple(row) for row in found] == [calendar_period(*case) for case in cases]
     # Without an end that is paid for the billing period is the month.
     months = database.fetch(
-        "SELECT p.starts FROM limits_period('BILLING_PERIOD', $1, NULL, 30, $2) p", cases[0][1], cases[0][2]
+        "SELECT p.starts FROM limits_period('BILLING_PERIOD', $1, NULL, 'MONTHLY', 30, $2) p", cases[0][1], cases[0][2]
     )
     assert months[0][0] == calendar_period("MONTH", *cases[0][1:])[0]
 
 
+cycles = st.one_of(
+    st.sampled_from((("MONTHLY", 30), ("QUARTERLY", 90), ("YEARLY", 365), ("WEEKLY", 7))),
+    st.tuples(st.sampled_from([each.value for each in BillingCycle]), st.integers(1, 400)),
+)
+
+
+def billing_period(anchor: datetime, cycle: tuple[str, int], zone: str, at: datetime) -> tuple[datetime, datetime]:
+    """What `domain.billing.periods` says of the period around an instant."""
+    counted = periods.cycle_of(BillingCycle(cycle[0]), cycle[1])
+    found = periods.period(anchor, counted, periods.number_at(anchor, counted, at, zone), zone)
+    return found.start, found.end
+
+
 @few
-@given(st.lists(st.tuples(zones, moments, st.sampled_from((1, 7, 30, 31, 365)), moments), min_size=60, max_size=100))
-def test_billing_periods_are_counted_from_the_end_that_is_paid_for(
-    database: Database, cases: list[tuple[str, datetime, int, datetime]]
+@given(st.lists(st.tuples(moments, cycles, zones, moments), min_size=60, max_size=100))
+def test_billing_periods_are_those_that_are_billed(
+    database: Bare, cases: list[tuple[datetime, tuple[str, int], str, datetime]]
 ) -> None:
+    # 31 January comes back to 31.
+    cases.append((datetime(2026, 1, 31, 9, tzinfo=UTC), ("MONTHLY", 30), "UTC", datetime(2026, 3, 5, tzinfo=UTC)))
     query = """SELECT p.starts, p.ends
-      FROM unnest($1::text[], $2::timestamptz[], $3::integer[], $4::timestamptz[]) WITH ORDINALITY c (z, e, d, a, n)
-      CROSS JOIN LATERAL limits_period('BILLING_PERIOD', z, e, d, a) p ORDER BY n"""
-    found = database.fetch(query, *(list(column) for column in zip(*cases, strict=True)))
-    for (zone, expires, days, at), (starts, ends) in zip(cases, found, strict=True):
-        assert starts <= at < ends, (zone, expires, days, at)
-        wall = expires.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-        for boundary in (starts, ends):
-            there = boundary.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-            # At the same time of day, so many days away: or an hour beside it where the clocks skip that time.
-            assert abs(there - wall - round((there - wall) / timedelta(days=days)) * timedelta(days=days)) <= timedelta(
-                hours=1
-            )
-        if starts <= expires <= ends:
-            assert expires in (starts, ends)
+      FROM unnest($1::timestamptz[], $2::text[], $3::integer[], $4::text[], $5::timestamptz[])
+           WITH ORDINALITY c (e, b, d, z, a, n)
+      CROSS JOIN LATERAL limits_period('BILLING_PERIOD', z, e, b, d, a) p ORDER BY n"""
+    asked = [(anchor, *cycle, zone, at) for anchor, cycle, zone, at in cases]
+    found = database.fetch(query, *(list(column) for column in zip(*asked, strict=True)))
+    assert [tuple(row) for row in found] == [billing_period(*case) for case in cases]
 
 
 times = st.tuples(st.integers(0, 23), st.sampled_from((0, 15, 30, 59))).map(lambda pair: time(*pair))
@@ -173,7 +147,7 @@ def spans(windows: list[dict[str, Any]], zone: str, at: datetime) -> list[tuple[
 
 @few
 @given(st.lists(st.tuples(st.lists(window(), min_size=1, max_size=3), zones, moments), min_size=40, max_size=80))
-def test_windows(database: Database, cases: list[tuple[list[dict[str, Any]], str, datetime]]) -> None:
+def test_windows(database: Bare, cases: list[tuple[list[dict[str, Any]], str, datetime]]) -> None:
     query = """SELECT h.within, h.changes_at
       FROM unnest($1::jsonb[], $2::text[], $3::timestamptz[]) WITH ORDINALITY c (w, z, a, n)
       CROSS JOIN LATERAL limits_hours(w, z, a) h ORDER BY n"""
@@ -188,7 +162,7 @@ def test_windows(database: Database, cases: list[tuple[list[dict[str, Any]], str
             assert changes_at == (around[1] if around[1] < at + timedelta(days=7) else None)
 
 
-def test_windows_of_two_halves_never_close(database: Database) -> None:
+def test_windows_of_two_halves_never_close(database: Bare) -> None:
     halves = [
         {"days": [1, 2, 3, 4, 5, 6, 7], "from": "00:00:00", "to": "12:00:00"},
         {"days": [1, 2, 3, 4, 5, 6, 7], "from": "12:00:00", "to": "00:00:00"},
@@ -197,7 +171,7 @@ def test_windows_of_two_halves_never_close(database: Database) -> None:
     assert [tuple(each) for each in row] == [(True, None)]
 
 
-def test_from_night_to_morning_when_the_clocks_change(database: Database) -> None:
+def test_from_night_to_morning_when_the_clocks_change(database: Bare) -> None:
     """Saturday's night ends at six by the clock: an hour earlier or later than on other days."""
     night = json.dumps([{"days": [6], "from": "22:00:00", "to": "06:00:00"}])
     for at, ends in (
@@ -221,7 +195,7 @@ def streams(draw: st.DrawFn) -> Stream:
     return [(begin + place * QUARTER, draw(st.integers(0, 10**12)), draw(st.integers(0, 900))) for place in places]
 
 
-def stored(stream: Stream, zone: str) -> dict[str, list[tuple[Any, ...]]]:
+def stored(stream: Stream, zone: str) -> dict[tuple[str, ...], list[tuple[Any, ...]]]:
     """The rows that accounting would have made of it."""
     days: dict[date, list[int]] = {}
     buckets = []
@@ -232,8 +206,8 @@ def stored(stream: Stream, zone: str) -> dict[str, list[tuple[Any, ...]]]:
         day[1] += octets - octets // 3
         day[2] += seconds
     return {
-        "usage_buckets": buckets,
-        "usage_days": [(TENANT, SERVICE, SERVICE, *figures, day) for day, figures in days.items()],
+        ("usage_buckets", *_USAGE, "starts_at"): buckets,
+        ("usage_days", *_USAGE, "day"): [(TENANT, SERVICE, SERVICE, *figures, day) for day, figures in days.items()],
     }
 
 
@@ -249,7 +223,7 @@ spring = between(2026, 2, 19, 46)
 @few
 @given(streams(), zones, st.lists(st.tuples(spring, st.none() | spring), min_size=20, max_size=40))
 def test_what_was_used_between_two_instants(
-    database: Database, stream: Stream, zone: str, cases: list[tuple[datetime, datetime | None]]
+    database: Bare, stream: Stream, zone: str, cases: list[tuple[datetime, datetime | None]]
 ) -> None:
     cases = [(a, b) if b is None or a <= b else (b, a) for a, b in cases]
     cases.append(calendar_period("WEEK", zone, datetime(2026, 3, 8, 12, tzinfo=UTC)))
@@ -262,21 +236,19 @@ def test_what_was_used_between_two_instants(
 
 
 @few
-@given(streams(), zones, st.integers(1, 10**13), st.sampled_from((1, 7, 30)), spring, spring)
+@given(streams(), zones, st.integers(1, 10**13), cycles, spring, spring)
 def test_what_goes_over(
-    database: Database, stream: Stream, zone: str, octets: int, days: int, expires: datetime, since: datetime
+    database: Bare, stream: Stream, zone: str, octets: int, cycle: tuple[str, int], anchor: datetime, since: datetime
 ) -> None:
     """Period by period: what is left of the period's own and of what came over, at most one period's worth."""
     at = datetime(2026, 4, 6, tzinfo=UTC)
-    period = "SELECT p.starts, p.ends FROM limits_period('BILLING_PERIOD', $1, $2, $3, $4) p"
-    (starts, _), bounds = database.fetch(period, zone, expires, days, at)[0], []
-    bounds.append(starts)
+    starts, _ = billing_period(anchor, cycle, zone, at)
+    bounds = [starts]
     while bounds[0] > since and len(bounds) <= 12:
-        before = database.fetch(period, zone, expires, days, bounds[0] - timedelta(microseconds=1))[0][0]
-        bounds.insert(0, before)
+        bounds.insert(0, billing_period(anchor, cycle, zone, bounds[0] - timedelta(microseconds=1))[0])
     carried = 0
     for begin, end in pairwise(bounds):
         carried = min(octets, max(0, octets + carried - used(stream, begin, end)[0]))
-    query = "SELECT limits_carried($1, $2, $3, $4, $5, $6, $7, $8)"
-    given_ = (TENANT, SERVICE, zone, expires, days, octets, since, starts)
+    query = "SELECT limits_carried($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    given_ = (TENANT, SERVICE, zone, anchor, *cycle, octets, since, starts)
     assert database.fetch(query, *given_, fill=stored(stream, zone))[0][0] == carried

@@ -50,23 +50,30 @@ FILTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one line of an invoice asks for. The price is without tax; the rate is in percent."""
+    """What one line of an invoice asks for. The rate is in percent, on top of the price or, `tax_included`, in it."""
 
     description: str
     unit_price_minor: int
     tax_rate: Decimal
     quantity: Decimal = Decimal(1)
     explanation: str | None = None
+    tax_included: bool = False
+
+    @property
+    def taxed(self) -> tax.Taxed:
+        """The amount and the tax on it."""
+        priced = tax.priced_minor(self.quantity, self.unit_price_minor)
+        return tax.taxed(priced, self.tax_rate, included=self.tax_included)
 
     @property
     def amount_minor(self) -> int:
         """Without tax."""
-        return tax.amount_minor(self.quantity, self.unit_price_minor)
+        return self.taxed.net_minor
 
     @property
     def tax_minor(self) -> int:
         """On top of the amount."""
-        return tax.tax_minor(self.amount_minor, self.tax_rate)
+        return self.taxed.tax_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,7 @@ def _row(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
         amount_minor=line.amount_minor,
         tax_rate=line.tax_rate,
         tax_minor=line.tax_minor,
+        tax_included=line.tax_included,
         explanation=line.explanation,
     )
 

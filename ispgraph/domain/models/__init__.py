@@ -25,6 +25,7 @@ from ispgraph.domain.models.catalogue import (
     CustomFieldType,
     Package,
     ResetPeriod,
+    TaxProfile,
     Zone,
 )
 from ispgraph.domain.models.customers import (
@@ -124,6 +125,7 @@ __all__ = [
     "StepProtocol",
     "SuspendReason",
     "Suspension",
+    "TaxProfile",
     "Tenant",
     "UsageBucket",
     "UsageDay",

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -138,7 +139,7 @@ class Invoice(TenantRow):
 
 
 class InvoiceLine(TenantRow):
-    """One line of an invoice; `amount_minor` is without tax."""
+    """One line of an invoice; `amount_minor` is without tax, the price with it where `tax_included`."""
 
     __tablename__ = "invoice_lines"
     __table_args__ = of_tenant(
@@ -154,6 +155,7 @@ class InvoiceLine(TenantRow):
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     tax_rate: Mapped[Decimal] = mapped_column(Numeric(6, 3))
     tax_minor: Mapped[int] = mapped_column(BigInteger)
+    tax_included: Mapped[bool] = mapped_column(default=False, server_default=false())
     explanation: Mapped[str | None] = mapped_column(Text)
 
 

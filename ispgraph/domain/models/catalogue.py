@@ -2,9 +2,10 @@
 
 import enum
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, String, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, CheckConstraint, Index, Numeric, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -58,11 +59,28 @@ class Zone(TenantRow):
     created_at: Mapped[datetime] = moment()
 
 
+class TaxProfile(TenantRow):
+    """A rate of tax, in per cent. The default one is for every package that names none."""
+
+    __tablename__ = "tax_profiles"
+    __table_args__ = of_tenant(
+        UniqueConstraint("tenant_id", "name"),
+        Index("uq_tax_profiles_default", "tenant_id", unique=True, postgresql_where="is_default"),
+        CheckConstraint("rate BETWEEN 0 AND 100", name="rate"),
+    )
+
+    name: Mapped[str] = mapped_column(String(100))
+    rate: Mapped[Decimal] = mapped_column(Numeric(6, 3))
+    is_default: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = moment()
+
+
 class Package(TenantRow):
     """What a customer can buy. Rates in kbit/s, money in minor units; a quota is per period."""
 
     __tablename__ = "packages"
     __table_args__ = of_tenant(
+        refers("tax_profile_id", "tax_profiles"),
         UniqueConstraint("tenant_id", "name"),
         CheckConstraint("price_minor >= 0", name="price"),
         CheckConstraint("download_kbps > 0 AND upload_kbps > 0", name="rates"),
@@ -80,6 +98,8 @@ class Package(TenantRow):
     price_minor: Mapped[int] = mapped_column(BigInteger)
     billing_cycle: Mapped[BillingCycle] = mapped_column(names(BillingCycle))
     validity_days: Mapped[int]
+    tax_profile_id: Mapped[UUID | None]
+    """None: the tenant's default profile, or its rate."""
     daily_rate_minor: Mapped[int | None] = mapped_column(BigInteger)
     data_quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
     time_quota_seconds: Mapped[int | None]

@@ -177,6 +177,8 @@ class Service(TenantRow):
     configuration: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[datetime | None] = mapped_column(Instant)
     expires_at: Mapped[datetime | None] = mapped_column(Instant)
+    billing_anchor: Mapped[datetime | None] = mapped_column(Instant)
+    """What its billing periods are counted from, the beginning of one of them; None: from `expires_at`."""
     suspend_on: Mapped[date | None]
     suspend_reason: Mapped[SuspendReason | None] = mapped_column(names(SuspendReason))
     suspended_at: Mapped[datetime | None] = mapped_column(Instant)

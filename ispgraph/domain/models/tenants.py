@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, Uuid
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, Uuid, false
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -52,6 +52,9 @@ class Tenant(Base):
     country: Mapped[str] = mapped_column(String(2))
     time_zone: Mapped[str] = mapped_column(String(60))
     tax_rate: Mapped[Decimal] = mapped_column(Numeric(6, 3), default=Decimal(0))
+    """Per cent, where no tax profile says another one."""
+    tax_inclusive: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether prices have the tax in them."""
     invoice_due_days: Mapped[int] = mapped_column(default=7)
     account_prefix: Mapped[str] = mapped_column(String(8), default="")
     email_required: Mapped[bool] = mapped_column(default=True)

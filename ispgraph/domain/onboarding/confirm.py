@@ -101,7 +101,7 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     if faults:
         raise DomainError(faults)
     assert package is not None
-    planned = review.plan(draft, package, tenant, at)
+    planned = await review.plan(session, draft, package, tenant, at)
     login_password = secrets.generate_password(12)
     login_hash = await passwords.hashed(login_password)
     username = await usernames.reserve(session, tenant.id, review.wished_username(draft))
@@ -167,6 +167,7 @@ def _service(
         configuration=connection["configuration"],
         started_at=planned.period.start if planned.active else None,
         expires_at=planned.expires_at,
+        billing_anchor=planned.period.start,
     )
     return service, password
 

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import custom_fields, radius_rows, usernames
-from ispgraph.domain.billing import invoices, periods
+from ispgraph.domain import custom_fields, packages, radius_rows, usernames
+from ispgraph.domain.billing import invoices, periods, proration
 from ispgraph.domain.errors import ErrorCode, Fault, Faults
 from ispgraph.domain.models import (
     ConnectionType,
@@ -75,21 +75,17 @@ class Review:
     radius: Sequence[RadiusRow]
 
 
-def plan(draft: Draft, package: Package, tenant: Tenant, at: datetime) -> Plan:
+async def plan(session: AsyncSession, draft: Draft, package: Package, tenant: Tenant, at: datetime) -> Plan:
     """Price, tax and period of the package from this instant on."""
     payment = draft.payment or {}
     paid = payment.get("amount_minor", 0)
     assert isinstance(paid, int)
-    line = invoices.Line(
-        description=f"{package.name}, {package.validity_days} days",
-        unit_price_minor=package.price_minor,
-        tax_rate=tenant.tax_rate,
-        explanation=f"First period of {package.validity_days} days at the price of the package.",
-    )
+    sold = await packages.sold(session, package, tenant)
+    period = periods.period(at, sold.cycle, 0, tenant.time_zone)
     return Plan(
-        line=line,
+        line=proration.whole(sold, period, tenant.time_zone),
         paid_minor=paid,
-        period=periods.service_period(at, package.validity_days, tenant.time_zone),
+        period=period,
         active=not tenant.pending_until_paid or paid > 0 or package.price_minor == 0,
     )
 
@@ -125,7 +121,7 @@ async def review(session: AsyncSession, draft: Draft) -> Review | None:
         return None
     package = await session.get_one(Package, draft.package_id)
     tenant = await session.get_one(Tenant, draft.tenant_id)
-    planned = plan(draft, package, tenant, clock.now())
+    planned = await plan(session, draft, package, tenant, clock.now())
     username = await usernames.free(session, wished_username(draft)) if draft.basics and draft.connection else None
     return Review(
         missing=await faults_of(session, draft, package),

@@ -17,6 +17,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from ispgraph import clock, ids
+from ispgraph.db import Base
 from ispgraph.domain import pages
 from ispgraph.schema.compiler.forms import within
 from ispgraph.schema.compiler.reading import Reading
@@ -85,7 +86,8 @@ async def _read(source: Source, row: Any, prepared: Prepared, context: Context, 
         # Not by the id of the row, which has none where it stands in no table yet.
         return await context.loaders.one(_model(source, kind), getattr(row, source.column))
     reader = _Reader(context, source, prepared, kind)
-    if isinstance(row, Row):
+    stored = row is None or isinstance(row, Base)
+    if not stored:
         return reader.at_hand(row)
     if row is None:
         async with context.read() as session:
@@ -110,8 +112,8 @@ class _Reader:
         }
         self._asked = Asked(self._viewer, literal(clock.now(), DateTime(timezone=True)), given)
 
-    def at_hand(self, row: Row[Any]) -> Any:
-        """A value that stands in the row of a select."""
+    def at_hand(self, row: Any) -> Any:
+        """A value that stands in the row of a select, or in an object that is like a row and in no table yet."""
         assert isinstance(self._source, Expression | Amount)
         value = self._source.build(row, self._asked)
         return money_of(self._viewer.currency, value) if isinstance(self._source, Amount) else value

@@ -1,0 +1,135 @@
+"""What a period costs, whole or in part, as lines that say how they came about. Pure: integers and fractions.
+
+A period is split by whole days of the tenant's calendar; the day of a change belongs to what begins with it. What is
+left of a price is rounded once, and what was used is the rest of it: however often a period is split, the parts sum to
+the price, and each is within one minor unit of its exact share.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+
+from ispgraph.domain import money
+from ispgraph.domain.billing import periods
+from ispgraph.domain.billing.invoices import Line
+from ispgraph.domain.billing.periods import Cycle, Period
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """What is sold, at a price for each period in minor units; the rate of tax in percent, on top of the price or in
+    it."""
+
+    name: str
+    cycle: Cycle
+    price_minor: int
+    currency: str
+    tax_rate: Decimal
+    tax_included: bool
+
+    @property
+    def price(self) -> str:
+        """For a person: "30.00 USD"."""
+        return f"{money.to_decimal(self.price_minor, self.currency)} {self.currency}"
+
+    @property
+    def tax(self) -> str:
+        """How the tax goes with the price, for a person."""
+        if not self.tax_rate:
+            return "without tax"
+        rate = f"{self.tax_rate.normalize():f}"
+        return f"with {rate} % tax in it" if self.tax_included else f"and {rate} % tax"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The lines of a change, credit before charge, and the period that is paid for once they are settled."""
+
+    lines: Sequence[Line]
+    period: Period
+
+
+def days(period: Period, zone: str) -> int:
+    """How many days of the calendar a period has. A day on which it ends in the middle is the next one's."""
+    return (periods.local_date(period.end, zone) - periods.local_date(period.start, zone)).days
+
+
+def days_left(period: Period, at: datetime, zone: str) -> int:
+    """How many of them are left, the day of `at` among them: all of them before it begins, none when it is over."""
+    left = (periods.local_date(period.end, zone) - periods.local_date(at, zone)).days
+    return min(max(left, 0), days(period, zone))
+
+
+def left_minor(price_minor: int, left: int, of: int) -> int:
+    """What `left` of `of` days are of a price, rounded half up. Raises ValueError for more days than there are."""
+    if not 0 <= left <= of or of < 1:
+        raise ValueError("a part of a period has some of its days")
+    return money.half_up(Fraction(price_minor * left, of))
+
+
+def whole(sold: Sold, period: Period, zone: str) -> Line:
+    """A whole period."""
+    return _line(
+        sold,
+        sold.price_minor,
+        f"{sold.name}, {sold.cycle.words}, {periods.span(period, zone)}",
+        f"{sold.cycle.words} at {sold.price}, {sold.tax}.",
+    )
+
+
+def charge(sold: Sold, period: Period, at: datetime, zone: str) -> Line:
+    """The rest of a period, from the day of `at` on."""
+    left, of = days_left(period, at, zone), days(period, zone)
+    return _line(
+        sold,
+        left_minor(sold.price_minor, left, of),
+        f"{sold.name}, {left} of {_days(of)}, {_rest(period, at, zone)}",
+        f"{left} of {_days(of)} of {sold.price}, {sold.tax}.",
+    )
+
+
+def credit(sold: Sold, period: Period, at: datetime, zone: str) -> Line:
+    """The same given back, where the whole period was charged: what is not used from the day of `at` on."""
+    left, of = days_left(period, at, zone), days(period, zone)
+    return _line(
+        sold,
+        -left_minor(sold.price_minor, left, of),
+        f"Credit for {sold.name}, {left} of {_days(of)}, {_rest(period, at, zone)}",
+        f"{left} of {_days(of)} of {sold.price} are not used, {sold.tax}.",
+    )
+
+
+def change(old: Sold, new: Sold, period: Period, at: datetime, zone: str) -> Change:
+    """From the old to the new within a period of the old: a credit for the rest of the one, a charge for the other.
+
+    With the same cycle the period stays, and the new is charged for its rest; with another one the new begins a period
+    of its own at that moment, charged in full. There is no line for no days, nor for what is free.
+    """
+    left = days_left(period, at, zone) > 0
+    lines = [credit(old, period, at, zone)] if left and old.price_minor else []
+    if new.cycle != old.cycle:
+        period = Period(at, periods.boundary(at, new.cycle, 1, zone))
+        lines += [whole(new, period, zone)] if new.price_minor else []
+    elif left and new.price_minor:
+        lines.append(charge(new, period, at, zone))
+    return Change(lines, period)
+
+
+def _line(sold: Sold, minor: int, description: str, explanation: str) -> Line:
+    return Line(
+        description=description,
+        unit_price_minor=minor,
+        tax_rate=sold.tax_rate,
+        tax_included=sold.tax_included,
+        explanation=explanation,
+    )
+
+
+def _rest(period: Period, at: datetime, zone: str) -> str:
+    return periods.span(Period(min(max(at, period.start), period.end), period.end), zone)
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
