@@ -10,7 +10,13 @@ from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action
 from ispgraph.schema.context import Info
-from ispgraph.schema.payments import AdvancePaymentInput, InvoicePayload, InvoicePaymentInput, PaymentPayload
+from ispgraph.schema.payments import (
+    AdvancePaymentInput,
+    InvoicePayload,
+    InvoicePaymentInput,
+    OtherPaymentInput,
+    PaymentPayload,
+)
 
 
 async def record_payment(info: Info, input: InvoicePaymentInput) -> PaymentPayload:
@@ -32,6 +38,19 @@ async def record_advance(info: Info, input: AdvancePaymentInput) -> PaymentPaylo
         typed_id("cus", input.customer_id, "input", "customerId"),
         desk.Money(input.amount, input.method, input.reference, input.notes),
         invoice_id=optional_id("inv", input.invoice_id, "input", "invoiceId"),
+        idempotency_key=input.idempotency_key,
+        by=info.context.viewer_or_refuse(),
+    )
+    return _payload(paid)
+
+
+async def record_other(info: Info, input: OtherPaymentInput) -> PaymentPayload:
+    """Record money for something other than a service. An invoice over it is made, and is paid."""
+    paid = await desk.pay_other(
+        info.context.session,
+        typed_id("cus", input.customer_id, "input", "customerId"),
+        desk.Money(input.amount, input.method, input.reference, input.notes),
+        category=input.category,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
@@ -79,5 +98,6 @@ def _payload(paid: desk.Paid) -> PaymentPayload:
 class PaymentMutations:
     invoice_record_payment = action(record_payment, Permission.RECORD_PAYMENTS)
     customer_record_advance_payment = action(record_advance, Permission.RECORD_PAYMENTS)
+    customer_record_other_payment = action(record_other, Permission.RECORD_PAYMENTS)
     payment_refund = action(refund, Permission.REFUND_PAYMENTS)
     invoice_void = action(void, Permission.GENERATE_BILLS)

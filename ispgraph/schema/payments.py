@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import strawberry
 
-from ispgraph.domain.models import PaymentMethod
+from ispgraph.domain.models import PaymentCategory, PaymentMethod
 from ispgraph.schema.base import Payload
 from ispgraph.schema.billing import Invoice, Payment
 from ispgraph.schema.customers import Customer
@@ -34,6 +34,17 @@ class AdvancePaymentInput:
     reference: str | None = None
     notes: str | None = None
     invoice_id: strawberry.ID | None = strawberry.field(default=None, description="An open invoice to settle first.")
+    idempotency_key: str | None = None
+
+
+@strawberry.input
+class OtherPaymentInput:
+    customer_id: strawberry.ID
+    amount: Decimal = strawberry.field(description="With the tax in it.")
+    method: PaymentMethod
+    category: PaymentCategory = strawberry.field(description="Neither SERVICE nor ADVANCE nor RECHARGE.")
+    reference: str | None = None
+    notes: str | None = None
     idempotency_key: str | None = None
 
 

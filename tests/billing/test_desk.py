@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from ispgraph import ids, invariants
 from ispgraph.db import Database
-from ispgraph.domain.models import AuditEntry, Customer, Invoice, Operator, Payment, Posting, Role
+from ispgraph.domain.models import AuditEntry, Customer, Invoice, InvoiceLine, Operator, Payment, Posting, Role, Tenant
 from ispgraph.domain.permissions import DEFAULTS
 from tests.api import Api
 from tests.billing.conftest import Till
@@ -20,6 +20,7 @@ PAYMENT = """payment { id number status amount { amount } refunded { amount } me
   customer { wallet { amount } balance { amount } amountDue { amount } } errors { code message field }"""
 PAY = f"mutation ($input: InvoicePaymentInput!) {{ invoiceRecordPayment(input: $input) {{ {PAYMENT} }} }}"
 ADVANCE = f"mutation ($input: AdvancePaymentInput!) {{ customerRecordAdvancePayment(input: $input) {{ {PAYMENT} }} }}"
+OTHER = f"mutation ($input: OtherPaymentInput!) {{ customerRecordOtherPayment(input: $input) {{ {PAYMENT} }} }}"
 REFUND = f"""mutation ($id: ID!, $amount: Decimal, $reason: String!, $key: String) {{
   paymentRefund(paymentId: $id, amount: $amount, reason: $reason, idempotencyKey: $key) {{ {PAYMENT} }} }}"""
 VOID = """mutation ($id: ID!, $reason: String!) { invoiceVoid(invoiceId: $id, reason: $reason) {
@@ -50,6 +51,10 @@ class Desk:
     async def advance(self, amount: str, method: str = "CASH", **given: Any) -> dict[str, Any]:
         asked = {"customerId": ids.encode("cus", self.customer.id), "amount": amount, "method": method, **given}
         return await self._ask(ADVANCE, "customerRecordAdvancePayment", input=asked)
+
+    async def other(self, amount: str, category: str, method: str = "CASH", **given: Any) -> dict[str, Any]:
+        asked = {"customerId": ids.encode("cus", self.customer.id), "amount": amount, "method": method, **given}
+        return await self._ask(OTHER, "customerRecordOtherPayment", input={**asked, "category": category})
 
     async def refund(self, payment: str, amount: str | None = None, **given: Any) -> dict[str, Any]:
         asked = {"id": payment, "amount": amount, "reason": "Asked for", **given}
@@ -151,6 +156,30 @@ async def test_an_advance_settles_what_is_open(desk: Desk, owner: Database) -> N
     assert faults(await desk.advance("1", invoiceId=ids.encode("inv", newer.id))) == [
         ("INVALID_STATE", ["input", "invoiceId"])
     ]
+    await sound(owner)
+
+
+async def test_what_is_no_service_is_invoiced_and_paid_at_once(desk: Desk, owner: Database) -> None:
+    open_one = await desk.bill(5_000)
+    async with owner.transaction(desk.till.house.tenant.id) as session:
+        await session.execute(update(Tenant).values(tax_rate=15))
+    paid = await desk.other("115.00", "EQUIPMENT", reference="router 7")
+    assert (paid["errors"], paid["payment"]["category"], wallet(paid)) == ([], "EQUIPMENT", ("0.00", "-50.00"))
+    (share,) = paid["payment"]["allocations"]
+    assert share["amount"] == {"amount": "115.00"}
+    nodes = (await desk.book())["invoices"]["nodes"]
+    assert [(row["number"] == open_one.number, row["status"]) for row in nodes] == [(False, "PAID"), (True, "OPEN")]
+    async with desk.till.database.read(desk.till.house.tenant.id) as session:
+        lines = (await session.scalars(select(InvoiceLine).order_by(InvoiceLine.id.desc()))).first()
+    assert lines is not None
+    assert (lines.description, lines.amount_minor, lines.tax_minor) == ("Equipment", 10_000, 1_500)
+    assert faults(await desk.other("1", "SERVICE")) == [("INVALID", ["input", "category"])]
+    assert faults(await desk.other("0", "RECHARGE")) == [
+        ("INVALID", ["input", "category"]),
+        ("INVALID", ["input", "amount"]),
+    ]
+    assert faults(await desk.other("1", "LATE_FEE", "WALLET")) == [("INSUFFICIENT_FUNDS", ["input", "amount"])]
+    assert len((await desk.book())["invoices"]["nodes"]) == 2
     await sound(owner)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, money, values
+from ispgraph.domain import audit, customers, idempotency, money, tax_profiles, values
 from ispgraph.domain.billing import corrections, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
@@ -24,12 +24,15 @@ from ispgraph.domain.permissions import Viewer
 
 Row = TypeVar("Row", Invoice, Payment)
 
-INVOICE_PAYMENT, ADVANCE, REFUND, VOID = (
-    "invoiceRecordPayment",
-    "customerRecordAdvancePayment",
-    "paymentRefund",
-    "invoiceVoid",
-)
+INVOICE_PAYMENT, REFUND = "invoiceRecordPayment", "paymentRefund"
+ADVANCE, OTHER = "customerRecordAdvancePayment", "customerRecordOtherPayment"
+_OTHER = {
+    PaymentCategory.INSTALLATION: "Installation",
+    PaymentCategory.EQUIPMENT: "Equipment",
+    PaymentCategory.MAINTENANCE: "Maintenance",
+    PaymentCategory.LATE_FEE: "Late fee",
+    PaymentCategory.OTHER: "Other charge",
+}
 _NOTHING_DUE = {
     InvoiceStatus.DRAFT: "A draft cannot be paid.",
     InvoiceStatus.VOID: "A void invoice cannot be paid.",
@@ -84,7 +87,8 @@ async def pay_invoice(
     if taken.method is PaymentMethod.WALLET:
         payment = await _from_wallet(session, tenant, customer, invoice, taken.minor, by)
     else:
-        payment = await _received(session, tenant, customer, taken, PaymentCategory.SERVICE, invoice, by)
+        settles = await _open(session, customer)
+        payment = await _received(session, tenant, customer, taken, PaymentCategory.SERVICE, settles, by, invoice)
     return await _done(session, key, Paid(payment, customer), by)
 
 
@@ -107,7 +111,40 @@ async def pay_in_advance(
     customer = await customers.lock(session, customer_id, by=by)
     invoice = await _invoice_of(session, customer, invoice_id)
     tenant = await session.get_one(Tenant, by.tenant_id)
-    payment = await _received(session, tenant, customer, taken, PaymentCategory.ADVANCE, invoice, by)
+    settles = await _open(session, customer)
+    payment = await _received(session, tenant, customer, taken, PaymentCategory.ADVANCE, settles, by, invoice)
+    return await _done(session, key, Paid(payment, customer), by)
+
+
+async def pay_other(
+    session: AsyncSession,
+    customer_id: UUID,
+    given: Money,
+    *,
+    category: PaymentCategory,
+    idempotency_key: str | None,
+    by: Viewer,
+) -> Paid:
+    """Money for something other than a service: an invoice over it is made and paid at once, with the tax in it.
+
+    Nothing of it goes to the wallet or to other invoices. With the method WALLET the wallet pays.
+    """
+    faults = Faults("input")
+    if category not in _OTHER:
+        message = f"Money for {category.value} is recorded as a payment of an invoice, or in advance."
+        faults.add(ErrorCode.INVALID, message, "category")
+    taken = _judged(given, by.currency, faults)
+    about = {"customer": customer_id, "category": category.value, **_told(taken)}
+    key = _Key(OTHER, idempotency_key, about)
+    if (first := await key.answered(session, by)) is not None:
+        return await _paid_before(session, first, by)
+    customer = await customers.lock(session, customer_id, by=by)
+    tenant = await session.get_one(Tenant, by.tenant_id)
+    invoice = await _invoice_over(session, tenant, customer, taken.minor, category, by)
+    if taken.method is PaymentMethod.WALLET:
+        payment = await _from_wallet(session, tenant, customer, invoice, taken.minor, by)
+    else:
+        payment = await _received(session, tenant, customer, taken, category, [invoice], by)
     return await _done(session, key, Paid(payment, customer), by)
 
 
@@ -162,8 +199,8 @@ def money_of(faults: Faults, amount: Decimal, currency: str, *field: str) -> int
     return minor
 
 
-def _judged(given: Money, currency: str) -> _Taken:
-    faults = Faults("input")
+def _judged(given: Money, currency: str, faults: Faults | None = None) -> _Taken:
+    faults = faults or Faults("input")
     minor = money_of(faults, given.amount, currency, "amount")
     reference = answers.optional(faults, given.reference, 255, "reference")
     notes = answers.optional(faults, given.notes, 500, "notes")
@@ -182,14 +219,31 @@ def _told(taken: _Taken) -> dict[str, object]:
     }
 
 
+async def _invoice_over(
+    session: AsyncSession, tenant: Tenant, customer: Customer, minor: int, category: PaymentCategory, by: Viewer
+) -> Invoice:
+    line = billing.Line(_OTHER[category], minor, await tax_profiles.rate_of(session, None, tenant), tax_included=True)
+    row = await billing.draft(
+        session,
+        tenant=tenant,
+        customer_id=customer.id,
+        service_id=None,
+        lines=[line],
+        period_start=None,
+        period_end=None,
+    )
+    return await billing.open(session, row, tenant=tenant, at=clock.now(), by=by)
+
+
 async def _received(
     session: AsyncSession,
     tenant: Tenant,
     customer: Customer,
     taken: _Taken,
     category: PaymentCategory,
-    first: Invoice | None,
+    settles: Sequence[Invoice],
     by: Viewer,
+    first: Invoice | None = None,
 ) -> Payment:
     return await payments.record(
         session,
@@ -202,7 +256,7 @@ async def _received(
         notes=taken.notes,
         at=clock.now(),
         by=by,
-        invoices=await _open(session, customer),
+        invoices=settles,
         first=first,
     )
 
