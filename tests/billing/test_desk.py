@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
-from ispgraph import ids, invariants
+from ispgraph import clock, ids, invariants
 from ispgraph.db import Database
+from ispgraph.domain.billing import periods
 from ispgraph.domain.models import AuditEntry, Customer, Invoice, InvoiceLine, Operator, Payment, Posting, Role, Tenant
 from ispgraph.domain.permissions import DEFAULTS
 from tests.api import Api
 from tests.billing.conftest import Till
+from tests.wizard import Wizard
 
 PAYMENT = """payment { id number status amount { amount } refunded { amount } method category reference notes
   collectedBy { name } allocations { amount { amount } invoice { number } } }
@@ -303,6 +306,27 @@ async def test_refusals_name_what_is_wrong(desk: Desk) -> None:
     assert faults(await desk.void(invoice, " ")) == [("REQUIRED", ["reason"])]
     assert faults(await desk.refund("pay_" + "0" * 32)) == [("NOT_FOUND", ["paymentId"])]
     assert faults(await desk.refund("inv_" + "0" * 32)) == [("NOT_FOUND", ["paymentId"])]
+
+
+async def test_who_waits_for_the_first_payment_begins_with_it(api: Api, desk: Desk, owner: Database) -> None:
+    house = desk.till.house
+    async with owner.transaction(house.tenant.id) as session:
+        (await session.merge(house.tenant)).pending_until_paid = True
+    made = await (await (await Wizard.begin(api, house.admin)).fill(await house.package(), pays="0")).confirm()
+    assert made["customer"]["status"] == "PENDING"
+    document = """mutation ($input: AdvancePaymentInput!) { customerRecordAdvancePayment(input: $input) {
+      errors { code } customer { status jobs { nodes { kind } } service { status startedAt expiresAt } } } }"""
+    before = clock.now()
+    asked = {"customerId": made["customer"]["id"], "amount": "1", "method": "CASH"}
+    paid = (await api.data(document, house.admin, input=asked))["customerRecordAdvancePayment"]
+    service = paid["customer"]["service"]
+    assert (paid["errors"], paid["customer"]["status"], service["status"]) == ([], "ACTIVE", "ACTIVE")
+    began = datetime.fromisoformat(service["startedAt"])
+    assert before <= began <= clock.now()
+    month = periods.Cycle(1, 0)
+    assert datetime.fromisoformat(service["expiresAt"]) == periods.boundary(began, month, 1, house.tenant.time_zone)
+    assert paid["customer"]["jobs"]["nodes"][0] == {"kind": "service.provision"}
+    await sound(owner)
 
 
 async def test_the_same_key_pays_once(desk: Desk, owner: Database) -> None:

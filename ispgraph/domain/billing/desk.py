@@ -14,11 +14,21 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, money, tax_profiles, values
+from ispgraph.domain import audit, customers, idempotency, money, services, tax_profiles, values
 from ispgraph.domain.billing import corrections, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
-from ispgraph.domain.models import Customer, Invoice, InvoiceStatus, Payment, PaymentCategory, PaymentMethod, Tenant
+from ispgraph.domain.models import (
+    Customer,
+    Invoice,
+    InvoiceStatus,
+    Payment,
+    PaymentCategory,
+    PaymentMethod,
+    ServiceStatus,
+    Tenant,
+)
+from ispgraph.domain.network import changes
 from ispgraph.domain.onboarding import answers
 from ispgraph.domain.permissions import Viewer
 
@@ -329,6 +339,7 @@ class _Key:
 
 async def _done(session: AsyncSession, key: _Key, paid: Paid, by: Viewer, *, audited: bool = False) -> Paid:
     if not audited:
+        await _begin_what_waited(session, paid.customer, by)
         payment = paid.payment
         details = {"payment": payment.number, "amount_minor": payment.amount_minor, "method": payment.method.value}
         audit.record(session, by=by, action="payment.record", subject_id=paid.customer.id, details=details)
@@ -336,6 +347,19 @@ async def _done(session: AsyncSession, key: _Key, paid: Paid, by: Viewer, *, aud
         answer = {"payment": str(paid.payment.id)}
         await idempotency.keep(session, by=by, operation=key.operation, key=key.key, answer=answer)
     return paid
+
+
+async def _begin_what_waited(session: AsyncSession, customer: Customer, by: Viewer) -> None:
+    """Activate the services of a locked customer that waited for the first payment, which has come."""
+    tenant = await session.get_one(Tenant, customer.tenant_id)
+    if not tenant.pending_until_paid:
+        return
+    every = (await services.services_of(session, [customer.id]))[customer.id]
+    for service in every:
+        if service.status is ServiceStatus.PENDING:
+            chosen = services.Chosen(customer.id, service.id)
+            await services.put_on_line(session, customer, service, every, chosen, told="Paid", notify=False, by=by)
+            await changes.changed(session, service, by=by.operator_id)
 
 
 async def _paid_before(session: AsyncSession, first: Mapping[str, object], by: Viewer) -> Paid:
