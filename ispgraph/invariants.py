@@ -71,10 +71,11 @@ RULES = (
     ),
     Rule(
         "invoice-paid",
-        "what is paid of an invoice is the sum of the allocations of completed payments",
+        "what is paid of an invoice is the sum of the allocations of payments, without what was released",
         """SELECT i.id::text FROM invoices i LEFT JOIN (
-               SELECT a.invoice_id, sum(a.amount_minor) AS minor FROM allocations a
-                 JOIN payments p ON p.tenant_id = a.tenant_id AND p.id = a.payment_id AND p.status = 'COMPLETED'
+               SELECT a.invoice_id, sum(a.amount_minor - a.released_minor) AS minor FROM allocations a
+                 JOIN payments p ON p.tenant_id = a.tenant_id AND p.id = a.payment_id
+                      AND p.status IN ('COMPLETED', 'REFUNDED')
                 WHERE a.tenant_id = :tenant GROUP BY a.invoice_id) paid ON paid.invoice_id = i.id
             WHERE i.tenant_id = :tenant AND i.paid_minor <> COALESCE(paid.minor, 0)""",
     ),
@@ -88,15 +89,38 @@ RULES = (
     ),
     Rule(
         "payment-split",
-        "a completed payment is what its allocations settle and what it put into the wallet",
+        "a payment is what its allocations settled and what it put into the wallet; one by WALLET took from it",
         """SELECT p.id::text FROM payments p
              LEFT JOIN (SELECT payment_id, sum(amount_minor) AS minor FROM allocations
                          WHERE tenant_id = :tenant GROUP BY 1) settled ON settled.payment_id = p.id
              LEFT JOIN (SELECT j.payment_id, -sum(q.amount_minor) AS minor FROM journals j
                           JOIN postings q ON q.tenant_id = j.tenant_id AND q.journal_id = j.id
-                         WHERE j.tenant_id = :tenant AND q.account = 'WALLET' GROUP BY 1) kept ON kept.payment_id = p.id
-            WHERE p.tenant_id = :tenant AND p.status = 'COMPLETED'
-              AND p.amount_minor <> COALESCE(settled.minor, 0) + COALESCE(kept.minor, 0)""",
+                         WHERE j.tenant_id = :tenant AND j.refund_id IS NULL AND q.account = 'WALLET' GROUP BY 1) kept
+               ON kept.payment_id = p.id
+            WHERE p.tenant_id = :tenant AND p.status IN ('COMPLETED', 'REFUNDED')
+              AND CASE p.method WHEN 'WALLET' THEN 0 ELSE p.amount_minor END
+                  <> COALESCE(settled.minor, 0) + COALESCE(kept.minor, 0)""",
+    ),
+    Rule(
+        "refunds",
+        "no more of a payment was given back than it is, and one that was given back whole says so",
+        """SELECT p.id::text FROM payments p
+             LEFT JOIN (SELECT payment_id, sum(amount_minor) AS minor FROM refunds
+                         WHERE tenant_id = :tenant GROUP BY 1) given ON given.payment_id = p.id
+            WHERE p.tenant_id = :tenant AND p.status IN ('COMPLETED', 'REFUNDED') AND (
+                  COALESCE(given.minor, 0) > p.amount_minor
+                  OR p.method <> 'WALLET'
+                  AND (p.status = 'REFUNDED') <> (COALESCE(given.minor, 0) = p.amount_minor))""",
+    ),
+    Rule(
+        "refunds-in-the-ledger",
+        "a refund left by the way its payment came",
+        """SELECT r.id::text FROM refunds r JOIN payments p ON p.tenant_id = r.tenant_id AND p.id = r.payment_id
+            WHERE r.tenant_id = :tenant AND p.method <> 'WALLET' AND r.amount_minor IS DISTINCT FROM (
+              SELECT -sum(q.amount_minor) FROM journals j
+                JOIN postings q ON q.tenant_id = j.tenant_id AND q.journal_id = j.id
+               WHERE j.tenant_id = r.tenant_id AND j.refund_id = r.id AND q.account = 'CASH'
+                 AND q.method = p.method)""",
     ),
     Rule(
         "allocations-within-payment",

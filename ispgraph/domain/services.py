@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, messages, sessions
+from ispgraph.domain import audit, customers, idempotency, messages, service_periods, sessions
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
     ConnectionType,
@@ -198,10 +198,11 @@ async def put_on_line(
     if service.status is ServiceStatus.ACTIVE:
         raise fail(ErrorCode.NO_CHANGE, "This service is active already.", *chosen.field)
     before = _state(customer, service)
+    if service.started_at is None:
+        await service_periods.begin(session, service, now)
     service.status = ServiceStatus.ACTIVE
     service.suspend_reason = None
     service.suspended_at = None
-    service.started_at = service.started_at or now
     _follow(customer, services, None)
     _record(session, "customer.activate", customer, service, before, told, by)
     if notify:

@@ -17,6 +17,7 @@ from ispgraph.resolvers.live import LiveSubscriptions
 from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
+from ispgraph.resolvers.payments import PaymentMutations
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
@@ -54,6 +55,7 @@ class Mutation(
     ExportMutations,
     OnboardingMutations,
     CatalogueMutations,
+    PaymentMutations,
     RouterMutations,
     JobMutations,
     TenantMutations,

@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
-from sqlalchemy import ColumnElement, String, case, cast, exists, select
+from sqlalchemy import ColumnElement, String, and_, case, cast, exists, select
 
 from ispgraph.domain import models
-from ispgraph.domain.billing import invoices, ledger
+from ispgraph.domain.billing import corrections, invoices, ledger
 from ispgraph.schema.base import Money, Node, node, row
 from ispgraph.schema.compiler.fields import amount as amount_of
 from ispgraph.schema.compiler.fields import column, expression, many, one
@@ -60,16 +60,20 @@ class Invoice(Node):
         lambda invoice, payment, asked: (
             exists()
             .where(models.Allocation.invoice_id == invoice.id, models.Allocation.payment_id == payment.id)
+            .where(models.Allocation.released_minor < models.Allocation.amount_minor)
             .correlate_except(models.Allocation)
         ),
-        description="Every payment of which a part went to this invoice.",
+        description="Every payment of which a part settles this invoice.",
     )
 
 
 @row(models.Allocation, description="The part of a payment that settles one invoice.")
 class PaymentAllocation:
     invoice: Invoice = one("invoice_id")
-    amount: Money = amount_of("amount_minor")
+    amount: Money = amount_of(
+        lambda allocation, asked: allocation.amount_minor - allocation.released_minor,
+        description="Without what a void or a refund has taken from the invoice again.",
+    )
 
 
 @node("pay", models.Payment, description="Money received. What its allocations leave over went to the wallet.")
@@ -84,7 +88,14 @@ class Payment(Node):
     customer: CustomerLink = one("customer_id")
     amount: Money = amount_of("amount_minor")
     collected_by: OperatorLink | None = one("collected_by_id")
-    allocations: list[PaymentAllocation] = many("payment_id")
+    refunded: Money = amount_of(
+        lambda payment, asked: corrections.refunded(payment), description="What of it was given back."
+    )
+    allocations: list[PaymentAllocation] = many(
+        lambda payment, allocation, asked: and_(
+            allocation.payment_id == payment.id, allocation.released_minor < allocation.amount_minor
+        )
+    )
 
 
 def _journal(posting: Any, column: Any) -> ColumnElement[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.db import Database
-from ispgraph.domain.billing import invoices, numbers, payments
+from ispgraph.domain.billing import corrections, invoices, numbers, payments
 from ispgraph.domain.models import (
     Customer,
     CustomerStatus,
@@ -18,6 +18,7 @@ from ispgraph.domain.models import (
     Payment,
     PaymentCategory,
     PaymentMethod,
+    Refund,
 )
 from ispgraph.domain.permissions import Viewer
 from tests.factories import House
@@ -94,6 +95,34 @@ class Till:
         """A payment, committed."""
         async with self.database.transaction(self.house.tenant.id) as session:
             return await self.take(session, amount, *bills, customer_id=customer_id)
+
+    async def refund(self, payment: Payment, amount: int | None = None) -> Refund:
+        """A refund, committed."""
+        async with self.database.transaction(self.house.tenant.id) as session:
+            row = await session.get_one(Payment, payment.id)
+            currency = self.house.tenant.currency
+            return await corrections.refund(
+                session, row, amount, reason="Asked for", currency=currency, at=clock.now(), by=self.by
+            )
+
+    async def spend(self, most: int, *bills: Invoice) -> Payment | None:
+        """A payment from the wallet, committed."""
+        async with self.database.transaction(self.house.tenant.id) as session:
+            return await payments.from_wallet(
+                session,
+                tenant=self.house.tenant,
+                customer_id=bills[0].customer_id,
+                invoices=bills,
+                at=clock.now(),
+                by=self.by,
+                most_minor=most,
+            )
+
+    async def void(self, invoice: Invoice) -> None:
+        """An invoice taken back, committed."""
+        async with self.database.transaction(self.house.tenant.id) as session:
+            row = await session.get_one(Invoice, invoice.id)
+            await corrections.void(session, row, reason="Wrong", at=clock.now(), by=self.by)
 
     async def again(self, rows: Sequence[Invoice]) -> list[Invoice]:
         """The invoices as they stand in the database now."""

@@ -75,6 +75,14 @@ DAMAGE = {
         "UPDATE payments p SET customer_id = (SELECT id FROM customers c WHERE c.id <> p.customer_id LIMIT 1)",
         {"allocations-of-own-customer"},
     ),
+    "released-unseen": ("UPDATE allocations SET released_minor = 1 WHERE released_minor = 0", {"invoice-paid"}),
+    "refund-grown": ("UPDATE refunds SET amount_minor = amount_minor + 1000", {"refunds", "refunds-in-the-ledger"}),
+    "refund-unsaid": ("UPDATE payments SET status = 'REFUNDED' WHERE status = 'COMPLETED'", {"refunds"}),
+    "refund-by-another-way": (
+        "UPDATE postings SET method = 'CARD' WHERE journal_id IN (SELECT id FROM journals WHERE refund_id IS NOT NULL)"
+        " AND account = 'CASH'",
+        {"refunds-in-the-ledger"},
+    ),
     "number-skipped": ("UPDATE number_series SET last = last + 1 WHERE series LIKE 'PAY-%'", {"numbers"}),
     "number-lost": (
         "UPDATE invoices SET number = regexp_replace(number, '000001$', '000009')",
@@ -130,12 +138,14 @@ DAMAGE = {
 
 @pytest.fixture
 async def books(till: Till) -> Till:
-    """Two customers, one with a service from a draft; invoices paid in full, in part, and too much; a running job."""
+    """Two customers, one with a service from a draft; invoices paid in full, in part, and too much, a
+    refund; a running job."""
     customer, other = await till.customer(), await till.customer()
     bills = [await till.bill(customer.id, 100, rate="10"), await till.bill(customer.id, 200)]
     await till.pay(310, *bills)
     await till.pay(40, await till.bill(other.id, 300))
     await till.pay(50, customer_id=customer.id)
+    await till.refund(await till.pay(70, await till.bill(other.id, 60)), 30)
     package = await till.house.package()
     service = Service(
         customer_id=customer.id,

@@ -47,6 +47,7 @@ async def post(
     at: datetime,
     invoice_id: UUID | None = None,
     payment_id: UUID | None = None,
+    refund_id: UUID | None = None,
     by: Viewer | None,
 ) -> Journal:
     """Add a journal. Entries of zero are left out. Raises ValueError when the rest is empty or does not balance;
@@ -54,7 +55,8 @@ async def post(
     entries = [entry for entry in postings if entry.amount_minor != 0]
     if not entries or sum(entry.amount_minor for entry in entries) != 0:
         raise ValueError(f"not a balanced journal: {entries}")
-    journal = Journal(tenant_id=tenant_id, at=at, description=description, invoice_id=invoice_id, payment_id=payment_id)
+    journal = Journal(tenant_id=tenant_id, at=at, description=description[:300])
+    journal.invoice_id, journal.payment_id, journal.refund_id = invoice_id, payment_id, refund_id
     journal.by_id = by.operator_id if by else None
     session.add(journal)
     await session.flush()

@@ -45,8 +45,10 @@ async def record(
     at: datetime,
     by: Viewer | None,
     invoices: Sequence[Invoice],
+    first: Invoice | None = None,
 ) -> Payment:
-    """Money received: it settles `invoices`, the oldest first, and what is left goes to the wallet.
+    """Money received: it settles `invoices`, `first` before the others and those by age, and what is left goes to the
+    wallet.
 
     The invoices are locked, so of two payments at once the second sees what the first has paid. Holds the tenant's
     payment counter from here to the end of the transaction. Raises DomainError INVALID for a method that brings no
@@ -57,25 +59,77 @@ async def record(
         raise fail(ErrorCode.INVALID, f"A payment by {method.value} cannot be recorded.", "input", "method")
     if amount_minor <= 0:
         raise ValueError("a payment is more than zero")
-    shares = _shares(amount_minor, await _locked(session, customer_id, invoices))
-    year = periods.local_date(at, tenant.time_zone).year
-    payment = Payment(
-        tenant_id=tenant.id,
-        customer_id=customer_id,
-        number=numbers.payment_number(year, await numbers.take(session, tenant.id, numbers.payment_series(year))),
-        amount_minor=amount_minor,
-        method=method,
-        status=PaymentStatus.COMPLETED,
-        category=category,
-        reference=reference,
-        notes=notes,
-        received_at=at,
-        collected_by_id=by.operator_id if by else None,
+    shares = _shares(amount_minor, await _locked(session, customer_id, invoices), first)
+    payment = await _numbered(
+        session,
+        tenant,
+        Payment(
+            customer_id=customer_id,
+            amount_minor=amount_minor,
+            method=method,
+            category=category,
+            reference=reference,
+            notes=notes,
+        ),
+        at,
+        by,
     )
+    _settle(session, payment, shares)
+    allocated = sum(part for _, part in shares)
+    postings = [
+        ledger.Entry(Account.CASH, amount_minor, method=method),
+        ledger.Entry(Account.RECEIVABLE, -allocated, customer_id=customer_id),
+        ledger.Entry(Account.WALLET, allocated - amount_minor, customer_id=customer_id),
+    ]
+    await _post(session, payment, postings, by)
+    return payment
+
+
+async def from_wallet(
+    session: AsyncSession,
+    *,
+    tenant: Tenant,
+    customer_id: UUID,
+    invoices: Sequence[Invoice],
+    at: datetime,
+    by: Viewer | None,
+    most_minor: int | None = None,
+) -> Payment | None:
+    """Settle `invoices`, the oldest first, with what the wallet holds, or with at most `most_minor` of it: a payment
+    by WALLET; None when there is nothing to settle, or nothing to settle it with.
+
+    The customer is locked, so that no two spend the same. Holds the payment counter as `record` does.
+    """
+    rows = await _locked(session, customer_id, invoices)
+    held = (await ledger.balances(session, [customer_id]))[customer_id].wallet_minor
+    shares = _shares(held if most_minor is None else min(held, most_minor), rows, None)
+    spent = sum(part for _, part in shares)
+    if spent == 0:
+        return None
+    row = Payment(
+        customer_id=customer_id, amount_minor=spent, method=PaymentMethod.WALLET, category=PaymentCategory.SERVICE
+    )
+    payment = await _numbered(session, tenant, row, at, by)
+    _settle(session, payment, shares)
+    postings = [
+        ledger.Entry(Account.WALLET, spent, customer_id=customer_id),
+        ledger.Entry(Account.RECEIVABLE, -spent, customer_id=customer_id),
+    ]
+    await _post(session, payment, postings, by)
+    return payment
+
+
+async def _numbered(
+    session: AsyncSession, tenant: Tenant, payment: Payment, at: datetime, by: Viewer | None
+) -> Payment:
+    year = periods.local_date(at, tenant.time_zone).year
+    payment.tenant_id = tenant.id
+    payment.number = numbers.payment_number(year, await numbers.take(session, tenant.id, numbers.payment_series(year)))
+    payment.status = PaymentStatus.COMPLETED
+    payment.received_at = at
+    payment.collected_by_id = by.operator_id if by else None
     session.add(payment)
     await session.flush()
-    _settle(session, payment, shares)
-    await _post(session, payment, allocated=sum(part for _, part in shares), at=at, by=by)
     return payment
 
 
@@ -95,9 +149,10 @@ async def _locked(session: AsyncSession, customer_id: UUID, invoices: Sequence[I
     return rows
 
 
-def _shares(amount_minor: int, invoices: Sequence[Invoice]) -> list[tuple[Invoice, int]]:
+def _shares(amount_minor: int, invoices: Sequence[Invoice], first: Invoice | None) -> list[tuple[Invoice, int]]:
+    named = first.id if first else None
     shares = []
-    for invoice in sorted(invoices, key=lambda row: (row.issued_on, row.id)):
+    for invoice in sorted(invoices, key=lambda row: (row.id != named, row.issued_on, row.id)):
         part = min(amount_minor, invoice.total_minor - invoice.paid_minor)
         if part > 0:
             shares.append((invoice, part))
@@ -120,18 +175,13 @@ def _settle(session: AsyncSession, payment: Payment, shares: Sequence[tuple[Invo
         invoice.status = billing.settled_status(invoice.total_minor, invoice.paid_minor)
 
 
-async def _post(session: AsyncSession, payment: Payment, *, allocated: int, at: datetime, by: Viewer | None) -> None:
-    amount, customer_id = payment.amount_minor, payment.customer_id
+async def _post(session: AsyncSession, payment: Payment, postings: Sequence[ledger.Entry], by: Viewer | None) -> None:
     await ledger.post(
         session,
         tenant_id=payment.tenant_id,
         description=f"Payment {payment.number}",
-        postings=[
-            ledger.Entry(Account.CASH, amount, method=payment.method),
-            ledger.Entry(Account.RECEIVABLE, -allocated, customer_id=customer_id),
-            ledger.Entry(Account.WALLET, allocated - amount, customer_id=customer_id),
-        ],
-        at=at,
+        postings=postings,
+        at=payment.received_at,
         payment_id=payment.id,
         by=by,
     )
@@ -142,5 +192,6 @@ def last_received_at(customer: Any) -> ColumnElement[datetime]:
     return (
         select(func.max(Payment.received_at))
         .where(Payment.customer_id == customer.id, Payment.status == PaymentStatus.COMPLETED)
+        .where(Payment.method.not_in(NOT_RECEIVED))
         .scalar_subquery()
     )

@@ -6,6 +6,7 @@ from ispgraph.domain.models.billing import (
     Allocation,
     CustomerBalance,
     Invoice,
+    InvoiceKind,
     InvoiceLine,
     InvoiceStatus,
     Journal,
@@ -15,6 +16,7 @@ from ispgraph.domain.models.billing import (
     PaymentMethod,
     PaymentStatus,
     Posting,
+    Refund,
 )
 from ispgraph.domain.models.catalogue import (
     BillingCycle,
@@ -93,6 +95,7 @@ __all__ = [
     "FileChunk",
     "IdempotencyKey",
     "Invoice",
+    "InvoiceKind",
     "InvoiceLine",
     "InvoiceStatus",
     "Job",
@@ -112,6 +115,7 @@ __all__ = [
     "PaymentStatus",
     "Posting",
     "ProvisioningState",
+    "Refund",
     "ResetPeriod",
     "Role",
     "Router",

@@ -51,6 +51,12 @@ class PaymentStatus(enum.Enum):
     REFUNDED = "REFUNDED"
 
 
+class InvoiceKind(enum.Enum):
+    INVOICE = "INVOICE"
+    CREDIT_NOTE = "CREDIT_NOTE"
+    """Takes back a part of an invoice, or all of it: its amounts are below zero, and what it gives is in the wallet."""
+
+
 class PaymentCategory(enum.Enum):
     SERVICE = "SERVICE"
     ADVANCE = "ADVANCE"
@@ -102,8 +108,20 @@ class Invoice(TenantRow):
         CheckConstraint("paid_minor BETWEEN 0 AND greatest(total_minor, 0)", name="paid"),
         CheckConstraint("(status = 'DRAFT') = (number IS NULL)", name="numbered_when_open"),
         CheckConstraint("period_start < period_end", name="period"),
+        refers("credits_id", "invoices"),
+        Index("ix_invoices_credits", "tenant_id", "credits_id", postgresql_where="credits_id IS NOT NULL"),
+        CheckConstraint(
+            "CASE kind WHEN 'INVOICE' THEN credits_id IS NULL AND total_minor >= 0"
+            " ELSE credits_id IS NOT NULL AND total_minor < 0 END",
+            name="credit_notes",
+        ),
     )
 
+    kind: Mapped[InvoiceKind] = mapped_column(
+        names(InvoiceKind), default=InvoiceKind.INVOICE, server_default=InvoiceKind.INVOICE.value
+    )
+    credits_id: Mapped[UUID | None]
+    """Which invoice a credit note takes back."""
     customer_id: Mapped[UUID]
     service_id: Mapped[UUID | None]
     number: Mapped[str | None] = mapped_column(String(30))
@@ -166,7 +184,10 @@ class Payment(TenantRow):
 
 
 class Allocation(TenantRow):
-    """The part of a payment that settles one invoice. What is not allocated went to the wallet."""
+    """The part of a payment that settles one invoice. What is not allocated went to the wallet.
+
+    Only `released_minor` changes, and only grows: what a void or a refund has taken from the invoice again.
+    """
 
     __tablename__ = "allocations"
     __table_args__ = of_tenant(
@@ -175,12 +196,32 @@ class Allocation(TenantRow):
         Index("ix_allocations_payment", "tenant_id", "payment_id"),
         Index("ix_allocations_invoice", "tenant_id", "invoice_id"),
         CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("released_minor BETWEEN 0 AND amount_minor", name="released"),
     )
 
     payment_id: Mapped[UUID]
     invoice_id: Mapped[UUID]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
+    released_minor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     created_at: Mapped[datetime] = moment()
+
+
+class Refund(TenantRow):
+    """Money of a payment that was given back, by the way it came."""
+
+    __tablename__ = "refunds"
+    __table_args__ = of_tenant(
+        refers("payment_id", "payments"),
+        refers("by_id", "operators"),
+        Index("ix_refunds_payment", "tenant_id", "payment_id"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+    )
+
+    payment_id: Mapped[UUID]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(255))
+    at: Mapped[datetime] = moment()
+    by_id: Mapped[UUID | None]
 
 
 class Journal(TenantRow):
@@ -188,13 +229,17 @@ class Journal(TenantRow):
 
     __tablename__ = "journals"
     __table_args__ = of_tenant(
-        refers("invoice_id", "invoices"), refers("payment_id", "payments"), refers("by_id", "operators")
+        refers("invoice_id", "invoices"),
+        refers("payment_id", "payments"),
+        refers("refund_id", "refunds"),
+        refers("by_id", "operators"),
     )
 
     at: Mapped[datetime] = moment()
     description: Mapped[str] = mapped_column(String(300))
     invoice_id: Mapped[UUID | None]
     payment_id: Mapped[UUID | None]
+    refund_id: Mapped[UUID | None]
     by_id: Mapped[UUID | None]
 
 

@@ -1,0 +1,370 @@
+"""Money at the desk: what a customer pays, and what is given or taken back, asked for by a person with a right to it.
+
+Each of these locks the customer first, so that of two at once, on any of the customer's invoices and payments, the
+second sees what the first has done.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock
+from ispgraph.domain import audit, customers, idempotency, money, services, tax_profiles, values
+from ispgraph.domain.billing import corrections, payments
+from ispgraph.domain.billing import invoices as billing
+from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
+from ispgraph.domain.models import (
+    Customer,
+    Invoice,
+    InvoiceStatus,
+    Payment,
+    PaymentCategory,
+    PaymentMethod,
+    ServiceStatus,
+    Tenant,
+)
+from ispgraph.domain.network import changes
+from ispgraph.domain.onboarding import answers
+from ispgraph.domain.permissions import Viewer
+
+Row = TypeVar("Row", Invoice, Payment)
+
+INVOICE_PAYMENT, REFUND = "invoiceRecordPayment", "paymentRefund"
+ADVANCE, OTHER = "customerRecordAdvancePayment", "customerRecordOtherPayment"
+_OTHER = {
+    PaymentCategory.INSTALLATION: "Installation",
+    PaymentCategory.EQUIPMENT: "Equipment",
+    PaymentCategory.MAINTENANCE: "Maintenance",
+    PaymentCategory.LATE_FEE: "Late fee",
+    PaymentCategory.OTHER: "Other charge",
+}
+_NOTHING_DUE = {
+    InvoiceStatus.DRAFT: "A draft cannot be paid.",
+    InvoiceStatus.VOID: "A void invoice cannot be paid.",
+    InvoiceStatus.PAID: "This invoice is paid.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What somebody hands over, as typed."""
+
+    amount: Decimal
+    method: PaymentMethod
+    reference: str | None
+    notes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The same, judged: in minor units, the texts trimmed."""
+
+    minor: int
+    method: PaymentMethod
+    reference: str | None
+    notes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A payment, and the customer as it leaves him."""
+
+    payment: Payment
+    customer: Customer
+
+
+async def pay_invoice(
+    session: AsyncSession, invoice_id: UUID, given: Money, *, idempotency_key: str | None, by: Viewer
+) -> Paid:
+    """Money for an invoice. What is more than is due settles other open invoices, the oldest first, then goes to the
+    wallet. With the method WALLET the wallet pays, and at most what is due.
+
+    Raises DomainError INVALID_STATE when nothing is due, INSUFFICIENT_FUNDS when the wallet holds less.
+    """
+    taken = _judged(given, by.currency)
+    key = _Key(INVOICE_PAYMENT, idempotency_key, {"invoice": invoice_id, **_told(taken)})
+    if (first := await key.answered(session, by)) is not None:
+        return await _paid_before(session, first, by)
+    customer, invoice = await _locked(session, Invoice, invoice_id, by, "input", "invoiceId")
+    if invoice.status in _NOTHING_DUE:
+        raise fail(ErrorCode.INVALID_STATE, _NOTHING_DUE[invoice.status], "input", "invoiceId")
+    tenant = await session.get_one(Tenant, by.tenant_id)
+    if taken.method is PaymentMethod.WALLET:
+        payment = await _from_wallet(session, tenant, customer, invoice, taken.minor, by)
+    else:
+        settles = await _open(session, customer)
+        payment = await _received(session, tenant, customer, taken, PaymentCategory.SERVICE, settles, by, invoice)
+    return await _done(session, key, Paid(payment, customer), by)
+
+
+async def pay_in_advance(
+    session: AsyncSession,
+    customer_id: UUID,
+    given: Money,
+    *,
+    invoice_id: UUID | None,
+    idempotency_key: str | None,
+    by: Viewer,
+) -> Paid:
+    """Money ahead of time: it settles the invoice that is named, then other open ones, the oldest first; what is left
+    is in the wallet for those to come."""
+    taken = _judged(given, by.currency)
+    about = {"customer": customer_id, "invoice": invoice_id, **_told(taken)}
+    key = _Key(ADVANCE, idempotency_key, about)
+    if (first := await key.answered(session, by)) is not None:
+        return await _paid_before(session, first, by)
+    customer = await customers.lock(session, customer_id, by=by)
+    invoice = await _invoice_of(session, customer, invoice_id)
+    tenant = await session.get_one(Tenant, by.tenant_id)
+    settles = await _open(session, customer)
+    payment = await _received(session, tenant, customer, taken, PaymentCategory.ADVANCE, settles, by, invoice)
+    return await _done(session, key, Paid(payment, customer), by)
+
+
+async def pay_other(
+    session: AsyncSession,
+    customer_id: UUID,
+    given: Money,
+    *,
+    category: PaymentCategory,
+    idempotency_key: str | None,
+    by: Viewer,
+) -> Paid:
+    """Money for something other than a service: an invoice over it is made and paid at once, with the tax in it.
+
+    Nothing of it goes to the wallet or to other invoices. With the method WALLET the wallet pays.
+    """
+    faults = Faults("input")
+    if category not in _OTHER:
+        message = f"Money for {category.value} is recorded as a payment of an invoice, or in advance."
+        faults.add(ErrorCode.INVALID, message, "category")
+    taken = _judged(given, by.currency, faults)
+    about = {"customer": customer_id, "category": category.value, **_told(taken)}
+    key = _Key(OTHER, idempotency_key, about)
+    if (first := await key.answered(session, by)) is not None:
+        return await _paid_before(session, first, by)
+    customer = await customers.lock(session, customer_id, by=by)
+    tenant = await session.get_one(Tenant, by.tenant_id)
+    invoice = await _invoice_over(session, tenant, customer, taken.minor, category, by)
+    if taken.method is PaymentMethod.WALLET:
+        payment = await _from_wallet(session, tenant, customer, invoice, taken.minor, by)
+    else:
+        payment = await _received(session, tenant, customer, taken, category, [invoice], by)
+    return await _done(session, key, Paid(payment, customer), by)
+
+
+async def refund(
+    session: AsyncSession,
+    payment_id: UUID,
+    *,
+    amount: Decimal | None,
+    reason: str,
+    idempotency_key: str | None,
+    by: Viewer,
+) -> Paid:
+    """Give a payment back, whole or in part; see `corrections.refund`."""
+    faults = Faults()
+    minor = None if amount is None else money_of(faults, amount, by.currency, "amount")
+    told = values.checked(faults, values.text, reason, 255, at=("reason",))
+    faults.raise_if_any()
+    assert told is not None
+    key = _Key(REFUND, idempotency_key, {"payment": payment_id, "minor": minor, "reason": told})
+    if (first := await key.answered(session, by)) is not None:
+        return await _paid_before(session, first, by)
+    customer, payment = await _locked(session, Payment, payment_id, by, "paymentId")
+    at = clock.now()
+    row = await corrections.refund(session, payment, minor, reason=told, currency=by.currency, at=at, by=by)
+    details = {"payment": payment.number, "amount_minor": row.amount_minor, "reason": told}
+    audit.record(session, by=by, action="payment.refund", subject_id=customer.id, details=details)
+    return await _done(session, key, Paid(payment, customer), by, audited=True)
+
+
+async def void(session: AsyncSession, invoice_id: UUID, *, reason: str, by: Viewer) -> tuple[Invoice, Customer]:
+    """Take an invoice back; see `corrections.void`. The reason stands in the ledger."""
+    faults = Faults()
+    told = values.checked(faults, values.text, reason, 255, at=("reason",))
+    faults.raise_if_any()
+    assert told is not None
+    customer, invoice = await _locked(session, Invoice, invoice_id, by, "invoiceId")
+    await corrections.void(session, invoice, reason=told, at=clock.now(), by=by)
+    details = {"invoice": invoice.number, "total_minor": invoice.total_minor, "reason": told}
+    audit.record(session, by=by, action="invoice.void", subject_id=customer.id, details=details)
+    return invoice, customer
+
+
+def money_of(faults: Faults, amount: Decimal, currency: str, *field: str) -> int:
+    """An amount above zero in minor units; a fault at `field` and 0 for what is none."""
+    try:
+        minor = money.to_minor(amount, currency)
+    except money.BadAmount as error:
+        faults.add(ErrorCode.INVALID, str(error), *field)
+        return 0
+    if minor <= 0:
+        faults.add(ErrorCode.INVALID, "The amount must be more than zero.", *field)
+    return minor
+
+
+def _judged(given: Money, currency: str, faults: Faults | None = None) -> _Taken:
+    faults = faults or Faults("input")
+    minor = money_of(faults, given.amount, currency, "amount")
+    reference = answers.optional(faults, given.reference, 255, "reference")
+    notes = answers.optional(faults, given.notes, 500, "notes")
+    if given.method is PaymentMethod.VOUCHER:
+        faults.add(ErrorCode.INVALID, "A voucher is redeemed, not recorded as a payment.", "method")
+    faults.raise_if_any()
+    return _Taken(minor, given.method, reference, notes)
+
+
+def _told(taken: _Taken) -> dict[str, object]:
+    return {
+        "minor": taken.minor,
+        "method": taken.method.value,
+        "reference": taken.reference,
+        "notes": taken.notes,
+    }
+
+
+async def _invoice_over(
+    session: AsyncSession, tenant: Tenant, customer: Customer, minor: int, category: PaymentCategory, by: Viewer
+) -> Invoice:
+    line = billing.Line(_OTHER[category], minor, await tax_profiles.rate_of(session, None, tenant), tax_included=True)
+    row = await billing.draft(
+        session,
+        tenant=tenant,
+        customer_id=customer.id,
+        service_id=None,
+        lines=[line],
+        period_start=None,
+        period_end=None,
+    )
+    return await billing.open(session, row, tenant=tenant, at=clock.now(), by=by)
+
+
+async def _received(
+    session: AsyncSession,
+    tenant: Tenant,
+    customer: Customer,
+    taken: _Taken,
+    category: PaymentCategory,
+    settles: Sequence[Invoice],
+    by: Viewer,
+    first: Invoice | None = None,
+) -> Payment:
+    return await payments.record(
+        session,
+        tenant=tenant,
+        customer_id=customer.id,
+        amount_minor=taken.minor,
+        method=taken.method,
+        category=category,
+        reference=taken.reference,
+        notes=taken.notes,
+        at=clock.now(),
+        by=by,
+        invoices=settles,
+        first=first,
+    )
+
+
+async def _from_wallet(
+    session: AsyncSession, tenant: Tenant, customer: Customer, invoice: Invoice, minor: int, by: Viewer
+) -> Payment:
+    due = invoice.total_minor - invoice.paid_minor
+    if minor > due:
+        shown = f"{money.to_decimal(due, by.currency)} {by.currency}"
+        raise fail(ErrorCode.INVALID, f"Of this invoice {shown} is due.", "input", "amount")
+    payment = await payments.from_wallet(
+        session,
+        tenant=tenant,
+        customer_id=customer.id,
+        invoices=[invoice],
+        at=clock.now(),
+        by=by,
+        most_minor=minor,
+    )
+    if payment is None or payment.amount_minor < minor:
+        raise fail(ErrorCode.INSUFFICIENT_FUNDS, "The wallet holds less than that.", "input", "amount")
+    return payment
+
+
+async def _open(session: AsyncSession, customer: Customer) -> Sequence[Invoice]:
+    rows = select(Invoice).where(Invoice.customer_id == customer.id, Invoice.status.in_(billing.AWAITING))
+    return (await session.scalars(rows)).all()
+
+
+async def _invoice_of(session: AsyncSession, customer: Customer, invoice_id: UUID | None) -> Invoice | None:
+    if invoice_id is None:
+        return None
+    invoice = await session.get(Invoice, invoice_id)
+    if invoice is None or invoice.customer_id != customer.id:
+        raise not_found("invoice", "input", "invoiceId")
+    if invoice.status in _NOTHING_DUE:
+        raise fail(ErrorCode.INVALID_STATE, _NOTHING_DUE[invoice.status], "input", "invoiceId")
+    return invoice
+
+
+async def _locked(session: AsyncSession, kind: type[Row], key: UUID, by: Viewer, *field: str) -> tuple[Customer, Row]:
+    """A visible invoice or payment with its customer: the customer locked first, then the row."""
+    what = "invoice" if kind is Invoice else "payment"
+    owner = await session.scalar(
+        select(kind.customer_id).where(kind.id == key, customers.belonging(by, kind.customer_id))
+    )
+    if owner is None:
+        raise not_found(what, *field)
+    customer = await customers.lock(session, owner, by=by, at=field)
+    row = await session.get_one(kind, key, with_for_update={"key_share": True}, populate_existing=True)
+    return customer, row
+
+
+# -- keys
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    operation: str
+    key: str | None
+    given: Mapping[str, object]
+
+    async def answered(self, session: AsyncSession, by: Viewer) -> dict[str, object] | None:
+        """What the same key and input did before; None when there is no key, or it is ours from now on."""
+        if self.key is None:
+            return None
+        return await idempotency.claim(session, by=by, operation=self.operation, key=self.key, given=self.given)
+
+
+async def _done(session: AsyncSession, key: _Key, paid: Paid, by: Viewer, *, audited: bool = False) -> Paid:
+    if not audited:
+        await _begin_what_waited(session, paid.customer, by)
+        payment = paid.payment
+        details = {"payment": payment.number, "amount_minor": payment.amount_minor, "method": payment.method.value}
+        audit.record(session, by=by, action="payment.record", subject_id=paid.customer.id, details=details)
+    if key.key is not None:
+        answer = {"payment": str(paid.payment.id)}
+        await idempotency.keep(session, by=by, operation=key.operation, key=key.key, answer=answer)
+    return paid
+
+
+async def _begin_what_waited(session: AsyncSession, customer: Customer, by: Viewer) -> None:
+    """Activate the services of a locked customer that waited for the first payment, which has come."""
+    tenant = await session.get_one(Tenant, customer.tenant_id)
+    if not tenant.pending_until_paid:
+        return
+    every = (await services.services_of(session, [customer.id]))[customer.id]
+    for service in every:
+        if service.status is ServiceStatus.PENDING:
+            chosen = services.Chosen(customer.id, service.id)
+            await services.put_on_line(session, customer, service, every, chosen, told="Paid", notify=False, by=by)
+            await changes.changed(session, service, by=by.operator_id)
+
+
+async def _paid_before(session: AsyncSession, first: Mapping[str, object], by: Viewer) -> Paid:
+    payment = await session.get_one(Payment, UUID(str(first["payment"])))
+    customer = await customers.find(session, payment.customer_id, by=by)
+    if customer is None:
+        raise not_found("customer")
+    return Paid(payment, customer)
