@@ -142,7 +142,9 @@ async def test_outside_of_the_windows(line: Line, moved_clock: None) -> None:
     assert "Auth-Type" in await line.radius()
 
 
-async def test_time_left_counts_what_is_passing(line: Line) -> None:
+async def test_time_left_counts_what_is_passing(line: Line, moved_clock: None) -> None:
+    # In the evening: what was four hours ago was today.
+    clock.set_clock("2026-05-10T12:00:00Z")
     await line.done("SetTimeLimit", dailySeconds=7200, sessionSeconds=5000)
     assert (await line.radius())["Session-Timeout"] == "5000"
     now = clock.now()
