@@ -258,6 +258,36 @@ def test_a_router_that_counts_the_wrong_way_round(books: Books) -> None:
     assert (second.row()["input_octets"], second.row()["output_octets"]) == (2**33 + 4, 16)
 
 
+@pytest.mark.parametrize("first", [300, 600])
+def test_packets_of_one_session_at_once(books: Books, first: int) -> None:
+    """The second has read the session before the first is written, and waits: each octet is counted once."""
+    of = line(books)
+    of.tell(START, 0)
+    figures = {300: (10, 70), 600: (15, 1070)}
+
+    async def packet(connection: Any, seconds: int) -> bool:
+        up, down = figures[seconds]
+        told = {"p_session_time": seconds, "p_input_octets": up, "p_output_octets": down}
+        return await tell(connection, **of.of, p_status=INTERIM, p_at=of.begun + timedelta(seconds=seconds), **told)
+
+    async def both() -> None:
+        pool = await asyncpg.create_pool(dsn("ispgraph_radius", books.network.name), min_size=2, max_size=2)
+        async with pool, pool.acquire() as one, pool.acquire() as other:
+            async with one.transaction():
+                assert await packet(one, first)
+                waiting = asyncio.create_task(packet(other, 900 - first))
+                blocked = "SELECT cardinality(pg_blocking_pids($1))"
+                while not await one.fetchval(blocked, other.get_server_pid()):
+                    await asyncio.sleep(0.01)
+            assert await waiting
+
+    books.run(both())
+    assert total(of.quarters()) == total(of.days()) == (15, 1070, 600)
+    row = of.row()
+    assert (row["input_octets"], row["output_octets"], row["duration_seconds"]) == (15, 1070, 600)
+    assert row["updated_at"] == of.begun + timedelta(seconds=600)
+
+
 def test_devices_of_one_service_never_wait_in_a_circle(books: Books) -> None:
     """Each packet covers many quarters and days that all the others write as well."""
     of = [line(books)]
