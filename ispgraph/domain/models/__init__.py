@@ -62,6 +62,7 @@ from ispgraph.domain.models.tenants import (
     SignIn,
     Suspension,
     Tenant,
+    TenantLogo,
 )
 
 __all__ = [
@@ -121,6 +122,7 @@ __all__ = [
     "SuspendReason",
     "Suspension",
     "Tenant",
+    "TenantLogo",
     "UsageBucket",
     "UsageDay",
     "UsageDoubt",
