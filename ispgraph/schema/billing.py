@@ -12,6 +12,7 @@ from ispgraph.domain.billing import invoices, ledger
 from ispgraph.schema.base import Money, Node, node, row
 from ispgraph.schema.compiler.fields import amount as amount_of
 from ispgraph.schema.compiler.fields import column, expression, many, one
+from ispgraph.schema.documents import pdf_url, receipt_url
 
 if TYPE_CHECKING:
     from ispgraph.schema.customers import Customer
@@ -62,6 +63,7 @@ class Invoice(Node):
         ),
         description="Every payment of which a part went to this invoice.",
     )
+    pdf_url: str | None = pdf_url()
 
 
 @row(models.Allocation, description="The part of a payment that settles one invoice.")
@@ -83,6 +85,7 @@ class Payment(Node):
     amount: Money = amount_of("amount_minor")
     collected_by: OperatorLink | None = one("collected_by_id")
     allocations: list[PaymentAllocation] = many("payment_id")
+    receipt_url: str | None = receipt_url()
 
 
 def _journal(posting: Any, column: Any) -> ColumnElement[Any]:
