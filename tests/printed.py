@@ -20,6 +20,8 @@ class Page:
     empty_boxes: int
     """Characters for which there was no glyph."""
     pictures: int
+    heights: set[float]
+    """Where lines begin, in points above the foot of the page."""
 
 
 def pages(pdf: bytes) -> list[Page]:
@@ -41,7 +43,7 @@ def title(pdf: bytes) -> tuple[str, str]:
 
 def _page(reader: PdfReader, page: Any) -> Page:
     said: list[str] = []
-    missing, pictures = 0, 0
+    missing, pictures, heights = 0, 0, set()
     fonts = {name: _letters(font.get_object()) for name, font in page["/Resources"].get("/Font", {}).items()}
     letters: dict[int, str] = {}
     spans: list[str | None] = []
@@ -58,6 +60,8 @@ def _page(reader: PdfReader, page: Any) -> Page:
             letters = fonts[operands[0]]
         elif operator == b"Tm":
             said.append("\n")
+        elif operator == b"cm":
+            heights.add(round(float(operands[5]), 1))
         elif operator == b"Do":
             pictures += 1
         elif operator in (b"Tj", b"TJ"):
@@ -66,7 +70,7 @@ def _page(reader: PdfReader, page: Any) -> Page:
             # What a cluster of glyphs spells is told beside it, where no glyph spells a letter.
             if all(span is None for span in spans):
                 said.extend(letters.get(code, "\ufffd") for code in codes)
-    return Page("".join(said), missing, pictures)
+    return Page("".join(said), missing, pictures, heights)
 
 
 def _codes(shown: Any) -> Iterator[int]:

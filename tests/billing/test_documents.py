@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from ispgraph import clock, ids
+from ispgraph.api import glyphs
 from ispgraph.db import Database
 from ispgraph.domain import links
 from ispgraph.domain.billing import invoices
@@ -216,8 +217,29 @@ async def test_a_script_without_a_font_is_seen_and_stops_nothing(api: Api, till:
     customer = await till.customer()
     await change(till, Customer, customer.id, name="Tibetan \u0f40\u0f41 here")
     [page] = printed.pages(await paper(api, await till.bill(customer.id, 100), till.house.admin))
-    assert page.empty_boxes == 2
-    assert "Amount due" in page.text
+    assert "Tibetan \ufffd\ufffd here" in page.text
+    assert page.empty_boxes == 0
+
+
+# No word of any language: letters and marks of a dozen scripts, most of them without a font.
+STUMBLE = """
+05c320d320d006c720e007f8d83eded5062820f120f6085b20e4d83cdd4bd83cdfba069508f1079f0783d83ddc2420e206b4d83cdd3d0609
+d83cdd69087308f7d83cdfda20e5d83cdce9d83cdfd6071120e220da20d10885064108b707fe073a0755d83edc57d83cdfd706df20f020d1
+07e707cdd83edda0d83ede58088bd83ddf6720da20d520d120ebd83ddd0120f605ae20d906bb"""
+
+
+async def test_what_the_typesetter_stumbles_over_leaves_a_gap(
+    api: Api, till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given that it comes to see the characters that are usually kept from it, for which there is no glyph
+    everything = frozenset(map(chr, range(0x110000)))
+    monkeypatch.setattr(glyphs, "known", lambda: everything)
+    customer = await till.customer()
+    await change(till, Customer, customer.id, name=bytes.fromhex(STUMBLE).decode("utf-16-be"))
+    pdf = await paper(api, await till.bill(customer.id, 123_450), till.house.admin)
+    said(pdf, "Bill to", "Amount due", "USD 1,234.50", "Page 1 of 1")
+    assert "\ufffd" * 6 in printed.text(pdf)
+    assert "\u06c7" not in printed.text(pdf)
 
 
 async def test_a_long_invoice_goes_over_pages(api: Api, till: Till) -> None:
@@ -278,6 +300,17 @@ async def test_a_hostile_name_changes_nothing_but_its_own_lines(api: Api, till: 
         assert "\u2066" not in after
         papers.append((before, after[after.index("Road 3") :]))
     assert papers[0] == papers[1]
+
+
+@pytest.mark.parametrize("word", ["W", "মোহাম্মদ", "é", "е́", "क्षत्रि", "محمد"])
+async def test_a_word_without_an_end_is_broken(api: Api, till: Till, word: str) -> None:
+    plain, long = await till.customer(), await till.customer()
+    heights = []
+    for customer, called in ((plain, word), (long, (word * 255)[:255])):
+        await change(till, Customer, customer.id, name=called)
+        [page] = printed.pages(await paper(api, await till.bill(customer.id, 100), till.house.admin))
+        heights.append(len(page.heights))
+    assert heights[1] > heights[0] + 1
 
 
 async def test_what_looks_like_markup_is_text(api: Api, till: Till) -> None:
