@@ -1,18 +1,27 @@
-"""What signed links show: files that jobs made, and charts of usage. Nobody signs in here; the link is all there is."""
+"""What signed links show: files that jobs made, charts of usage, invoices and receipts.
+
+Nobody signs in here; the link is all there is.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ispgraph.api import pictures
+from ispgraph.api import pictures, printing
 from ispgraph.db import Database
 from ispgraph.domain import files, links, usage_charts
+from ispgraph.domain.billing import documents, papers
 from ispgraph.settings import Settings
 
+# Setting one takes a core for a moment; the rest of the program goes on meanwhile.
+_PAPERS_AT_ONCE = 2
+
+Find = Callable[[AsyncSession, UUID], Awaitable[papers.Paper | None]]
 Answer = Callable[[Request, Mapping[str, str]], Awaitable[Response]]
 
 _HEADERS = {
@@ -23,6 +32,8 @@ _HEADERS = {
 }
 # Pictures stand in pages and e-mails of others.
 _SHOWN = {**_HEADERS, "Cache-Control": "private, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
+# With a policy of content some browsers show an empty page in place of a PDF.
+_PRINTED = {name: value for name, value in _HEADERS.items() if name != "Content-Security-Policy"}
 
 
 def routes(database: Database, settings: Settings) -> list[Route]:
@@ -55,9 +66,34 @@ def routes(database: Database, settings: Settings) -> list[Route]:
             return Response(pictures.svg(drawing), media_type="image/svg+xml", headers=_SHOWN)
         return Response(await asyncio.to_thread(pictures.png, drawing), media_type="image/png", headers=_SHOWN)
 
+    turns = asyncio.Semaphore(_PAPERS_AT_ONCE)
+
+    def paper(find: Find, name: str) -> Answer:
+        async def shown(request: Request, _given: Mapping[str, str]) -> Response:
+            tenant_id, row_id = UUID(hex=request.path_params["tenant"]), UUID(hex=request.path_params[name])
+            async with database.read(tenant_id) as session:
+                found = await find(session, row_id)
+            if found is None:
+                return PlainTextResponse("There is no such paper any more.\n", 404, headers=_HEADERS)
+            async with turns:
+                body = await asyncio.to_thread(printing.pdf, found)
+            # Numbers have no character that would have to be quoted.
+            headers = {**_PRINTED, "Content-Disposition": f'inline; filename="{found.number}.pdf"'}
+            return Response(body, media_type="application/pdf", headers=headers)
+
+        return shown
+
     return [
         Route("/downloads/files/{tenant}/{file}", _behind_link(settings.token_key, file)),
         Route("/downloads/usage/{tenant}/{customer}/chart.{format}", _behind_link(settings.token_key, chart)),
+        Route(
+            "/downloads/invoices/{tenant}/{invoice}.pdf",
+            _behind_link(settings.token_key, paper(documents.find_invoice, "invoice")),
+        ),
+        Route(
+            "/downloads/receipts/{tenant}/{payment}.pdf",
+            _behind_link(settings.token_key, paper(documents.find_receipt, "payment")),
+        ),
     ]
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, tax_profiles, values
+from ispgraph.domain import audit, letterheads, locales, tax_profiles, values
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import Suspension, Tenant
 from ispgraph.domain.permissions import Viewer
@@ -32,6 +32,9 @@ class Changes:
     walled_pool: str | None = None
     """Blank: none."""
     walled_kbps: int | None = None
+    locale: str | None = None
+    """Blank: that of the country."""
+    letterhead: letterheads.Changes | None = None
 
 
 async def own(session: AsyncSession, *, by: Viewer) -> Tenant:
@@ -54,6 +57,9 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         blank = not prefix.strip()
         prefix = "" if blank else values.checked(faults, values.text, prefix, 8, at=("accountPrefix",))
     walled = _walled(faults, changes)
+    shown = _shown(faults, changes, by)
+    sent = changes.letterhead.logo if changes.letterhead else None
+    logo = await letterheads.checked_logo(faults, sent) if sent is not None and sent.strip() else None
     faults.raise_if_any()
     tenant = (await session.scalars(select(Tenant).where(Tenant.id == by.tenant_id).with_for_update())).one()
     given = {
@@ -65,12 +71,14 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         "account_prefix": prefix,
         "suspension": changes.suspension,
     }
-    wanted = {name: value for name, value in given.items() if value is not None} | walled
+    wanted = {name: value for name, value in given.items() if value is not None} | walled | shown
     made = {name: value for name, value in wanted.items() if value != getattr(tenant, name)}
     for name, value in made.items():
         setattr(tenant, name, value)
-    if made:
-        details = {name: _plain(value) for name, value in made.items()}
+    details = {name: _plain(value) for name, value in made.items()}
+    if sent is not None and await letterheads.set_logo(session, tenant, logo):
+        details["logo"] = _plain(logo)
+    if details:
         audit.record(session, by=by, action="tenant.settings", subject_id=tenant.id, details=details)
     await session.flush()
     return tenant
@@ -92,6 +100,15 @@ def _walled(faults: Faults, changes: Changes) -> dict[str, str | int | None]:
         if not 8 <= changes.walled_kbps <= 1_000_000:
             faults.add(ErrorCode.INVALID, "This must be from 8 to 1000000.", "walledKbps")
         found["walled_kbps"] = changes.walled_kbps
+    return found
+
+
+def _shown(faults: Faults, changes: Changes, by: Viewer) -> dict[str, str | None]:
+    """How papers look; of no use once a fault was found."""
+    found = letterheads.checked(faults, changes.letterhead, by=by) if changes.letterhead else {}
+    if changes.locale is not None:
+        blank = not changes.locale.strip()
+        found["locale"] = None if blank else values.checked(faults, locales.tag, changes.locale, at=("locale",))
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain import tenants
+from ispgraph.domain import letterheads, tenants
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers.base import action, query
 from ispgraph.schema.context import Info
@@ -22,10 +22,20 @@ async def settings(info: Info) -> TenantSettings:
 async def update(info: Info, input: TenantSettingsInput) -> TenantSettingsPayload:
     """Change settings; they hold for what is made from now on."""
     given = asdict(input)
-    pool = given.pop("walled_pool")
-    changes = tenants.Changes(**given, walled_pool=None if pool is strawberry.UNSET else pool or "")
+    pool, locale, head = (given.pop(name) for name in ("walled_pool", "locale", "letterhead"))
+    changes = tenants.Changes(
+        **given,
+        walled_pool=_blank(pool),
+        locale=_blank(locale),
+        letterhead=letterheads.Changes(**{name: _blank(value) for name, value in head.items()}) if head else None,
+    )
     changed: Any = await tenants.change(info.context.session, changes, by=info.context.viewer_or_refuse())
     return TenantSettingsPayload(settings=changed)
+
+
+def _blank(value: str | None) -> str | None:
+    """Null takes away, as a blank does; what was left out stays."""
+    return None if value is strawberry.UNSET else value or ""
 
 
 @strawberry.type

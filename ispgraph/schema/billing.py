@@ -12,6 +12,7 @@ from ispgraph.domain.billing import corrections, invoices, ledger
 from ispgraph.schema.base import Money, Node, node, row
 from ispgraph.schema.compiler.fields import amount as amount_of
 from ispgraph.schema.compiler.fields import column, expression, many, one
+from ispgraph.schema.documents import pdf_url, receipt_url
 
 if TYPE_CHECKING:
     from ispgraph.schema.customers import Customer
@@ -65,6 +66,7 @@ class Invoice(Node):
         ),
         description="Every payment of which a part settles this invoice.",
     )
+    pdf_url: str | None = pdf_url()
 
 
 @row(models.Allocation, description="The part of a payment that settles one invoice.")
@@ -96,6 +98,7 @@ class Payment(Node):
             allocation.payment_id == payment.id, allocation.released_minor < allocation.amount_minor
         )
     )
+    receipt_url: str | None = receipt_url()
 
 
 def _journal(posting: Any, column: Any) -> ColumnElement[Any]:

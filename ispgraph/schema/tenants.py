@@ -1,11 +1,37 @@
 """The settings of a tenant."""
 
 from decimal import Decimal
+from typing import Any
 
 import strawberry
 
+from ispgraph.domain import letterheads, locales, models
 from ispgraph.domain.models import Suspension
 from ispgraph.schema.base import Payload
+from ispgraph.schema.context import Info
+
+
+@strawberry.type(description="The picture on a letterhead, as it was drawn anew from what was sent.")
+class Logo:
+    media_type: str = strawberry.field(description="image/png or image/jpeg.")
+    width: int = strawberry.field(description="In pixels.")
+    height: int = strawberry.field(description="In pixels.")
+
+
+@strawberry.type(description="What stands on invoices and receipts. They are made when they are looked at.")
+class Letterhead:
+    legal_name: str | None = strawberry.field(description="Without it the tenant's name stands there.")
+    address: str | None = strawberry.field(description="In lines.")
+    phone: str | None
+    email: str | None
+    tax_number: str | None
+    footer: str | None = strawberry.field(description="In lines, at the foot of every page.")
+
+    @strawberry.field
+    async def logo(root: strawberry.Parent[models.Tenant], info: Info) -> Logo | None:
+        async with info.context.read() as session:
+            found: Any = await letterheads.logo(session, root)
+        return found
 
 
 @strawberry.type(description="What a tenant decides for itself.")
@@ -34,6 +60,32 @@ class TenantSettings:
     )
     walled_kbps: int = strawberry.field(description="What they can use in each direction, in kbit/s.")
 
+    @strawberry.field(description="In whose way invoices and receipts write amounts, always with the digits 0 to 9.")
+    def locale(root: strawberry.Parent[models.Tenant]) -> str:
+        return locales.of(root.locale, root.country)
+
+    @strawberry.field
+    def letterhead(root: strawberry.Parent[models.Tenant]) -> Letterhead:
+        shown: Any = root
+        return shown
+
+
+@strawberry.input(description="What is left out stays as it is; null or empty takes it away.")
+class LetterheadInput:
+    legal_name: str | None = strawberry.field(default=strawberry.UNSET, description="At most 200 characters.")
+    address: str | None = strawberry.field(
+        default=strawberry.UNSET, description="At most 6 lines and 500 characters, without the name."
+    )
+    phone: str | None = strawberry.UNSET
+    email: str | None = strawberry.UNSET
+    tax_number: str | None = strawberry.field(default=strawberry.UNSET, description="At most 60 characters.")
+    footer: str | None = strawberry.field(
+        default=strawberry.UNSET, description="At most 6 lines and 500 characters, at the foot of every page."
+    )
+    logo: str | None = strawberry.field(
+        default=strawberry.UNSET, description="A PNG or JPEG file of at most 150 kB, in base64 or as a data URL."
+    )
+
 
 @strawberry.input(description="What is left out stays as it is.")
 class TenantSettingsInput:
@@ -47,6 +99,11 @@ class TenantSettingsInput:
     walled_address_list: str | None = None
     walled_pool: str | None = strawberry.field(default=strawberry.UNSET, description="Null or empty: none.")
     walled_kbps: int | None = None
+    locale: str | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Such as en-IN, bn-BD or de. Null or empty: as most people of the tenant's country write.",
+    )
+    letterhead: LetterheadInput | None = None
 
 
 @strawberry.type

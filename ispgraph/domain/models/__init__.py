@@ -73,6 +73,7 @@ from ispgraph.domain.models.tenants import (
     SignIn,
     Suspension,
     Tenant,
+    TenantLogo,
 )
 
 __all__ = [
@@ -136,6 +137,7 @@ __all__ = [
     "Suspension",
     "TaxProfile",
     "Tenant",
+    "TenantLogo",
     "UsageBucket",
     "UsageDay",
     "UsageDoubt",

@@ -65,7 +65,31 @@ class Tenant(Base):
     walled_pool: Mapped[str | None] = mapped_column(String(63))
     """The pool of the routers from which they get their addresses; None: from the usual one."""
     walled_kbps: Mapped[int] = mapped_column(default=512)
+    locale: Mapped[str | None] = mapped_column(String(35))
+    """Whose way of writing amounts it is, such as en-IN; None: that of the country."""
+    legal_name: Mapped[str | None] = mapped_column(String(200))
+    """This and what follows stands on invoices and receipts; without it `name` does."""
+    address: Mapped[str | None] = mapped_column(String(500))
+    """In lines."""
+    phone: Mapped[str | None] = mapped_column(String(20))
+    email: Mapped[str | None] = mapped_column(String(320))
+    tax_number: Mapped[str | None] = mapped_column(String(60))
+    footer: Mapped[str | None] = mapped_column(String(500))
+    """In lines: how to pay, thanks, the register of the company."""
     created_at: Mapped[datetime] = moment()
+
+
+class TenantLogo(Base):
+    """The picture on a tenant's letterhead, as it was made from what was sent."""
+
+    __tablename__ = "tenant_logos"
+    __table_args__ = (CheckConstraint("width > 0 AND height > 0", name="size"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    media_type: Mapped[str] = mapped_column(String(20))
+    width: Mapped[int]
+    height: Mapped[int]
+    body: Mapped[bytes] = mapped_column(deferred=True)
 
 
 class Operator(TenantRow):
