@@ -211,7 +211,7 @@ class Subscription:
     @strawberry.subscription
     async def pushed(self, info: strawberry.Info, count: int, size: int = 1) -> AsyncIterator[str]:
         for number in range(count):
-            info.context.push(f'{{"data":{{"pushed":"{number:>{size}}"}}}}')
+            info.context.carrier.push(f'{{"data":{{"pushed":"{number:>{size}}"}}}}'.encode())
             await asyncio.sleep(0)
         await asyncio.Event().wait()
         yield "never"

@@ -21,7 +21,7 @@ from ispgraph.schema.sessions import Session
 
 Root = strawberry.Parent[Reading]
 Getter = Callable[[Reading], str]
-Printer = Callable[[Any], str]
+Printer = Callable[[Any], bytes]
 
 strawberry.enum(LiveUsageSource)
 
@@ -102,9 +102,9 @@ def _made(root: str, selected: Sequence[tuple[str, str]], *, listed: bool) -> Pr
                 ",".join([one % tuple([get(reading) for get in getters]) for reading in readings]),
                 "]}}",
             )
-        )
+        ).encode()
     template = f'{{"data":{{"{root}":{one}}}}}'
-    return lambda reading: template % tuple([get(reading) for get in getters])
+    return lambda reading: (template % tuple([get(reading) for get in getters])).encode()
 
 
 def _selected(raw: Any, sets: Sequence[SelectionSetNode | None]) -> Iterator[tuple[str, str]]:

@@ -6,8 +6,7 @@ deactivated or given other superiors, and a customer moved to another reseller.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -35,14 +34,29 @@ class _Standing:
 
 
 class Held:
-    """One listener's right to be told. `ended` is done when it is over."""
+    """One listener's right to be told, watched until `close`, or the end of the block. `ended` is done with it."""
 
-    def __init__(self, viewer: Viewer, permission: Permission | None, customer_id: UUID | None) -> None:
+    __slots__ = ("_authority", "above", "customer_id", "ended", "permission", "viewer")
+
+    def __init__(
+        self, authority: "Authority", viewer: Viewer, permission: Permission | None, customer_id: UUID | None
+    ) -> None:
         self.viewer = viewer
         self.permission = permission
         self.customer_id = customer_id
         self.above: tuple[UUID, ...] | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._authority = authority
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Watch it no more."""
+        self._authority.drop(self)
 
 
 class Subtrees:
@@ -68,24 +82,24 @@ class Authority:
         self._subtrees: dict[UUID, Subtrees] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    @contextmanager
-    def hold(self, viewer: Viewer, permission: Permission | None, customer_id: UUID | None = None) -> Iterator[Held]:
-        """A right that is watched while the block runs. Without a permission: of any operator who may sign in."""
-        held = Held(viewer, permission, customer_id)
+    def hold(self, viewer: Viewer, permission: Permission | None, customer_id: UUID | None = None) -> Held:
+        """A right that is watched from now on. Without a permission: of any operator who may sign in."""
+        held = Held(self, viewer, permission, customer_id)
         self._held.setdefault(viewer.tenant_id, set()).add(held)
         if self._watch is None:
             self._watch = asyncio.create_task(self._recheck())
-        try:
-            yield held
-        finally:
-            group = self._held[viewer.tenant_id]
-            group.discard(held)
-            if not group:
-                del self._held[viewer.tenant_id]
-                self._subtrees.pop(viewer.tenant_id, None)
-            if not self._held and self._watch is not None:
-                self._watch.cancel()
-                self._watch = None
+        return held
+
+    def drop(self, held: Held) -> None:
+        """Watch it no more."""
+        tenant_id = held.viewer.tenant_id
+        group = self._held.get(tenant_id, set())
+        group.discard(held)
+        if not group and self._held.pop(tenant_id, None) is not None:
+            self._subtrees.pop(tenant_id, None)
+        if not self._held and self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     async def subtrees(self, tenant_id: UUID) -> Subtrees:
         """Who stands above whom in a tenant; kept up to date while anybody listens there."""
