@@ -106,8 +106,8 @@ def _messages(house: House, viewers: int, *, everybody: bool) -> list[str]:
     now = readings.printed(clock.now())
     made = [
         Reading(
-            line.customer_id, house.tenant_id, None, None, now, True, 12_345_678, 1_234_567, 10**10 + n, 10**9 + n,
-            LiveUsageSource.ROUTER,
+            line.customer_id.hex, house.tenant_id.hex, None, None, now, True,
+            12_345_678, 1_234_567, 10**10 + n, 10**9 + n, LiveUsageSource.ROUTER,
         )
         for n, line in enumerate(house.lines[: 1 if everybody else viewers])
     ]  # fmt: skip

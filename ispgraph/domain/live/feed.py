@@ -38,7 +38,7 @@ class _Group:
     seconds: int
     takers: set[Take] = field(default_factory=set)
     due: float = 0.0
-    buffer: dict[UUID, Reading] = field(default_factory=dict)
+    buffer: dict[str, Reading] = field(default_factory=dict)
     flushing: asyncio.TimerHandle | None = None
 
 
@@ -46,7 +46,7 @@ class _Group:
 class _Crowd:
     """Which customers a watcher of many is told of."""
 
-    router_id: UUID | None
+    router_id: str | None
     scope_id: UUID | None
 
 
@@ -55,9 +55,9 @@ class _Tenant:
     id: UUID
     subtrees: Subtrees
     watches: int = 0
-    customers: dict[UUID, dict[Any, _Group]] = field(default_factory=dict)
+    customers: dict[str, dict[Any, _Group]] = field(default_factory=dict)
     crowds: dict[_Crowd, dict[Any, _Group]] = field(default_factory=dict)
-    latest: dict[UUID, tuple[float, Reading]] = field(default_factory=dict)
+    latest: dict[str, tuple[float, Reading]] = field(default_factory=dict)
     listening: Any = None
 
 
@@ -85,7 +85,7 @@ class Feed:
         except BaseException:
             watch.close()
             raise
-        watch.enter(watch.tenant.customers, customer_id, (key, seconds), lambda: _Group(print_, seconds))
+        watch.enter(watch.tenant.customers, customer_id.hex, (key, seconds), lambda: _Group(print_, seconds))
         return watch
 
     async def crowd(
@@ -99,7 +99,7 @@ class Feed:
         except BaseException:
             watch.close()
             raise
-        which = _Crowd(router_id, by.scope_id)
+        which = _Crowd(router_id.hex if router_id else None, by.scope_id)
         watch.enter(watch.tenant.crowds, which, (key, seconds), lambda: _Group(print_, seconds))
         return watch
 
@@ -151,17 +151,21 @@ class Feed:
         wanted: dict[UUID, Wanted] = {}
         for tenant_id, tenant in self._tenants.items():
             mine = Wanted(
-                {key: min(each.seconds for each in groups.values()) for key, groups in tenant.customers.items()}
+                {
+                    UUID(hex=key): min(each.seconds for each in groups.values())
+                    for key, groups in tenant.customers.items()
+                }
             )
             for which, groups in tenant.crowds.items():
                 seconds = min(each.seconds for each in groups.values())
-                mine.routers[which.router_id] = min(seconds, mine.routers.get(which.router_id, seconds))
+                router_id = UUID(hex=which.router_id) if which.router_id else None
+                mine.routers[router_id] = min(seconds, mine.routers.get(router_id, seconds))
             if mine.customers or mine.routers:
                 wanted[tenant_id] = mine
         return wanted
 
     async def _first(self, tenant_id: UUID, tenant: _Tenant, customer_id: UUID, seconds: int) -> Reading:
-        known = tenant.latest.get(customer_id)
+        known = tenant.latest.get(customer_id.hex)
         if known is not None and asyncio.get_running_loop().time() - known[0] < seconds + _STALE_SECONDS:
             return known[1]
         async with self._database.read(tenant_id) as session:
@@ -184,8 +188,8 @@ class Feed:
                         group.due = now + group.seconds * _EARLY
                         _hand_over(group, each)
             for which, crowd in tenant.crowds.items():
-                if which.router_id in (None, each.router_id) and tenant.subtrees.holds(
-                    which.scope_id, each.operator_id
+                if which.router_id in (None, each.router_id) and (
+                    which.scope_id is None or tenant.subtrees.holds(which.scope_id, UUID(hex=each.operator_id))
                 ):
                     for group in crowd.values():
                         self._gather(group, each, now)
