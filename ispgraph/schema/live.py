@@ -89,14 +89,17 @@ def printer(info: Info) -> tuple[Any, Printer] | None:
     if (known := _printers.get(key)) is None:
         if len(_printers) >= _KEPT:
             _printers.clear()
-        known = _printers[key] = _made(root, selected, listed=raw.field_name == "liveUsageAll")
-    return key, known
+        known = _printers[key] = (key, compiled(root, selected, listed=raw.field_name == "liveUsageAll"))
+    return known
 
 
-_printers: dict[Any, Printer] = {}
+# With the key itself, so that all who select the same have it in common.
+_printers: dict[Any, tuple[Any, Printer]] = {}
 
 
-def _made(root: str, selected: Sequence[tuple[str, str]], *, listed: bool) -> Printer:
+def compiled(root: str, selected: Sequence[tuple[str, str]], *, listed: bool) -> Printer:
+    """What prints a reading, or a list of them, as the response map with this root key; `selected` are response keys
+    with names of fields."""
     # Keys are names of GraphQL: nothing in them has to be escaped.
     members = ",".join(f'"{key}":{_FORMATS[name][0]}' for key, name in selected)
     templates = tuple(f"{{{members.replace('{online}', value)}}}" for value in ("false", "true"))
