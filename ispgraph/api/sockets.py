@@ -51,7 +51,7 @@ class Socket(WebSocketsSansIOProtocol):
     def begin(self, end: End) -> None:
         """Take messages from now on. `end` is called with a close code once this reader turns out to be too slow."""
         self._end = end
-        # The handshake is over, and what was said in it weighs as much as everything else of a connection.
+        # Nobody asks for the handshake any more, and it is kilobytes.
         del self.request, self.response
         # Nothing but the answer to the handshake has been written.
         self._clear = not self.disconnected and self.writable.is_set()
