@@ -302,17 +302,24 @@ async def test_a_token_is_presented_once_for_all_who_listen_with_it(api: LiveApi
 
 
 async def test_a_revoked_token_ends_all_who_listen_with_it_and_nobody_else(api: LiveApi) -> None:
-    async with opened(api) as one, opened(api) as two, opened(api) as other:
+    async with opened(api) as one, opened(api) as two, opened(api) as three, opened(api) as other:
         kept = []
-        for number, (client, token) in enumerate(((one, "good"), (two, "good"), (other, "other"))):
+        for number, (client, token) in enumerate(((one, "good"), (two, "good"), (three, "good"), (other, "other"))):
             await client.init({"token": token})
             kept.append(await carried(client, str(number)))
         # The first to present it need not be there any more.
         await one.connection.close()
         del api.tokens.viewers["good"]
-        assert await asyncio.wait_for(two.close_code(), 4) == 4401
-        await until(lambda: [each.released for each in kept] == [1, 1, 0])
-        kept[2].push("still here")
+        loop = asyncio.get_running_loop()
+
+        async def end(client: Socket) -> float:
+            assert await asyncio.wait_for(client.close_code(), 4) == 4401
+            return loop.time()
+
+        ends = await asyncio.gather(end(two), end(three))
+        assert abs(ends[0] - ends[1]) < connections.RECHECK_SECONDS / 2
+        await until(lambda: [each.released for each in kept] == [1, 1, 1, 0])
+        kept[3].push("still here")
         assert await other.receive() == message("still here")
 
 
