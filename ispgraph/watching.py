@@ -7,7 +7,7 @@ Redis that loses everything learns it again with the next beat.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -47,22 +47,22 @@ WantedByTenant = Mapping[UUID, Wanted]
 
 
 class Register:
-    """What this process wants, kept in Redis while there is anything."""
+    """What this process wants, kept in Redis from when it first wants anything. It is asked for what that is when it
+    is told: while a thousand viewers come, a few times in all."""
 
-    def __init__(self, client: "redis.asyncio.Redis") -> None:
+    def __init__(self, client: "redis.asyncio.Redis", wanted: Callable[[], WantedByTenant]) -> None:
         self._client = client
         self._name = uuid4().hex
         self._version = 0
-        self._wanted: WantedByTenant = {}
+        self._wanted = wanted
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
-    def want(self, wanted: WantedByTenant) -> None:
-        """From now on this, and nothing else."""
-        self._wanted = wanted
+    def changed(self) -> None:
+        """Something else is wanted than before."""
         self._version += 1
         self._changed.set()
-        if self._keeper is None and wanted:
+        if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
@@ -93,7 +93,7 @@ class Register:
     async def _tell(self, version: int, *, anew: bool) -> int:
         pipeline = self._client.pipeline(transaction=False)
         if anew:
-            pipeline.set(_content(self._name), _encoded(self._wanted), ex=_KEPT_SECONDS)
+            pipeline.set(_content(self._name), _encoded(self._wanted()), ex=_KEPT_SECONDS)
         else:
             pipeline.expire(_content(self._name), _KEPT_SECONDS)
         pipeline.set(_beat(self._name), version, ex=_BEATS_LAST)

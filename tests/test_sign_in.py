@@ -6,18 +6,20 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from ispgraph import clock
 from ispgraph.db import Database
 from ispgraph.domain import passwords, sign_in, throttle, tokens, viewers
 from ispgraph.domain.models import Operator, Role, SignIn
 from ispgraph.settings import Settings
+from tests import factories
 from tests.api import Api
 from tests.factories import PASSWORD, TOKEN_KEY, House
 
@@ -246,6 +248,38 @@ async def test_a_token_for_another_tenant_names_nobody(database: Database, house
     claims = replace(_claims(house), session_id=viewer.session_id)
     assert await viewers.of_claims(database, claims) is not None
     assert await viewers.of_claims(database, replace(claims, tenant_id=other_house.tenant.id)) is None
+
+
+async def test_tokens_that_come_together_are_asked_about_together(
+    database: Database, house: House, other_house: House
+) -> None:
+    whose = [house.admin, await house.operator(Role.STAFF), await house.operator(Role.OPERATOR), other_house.admin]
+    claims = []
+    for who in whose:
+        row = await factories.sign_in(database, who)
+        claims.append(tokens.Claims(who.tenant_id, who.id, row.id, who.token_version, row.expires_at))
+    admin, staff, reseller, abroad = claims
+    # A sign-in of somebody else, an older password, another tenant's sign-in, and one that never was.
+    wrong = [
+        replace(staff, session_id=admin.session_id),
+        replace(reseller, version=reseller.version - 1),
+        replace(abroad, tenant_id=admin.tenant_id),
+        replace(admin, session_id=uuid4()),
+    ]
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if "sign_ins" in statement:
+            asked.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    found = await asyncio.gather(*(viewers.of_claims(database, each) for each in (*claims, *wrong, admin)))
+    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+    assert [each.operator_id if each else None for each in found] == [
+        *(who.id for who in whose), None, None, None, None, house.admin.id
+    ]  # fmt: skip
+    assert [each.scope_id if each else None for each in found[:3]] == [None, None, whose[2].id]
+    assert len(asked) == 2, "one for each tenant"
 
 
 # ------------------------------------------------------------------------------------------ the throttle

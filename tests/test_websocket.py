@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from ispgraph import clock
-from ispgraph.api import over_websocket
+from ispgraph.api import over_websocket, sockets
 from tests.live_api import LiveApi
 from tests.toy_schema import ToyViewer
 
@@ -249,7 +249,7 @@ async def test_pages_of_other_origins_cannot_open_a_socket(api: LiveApi) -> None
 
 
 async def test_a_client_that_takes_nothing_is_let_go(api: LiveApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(over_websocket, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(sockets, "SEND_SECONDS", 0.3)
     async with opened(api, max_queue=1) as client:
         await client.init()
         await client.subscribe("1", "subscription { flood }")

@@ -19,6 +19,32 @@ from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
 from ispgraph.settings import Settings
 
+
+class Kept:
+    """A `carried` subscription that has been carried out, for tests in another thread than the server's."""
+
+    def __init__(self, carrier: Any) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self.loop.create_future()
+        self.released = 0
+        self._carrier = carrier
+
+    def release(self) -> None:
+        self.released += 1
+
+    def push(self, *texts: str) -> None:
+        """Push these in one go."""
+        self.loop.call_soon_threadsafe(self.push_now, *texts)
+
+    def push_now(self, *texts: str) -> None:
+        for text in texts:
+            self._carrier.push(f'{{"data":{{"carried":"{text}"}}}}'.encode())
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.ended.set_result, None)
+
+
+kept: dict[str, Kept] = {}
 late_began = threading.Event()
 late_may_end = threading.Event()
 
@@ -48,9 +74,11 @@ class ToyTokens:
         self.viewers: dict[str, ToyViewer] = {"good": ToyViewer()}
         self.away = False
         self.refusals = 0
+        self.asked = 0
 
     async def context(self, request: Any, connection_params: Any = None) -> ToyContext:
         """What `create_api` calls as its context factory."""
+        self.asked += 1
         if self.away:
             self.refusals += 1
             raise ConnectionRefusedError("the database is away")
@@ -211,10 +239,28 @@ class Subscription:
     @strawberry.subscription
     async def pushed(self, info: strawberry.Info, count: int, size: int = 1) -> AsyncIterator[str]:
         for number in range(count):
-            info.context.push(f'{{"data":{{"pushed":"{number:>{size}}"}}}}')
+            info.context.carrier.push(f'{{"data":{{"pushed":"{number:>{size}}"}}}}'.encode())
             await asyncio.sleep(0)
         await asyncio.Event().wait()
         yield "never"
+
+    @strawberry.subscription
+    async def carried(self, info: strawberry.Info, name: str) -> AsyncIterator[str]:
+        made = kept[name] = Kept(info.context.carrier)
+        made.push_now("first")
+        info.context.carrier.keep(made.ended, made.release)
+        for never in ():
+            yield never
+
+    @strawberry.subscription
+    async def carried_and_over(self, info: strawberry.Info) -> AsyncIterator[str]:
+        made = kept["over"] = Kept(info.context.carrier)
+        made.push_now("first")
+        info.context.carrier.keep(made.ended, made.release)
+        made.ended.set_result(None)
+        await asyncio.sleep(0.05)
+        for never in ():
+            yield never
 
     @strawberry.subscription
     async def fails(self) -> AsyncIterator[int]:

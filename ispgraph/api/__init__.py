@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from ispgraph.api.connections import ContextFactory
+from ispgraph.api.connections import Authorities, ContextFactory
 from ispgraph.api.over_http import GraphQLOverHTTP
 from ispgraph.api.over_websocket import GraphQLOverWebSocket
 from ispgraph.schema.errors import ApiSchema
@@ -44,8 +44,9 @@ def create_api(
     event streams, so that a server can stop without waiting for its listeners.
     """
     stopping = asyncio.Event()
-    over_http = GraphQLOverHTTP(schema, context_factory, settings.allowed_origins, stopping)
-    over_websocket = GraphQLOverWebSocket(schema, context_factory, settings.allowed_origins)
+    authorities = Authorities(context_factory)
+    over_http = GraphQLOverHTTP(schema, context_factory, settings.allowed_origins, stopping, authorities)
+    over_websocket = GraphQLOverWebSocket(schema, context_factory, settings.allowed_origins, authorities)
 
     async def graphql(request: Request) -> Response:
         return _playground() if _wants_playground(request) else await over_http(request)

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from strawberry.http.websocket_origin import is_same_origin, normalize_origin
 
 from ispgraph import clock
+from ispgraph.schema.context import Carrier
 from ispgraph.schema.errors import ApiError, describe, report
 
 RECHECK_SECONDS = 1.0
@@ -25,8 +26,8 @@ class ApiViewer(Protocol):
 class ApiContext(Protocol):
     """What the API needs of a context; everything else in it is between the factory and the resolvers."""
 
-    push: Callable[[str], None] | None
-    """Set by connections that take response maps as JSON, at once, for as long as an operation lasts."""
+    carrier: Carrier | None
+    """Set by connections that take what is printed already."""
 
     @property
     def viewer(self) -> Any:
@@ -57,27 +58,99 @@ def masked(error: Exception) -> ApiError:
     return ApiError(code, message, traceId=report(error, code))
 
 
-async def authority_ended(
-    factory: ContextFactory, connection: HTTPConnection, parameters: Mapping[str, Any] | None, viewer: ApiViewer
-) -> None:
-    """Return when the token of a long-lived connection has expired or was revoked: within about a second.
+class Listener(Protocol):
+    """A long-lived connection, with what it presented when it was opened."""
 
-    The token is presented again each second. A database that is away for a while ends nothing: the expiry, which was
-    read before, still does.
+    @property
+    def connection(self) -> HTTPConnection:
+        """Its handshake, or its request."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any] | None:
+        """What connection_init brought."""
+
+    def authority_ended(self) -> None:
+        """Told once, when the token has expired or was revoked."""
+
+
+class Authorities:
+    """The tokens behind all long-lived connections of a process: each is presented again every second, once for all
+    who listen with it.
+
+    A database that is away for a while ends nothing: the expiry, which was read before, still does.
     """
-    while viewer.expires_at > clock.now():
-        await asyncio.sleep(RECHECK_SECONDS)
+
+    def __init__(self, factory: ContextFactory) -> None:
+        self._factory = factory
+        self._presented: dict[str, _Presented] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def watch(self, listener: Listener, viewer: ApiViewer) -> None:
+        """Tell the listener when its token ends, within about a second, until `forget`."""
+        presented = self._presented.setdefault(_token(listener), _Presented(viewer))
+        presented.viewer = viewer
+        presented.listeners.add(listener)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_on())
+
+    def forget(self, listener: Listener) -> None:
+        """Tell it nothing any more; it need not be watched."""
+        token = _token(listener)
+        if (presented := self._presented.get(token)) is None:
+            return
+        presented.listeners.discard(listener)
+        if not presented.listeners:
+            del self._presented[token]
+        if not self._presented and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            for presented in list(self._presented.values()):
+                if presented.viewer.expires_at <= clock.now():
+                    presented.end()
+                # One that still waits for the database has not to wait twice.
+                elif presented.look is None or presented.look.done():
+                    presented.look = asyncio.create_task(self._look(presented))
+
+    async def _look(self, presented: "_Presented") -> None:
+        listener = next(iter(presented.listeners), None)
+        if listener is None:
+            return
         try:
-            context = await factory(connection, parameters)
+            context = await self._factory(listener.connection, listener.parameters)
         except ApiError as error:
             if is_unauthenticated(error):
-                return
+                presented.end()
         except Exception as error:  # must survive whatever the database says while it restarts
             masked(error)
         else:
             if context.viewer is None:
-                return
-            viewer = context.viewer
+                presented.end()
+            else:
+                presented.viewer = context.viewer
+
+
+class _Presented:
+    """One token, and all who presented it."""
+
+    __slots__ = ("listeners", "look", "viewer")
+
+    def __init__(self, viewer: ApiViewer) -> None:
+        self.viewer = viewer
+        self.listeners: set[Listener] = set()
+        self.look: asyncio.Task[None] | None = None
+
+    def end(self) -> None:
+        for listener in tuple(self.listeners):
+            listener.authority_ended()
+
+
+def _token(listener: Listener) -> str:
+    given = (listener.parameters or {}).get("Authorization")
+    return given if isinstance(given, str) else listener.connection.headers.get("authorization", "")
 
 
 def is_unauthenticated(error: ApiError) -> bool:

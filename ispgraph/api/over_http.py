@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -18,7 +18,7 @@ from strawberry.types.graphql import OperationType
 
 from ispgraph.api import body
 from ispgraph.api.body import Parameters, Refused
-from ispgraph.api.connections import ApiContext, ContextFactory, authority_ended, masked, origin_allowed
+from ispgraph.api.connections import ApiContext, Authorities, ContextFactory, masked, origin_allowed
 from ispgraph.schema.errors import ApiError, ApiSchema
 
 JSON = "application/json"
@@ -59,11 +59,13 @@ class GraphQLOverHTTP:
         context_factory: ContextFactory,
         allowed_origins: Collection[str],
         stopping: asyncio.Event,
+        authorities: Authorities,
     ) -> None:
         self._schema = schema
         self._context_factory = context_factory
         self._allowed_origins = allowed_origins
         self._stopping = stopping
+        self._authorities = authorities
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; whatever happens, in the media type that the client asked for."""
@@ -116,10 +118,9 @@ class GraphQLOverHTTP:
         except (CannotGetOperationTypeError, MissingQueryError):
             raise Refused(400, "The document holds no operation of this name.") from None
 
-    async def _events(self, request: Request, parameters: Parameters, context: ApiContext) -> AsyncIterator[str]:
+    async def _events(self, request: Request, parameters: Parameters, context: ApiContext) -> AsyncIterator[bytes]:
         """The graphql-sse protocol in distinct connections mode; ends with the token, or with the server."""
-        pushed = _Pushed()
-        context.push = pushed.take
+        pushed = context.carrier = _Pushed()
         stream = await self._schema.stream(
             parameters.query,
             parameters.variables,
@@ -128,39 +129,63 @@ class GraphQLOverHTTP:
             operation_extensions=parameters.extensions,
             allowed_operation_types={*_METHODS[request.method], OperationType.SUBSCRIPTION},
         )
-        endings = [
-            asyncio.ensure_future(authority_ended(self._context_factory, request, None, context.viewer)),
-            asyncio.ensure_future(self._stopping.wait()),
-        ]
+        listener = _Listener(request)
+        endings = [listener.ended, asyncio.ensure_future(self._stopping.wait())]
+        self._authorities.watch(listener, context.viewer)
         try:
             async with aclosing(stream) as results, aclosing(_until(endings, results, pushed)) as events:
                 async for event in events:
                     yield event
             if not pushed.overrun:
-                yield "event: complete\ndata: \n\n"
+                yield b"event: complete\ndata: \n\n"
         finally:
+            self._authorities.forget(listener)
+            pushed.close()
             await _cancel(*endings)
 
 
+class _Listener:
+    """An event stream, as Authorities know it."""
+
+    def __init__(self, request: Request) -> None:
+        self.connection = request
+        self.parameters = None
+        self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def authority_ended(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
 class _Pushed:
-    """What is pushed to an event stream and waits to be sent. Whoever lets it run over is let go: the stream ends
-    without `complete`, and the client connects again."""
+    """What is pushed to an event stream and waits to be sent: a Carrier. Whoever lets it run over is let go: the stream
+    ends without `complete`, and the client connects again."""
 
     def __init__(self) -> None:
-        self._texts: deque[str] = deque()
+        self._texts: deque[bytes] = deque()
         self._some = asyncio.Event()
+        self._release: Callable[[], None] | None = None
         self.overrun = False
+        self.ended: asyncio.Future[None] | None = None
 
-    def take(self, text: str) -> None:
+    def push(self, body: bytes) -> None:
         self.overrun = self.overrun or len(self._texts) >= OUTBOX
         if not self.overrun:
-            self._texts.append(text)
+            self._texts.append(body)
         self._some.set()
+
+    def keep(self, ended: "asyncio.Future[None]", release: Callable[[], None]) -> None:
+        self.ended, self._release = ended, release
+
+    def close(self) -> None:
+        if self._release is not None:
+            self._release()
+            self._release = None
 
     async def wait(self) -> None:
         await self._some.wait()
 
-    def all(self) -> list[str]:
+    def all(self) -> list[bytes]:
         """What waits, which then waits no more."""
         self._some.clear()
         found = list(self._texts)
@@ -170,10 +195,11 @@ class _Pushed:
 
 async def _until(
     endings: Sequence[asyncio.Future[Any]], results: AsyncGenerator[Any, None], pushed: _Pushed
-) -> AsyncGenerator[str, None]:
+) -> AsyncGenerator[bytes, None]:
     """Each result as an event, a comment every 15 seconds without one, until one of the endings comes."""
     following: asyncio.Future[Any] | None = None
     pushing = asyncio.ensure_future(pushed.wait())
+    carried_on = False
     try:
         while True:
             following = following or asyncio.ensure_future(anext(results, None))
@@ -183,16 +209,21 @@ async def _until(
             if pushing in done:
                 pushing = asyncio.ensure_future(pushed.wait())
                 for text in pushed.all():
-                    yield f"event: next\ndata: {text}\n\n"
+                    yield b"event: next\ndata: %b\n\n" % text
                 if pushed.overrun:
                     return
             elif not done:
-                yield ":\n\n"
-            elif following not in done or following.result() is None:
+                yield b":\n\n"
+            elif following not in done:
                 return
-            else:
-                yield f"event: next\ndata: {encode(payload(following.result())).decode()}\n\n"
+            elif following.result() is not None:
+                yield b"event: next\ndata: %b\n\n" % encode(payload(following.result()))
                 following = None
+            elif pushed.ended is not None and not carried_on:
+                # The operation has been carried out and left what is pushed behind.
+                following, carried_on = asyncio.shield(pushed.ended), True
+            else:
+                return
     finally:
         # A generator that is still running cannot be closed.
         await _cancel(pushing, *([following] if following is not None else []))

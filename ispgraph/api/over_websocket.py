@@ -1,41 +1,32 @@
 """GraphQL over WebSocket: the graphql-transport-ws protocol, and nothing else.
 
-One task reads, each operation runs in its own, and one watches the token. Sending waits for the client, so a slow
-reader holds up its own operations and nobody else; one that takes nothing for 10 seconds is let go. What is pushed, as
-live readings are, waits in a queue of bounded length; whoever lets it run over is let go as well, with code 4008.
+One task reads, and each operation runs in its own. Sending waits for the client, so a slow reader holds up its own
+operations and nobody else; one that takes nothing for 10 seconds is let go. What is pushed, as live readings are, goes
+out without a task, and waits in a queue of bounded length (`sockets.py`); whoever lets it run over is let go as well,
+with code 4008. A connection that only listens has nothing but the task that reads.
 """
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable, Collection
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket
 from strawberry.types.execution import PreExecutionError
 
 from ispgraph.api import body
 from ispgraph.api.body import Refused
-from ispgraph.api.connections import (
-    ApiViewer,
-    ContextFactory,
-    authority_ended,
-    is_unauthenticated,
-    masked,
-    origin_allowed,
-)
+from ispgraph.api.connections import Authorities, ContextFactory, is_unauthenticated, masked, origin_allowed
 from ispgraph.api.over_http import encode, payload
+from ispgraph.api.sockets import TOO_SLOW, Socket
 from ispgraph.schema.errors import ApiError, ApiSchema
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 5.0
 PING_SECONDS = 30.0
-SEND_SECONDS = 10.0
 MESSAGE_BYTES = 64 * 1024
 OPERATIONS = 10
-OUTBOX = 200
-"""Messages that wait for a slow reader; with one more it is let go."""
 _ID_LENGTH = 128
 
 
@@ -51,9 +42,16 @@ class _Closed(Exception):
 class GraphQLOverWebSocket:
     """The endpoint for WebSockets."""
 
-    def __init__(self, schema: ApiSchema, context_factory: ContextFactory, allowed_origins: Collection[str]) -> None:
-        self._schema = schema
-        self._context_factory = context_factory
+    def __init__(
+        self,
+        schema: ApiSchema,
+        context_factory: ContextFactory,
+        allowed_origins: Collection[str],
+        authorities: Authorities,
+    ) -> None:
+        self.schema = schema
+        self.context_factory = context_factory
+        self.authorities = authorities
         self._allowed_origins = allowed_origins
 
     async def __call__(self, websocket: WebSocket) -> None:
@@ -67,72 +65,87 @@ class GraphQLOverWebSocket:
             await websocket.close(4406, "Subprotocol not acceptable")
             return
         await websocket.accept(PROTOCOL)
-        await _Connection(websocket, self._schema, self._context_factory).run()
+        await _Connection(websocket, self).run()
 
 
 class _Connection:
-    def __init__(self, websocket: WebSocket, schema: ApiSchema, context_factory: ContextFactory) -> None:
-        self._websocket = websocket
-        self._schema = schema
-        self._context_factory = context_factory
-        self._parameters: dict[str, Any] | None = None
-        self._initialised = False
-        self._acknowledged = asyncio.Event()
-        self._operations: dict[str, asyncio.Task[None]] = {}
-        self._sending = asyncio.Lock()
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._viewer: ApiViewer | None = None
-        self._outbox: deque[tuple[_Pushing, str]] = deque()
-        self._pushed: asyncio.Event | None = None
-        self._writer: asyncio.Task[None] | None = None
+    __slots__ = (
+        "_acknowledged",
+        "_api",
+        "_ended",
+        "_initialised",
+        "_operations",
+        "_socket",
+        "_timer",
+        "connection",
+        "parameters",
+    )
+
+    def __init__(self, websocket: WebSocket, api: GraphQLOverWebSocket) -> None:
+        self.connection = websocket
+        self.parameters: dict[str, Any] | None = None
+        self._api = api
+        self._socket = Socket.of(websocket.scope)
+        self._initialised = self._acknowledged = self._ended = False
+        self._operations: dict[str, asyncio.Task[None] | _Carried] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Until the client leaves, breaks the protocol, or loses its authority."""
-        tasks = [asyncio.create_task(work()) for work in (self._read, self._watch, self._ping)]
+        self._socket.begin(self._end)
+        self._after(INIT_SECONDS, self._uninitialised)
         try:
-            done, _ = await asyncio.wait([*tasks, self._ended], return_when=asyncio.FIRST_COMPLETED)
-            await self._close(next(iter(done)).exception())
+            while not self._ended:
+                message = await self.connection.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                if not self._ended:
+                    await self._handle(_decode(message))
+        except _Closed as reason:
+            self._end(reason.code, reason.reason)
+        except Exception as error:  # the outermost place of a connection: nothing may leave unmasked
+            masked(error)
+            self._end(1011, "Internal error")
         finally:
-            self._ended.cancel()
-            await _cancel([*tasks, *self._operations.values(), *([self._writer] if self._writer else [])])
+            self._leave()
+            await asyncio.gather(*self._running(), return_exceptions=True)
 
-    async def _close(self, reason: BaseException | None) -> None:
-        if reason is None or self._websocket.application_state is not WebSocketState.CONNECTED:
+    def authority_ended(self) -> None:
+        """The token has expired, or was revoked."""
+        self._end(4401, "Unauthorized")
+
+    def _end(self, code: int, reason: str) -> None:
+        """Close with this code, now; the task that reads learns of it from the socket."""
+        if not self._ended:
+            self._leave()
+            self._socket.end(code, reason)
+
+    def _leave(self) -> None:
+        """Let go of everything."""
+        if self._ended:
             return
-        if not isinstance(reason, _Closed):
-            if not isinstance(reason, Exception):
-                raise reason
-            masked(reason)
-            reason = _Closed(1011, "Internal error")
-        with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
-            async with asyncio.timeout(SEND_SECONDS):
-                await self._websocket.close(reason.code, reason.reason)
+        self._ended = True
+        self._api.authorities.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._running():
+            task.cancel()
+        for operation in tuple(self._operations.values()):
+            if isinstance(operation, _Carried):
+                operation.close()
 
-    async def _read(self) -> None:
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            await self._handle(_decode(message))
+    def _running(self) -> list[asyncio.Task[None]]:
+        return [each for each in self._operations.values() if isinstance(each, asyncio.Task)]
 
-    async def _watch(self) -> None:
-        """Close in time: without an init after 5 seconds, or when the token has expired or was revoked."""
-        try:
-            async with asyncio.timeout(INIT_SECONDS):
-                await self._acknowledged.wait()
-        except TimeoutError:
-            if not self._initialised:
-                raise _Closed(4408, "Connection initialisation timeout") from None
-            await self._acknowledged.wait()
-        if self._viewer is not None:
-            await authority_ended(self._context_factory, self._websocket, self._parameters, self._viewer)
-        raise _Closed(4401, "Unauthorized")
+    def _after(self, seconds: float, work: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, work)
 
-    async def _ping(self) -> None:
-        await self._acknowledged.wait()
-        while True:
-            await asyncio.sleep(PING_SECONDS)
-            await self._send({"type": "ping"})
+    def _uninitialised(self) -> None:
+        self._end(4408, "Connection initialisation timeout")
+
+    def _ping(self) -> None:
+        self._after(PING_SECONDS, self._ping)
+        self._socket.post(None, b'{"type":"ping"}')
 
     async def _handle(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -146,7 +159,7 @@ class _Connection:
             case "subscribe":
                 await self._subscribe(message)
             case "complete":
-                await _cancel([task for task in (self._operations.pop(str(message.get("id")), None),) if task])
+                await self._complete(str(message.get("id")))
             case _:
                 raise _Closed(4400, "Unknown message type")
 
@@ -156,19 +169,23 @@ class _Connection:
         if not isinstance(parameters, dict | None):
             raise _Closed(4400, "Invalid connection init payload")
         self._initialised = True
-        self._parameters = _with_token(parameters or {})
+        if self._timer is not None:
+            self._timer.cancel()
+        self.parameters = _token_of(parameters or {})
         try:
-            context = await self._context_factory(self._websocket, self._parameters)
+            context = await self._api.context_factory(self.connection, self.parameters)
         except ApiError:
             raise _Closed(4401, "Unauthorized") from None
         if context.viewer is None:
             raise _Closed(4401, "Unauthorized")
-        self._viewer = context.viewer
         await self._send({"type": "connection_ack"})
-        self._acknowledged.set()
+        if not self._ended:
+            self._acknowledged = True
+            self._api.authorities.watch(self, context.viewer)
+            self._after(PING_SECONDS, self._ping)
 
     async def _subscribe(self, message: dict[str, Any]) -> None:
-        if not self._acknowledged.is_set():
+        if not self._acknowledged:
             raise _Closed(4401, "Unauthorized")
         identifier = message.get("id")
         if not isinstance(identifier, str) or not 0 < len(identifier) <= _ID_LENGTH:
@@ -185,20 +202,37 @@ class _Connection:
             return
         self._operations[identifier] = asyncio.create_task(self._operate(identifier, parameters))
 
+    async def _complete(self, identifier: str) -> None:
+        operation = self._operations.pop(identifier, None)
+        if isinstance(operation, _Carried):
+            operation.close()
+        elif operation is not None:
+            operation.cancel()
+            await asyncio.gather(operation, return_exceptions=True)
+
     async def _operate(self, identifier: str, parameters: body.Parameters) -> None:
+        carried = _Carried(self._socket, identifier)
         try:
-            await self._send(await self._outcome(identifier, parameters))
+            last = await self._outcome(carried, parameters)
+            if last is not None:
+                await self._send(last)
         except _Closed as reason:
-            self._end(reason)
+            self._end(reason.code, reason.reason)
 
-    def _end(self, reason: _Closed) -> None:
-        if not self._ended.done():
-            self._ended.set_exception(reason)
+    def _finished(self, carried: "_Carried") -> None:
+        """What was carried is over by itself."""
+        if carried.open:
+            del self._operations[carried.identifier]
+            carried.close()
+            self._socket.post(None, encode({"id": carried.identifier, "type": "complete"}))
 
-    async def _outcome(self, identifier: str, parameters: body.Parameters) -> dict[str, Any]:
-        """Run an operation; return its last message. Its id is free again before that is sent."""
+    async def _outcome(self, carried: "_Carried", parameters: body.Parameters) -> dict[str, Any] | None:
+        """Run an operation; return its last message, or None when it is carried on. Its id is free again before that
+        is sent."""
+        identifier, goes_on = carried.identifier, False
         try:
-            await self._stream(identifier, parameters)
+            await self._stream(carried, parameters)
+            goes_on = carried.kept and identifier in self._operations and not self._ended
         except _Closed:
             raise
         except _Refusal as refusal:
@@ -208,79 +242,77 @@ class _Connection:
                 raise _Closed(4401, "Unauthorized") from None
             return {"id": identifier, "type": "error", "payload": [masked(error).formatted]}
         finally:
-            self._operations.pop(identifier, None)
-        return {"id": identifier, "type": "complete"}
+            if goes_on:
+                self._operations[identifier] = carried
+                carried.go_on(self._finished)
+            else:
+                # What still waits to be sent is dropped: the id may soon be another operation's.
+                carried.close()
+                self._operations.pop(identifier, None)
+        return None if goes_on else {"id": identifier, "type": "complete"}
 
-    async def _stream(self, identifier: str, parameters: body.Parameters) -> None:
-        context = await self._context_factory(self._websocket, self._parameters)
-        pushing = _Pushing(self._push, identifier)
-        context.push = pushing
-        stream = await self._schema.stream(
+    async def _stream(self, carried: "_Carried", parameters: body.Parameters) -> None:
+        context = await self._api.context_factory(self.connection, self.parameters)
+        context.carrier = carried
+        stream = await self._api.schema.stream(
             parameters.query,
             parameters.variables,
             context_value=context,
             operation_name=parameters.operation_name,
             operation_extensions=parameters.extensions,
         )
-        try:
-            async with aclosing(stream) as results:
-                async for result in results:
-                    members = payload(result)
-                    if isinstance(result, PreExecutionError):
-                        raise _Refusal(members["errors"])
-                    await self._send({"id": identifier, "type": "next", "payload": members})
-        finally:
-            # What still waits in the queue is not sent: the id may soon be another operation's.
-            pushing.open = False
-
-    def _push(self, pushing: "_Pushing", text: str) -> None:
-        if self._writer is None or self._pushed is None:
-            self._pushed = asyncio.Event()
-            self._writer = asyncio.create_task(self._write(self._pushed))
-        if len(self._outbox) >= OUTBOX:
-            self._end(_Closed(4008, "Too slow"))
-            return
-        self._outbox.append((pushing, text))
-        self._pushed.set()
-
-    async def _write(self, pushed: asyncio.Event) -> None:
-        # Without a deadline of its own, which would cost as much as the sending: the queue is bounded, and the ping,
-        # which waits behind this, has one.
-        outbox, websocket = self._outbox, self._websocket
-        try:
-            while True:
-                while outbox:
-                    pushing, text = outbox.popleft()
-                    if pushing.open:
-                        async with self._sending:
-                            await websocket.send({"type": "websocket.send", "text": pushing.head + text + "}"})
-                pushed.clear()
-                await pushed.wait()
-        except (WebSocketDisconnect, RuntimeError):
-            self._end(_Closed(4008, "Gone"))
+        async with aclosing(stream) as results:
+            async for result in results:
+                members = payload(result)
+                if isinstance(result, PreExecutionError):
+                    raise _Refusal(members["errors"])
+                await self._send({"id": carried.identifier, "type": "next", "payload": members})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        text = encode(message).decode()
         try:
-            async with asyncio.timeout(SEND_SECONDS), self._sending:
-                await self._websocket.send_text(text)
-        except (WebSocketDisconnect, RuntimeError, TimeoutError):
-            raise _Closed(4008, "Too slow, or gone") from None
+            await self._socket.tell(encode(message))
+        except ConnectionError:
+            raise _Closed(TOO_SLOW, "Gone") from None
 
 
-class _Pushing:
-    """Takes what is pushed to one operation."""
+class _Carried:
+    """One operation's way past everything else: a Carrier."""
 
-    __slots__ = ("_push", "head", "open")
+    __slots__ = ("_ended", "_release", "_socket", "head", "identifier", "open")
 
-    def __init__(self, push: Callable[["_Pushing", str], None], identifier: str) -> None:
-        self._push = push
-        self.head = f'{{"id":{json.dumps(identifier)},"type":"next","payload":'
+    def __init__(self, socket: Socket, identifier: str) -> None:
+        self.identifier = identifier
+        self.head = b'{"id":%b,"type":"next","payload":' % json.dumps(identifier).encode()
         self.open = True
+        self._socket = socket
+        self._ended: asyncio.Future[None] | None = None
+        self._release: Callable[[], None] | None = None
 
-    def __call__(self, text: str) -> None:
+    @property
+    def kept(self) -> bool:
+        """Whether it goes on after the operation was carried out."""
+        return self._release is not None
+
+    def push(self, body: bytes) -> None:
+        """See Carrier."""
         if self.open:
-            self._push(self, text)
+            self._socket.post(self, body)
+
+    def keep(self, ended: "asyncio.Future[None]", release: Callable[[], None]) -> None:
+        """See Carrier."""
+        self._ended, self._release = ended, release
+
+    def go_on(self, finished: Callable[["_Carried"], None]) -> None:
+        """The operation has been carried out; `finished` is called at the end of what is carried."""
+        if self._ended is not None:
+            self._ended.add_done_callback(lambda _: finished(self))
+
+    def close(self) -> None:
+        """Send nothing any more."""
+        self.open = False
+        if self._release is not None:
+            self._release()
+            self._release = None
 
 
 class _Refusal(Exception):
@@ -306,15 +338,9 @@ def _decode(message: Any) -> dict[str, Any]:
     return decoded
 
 
-def _with_token(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with `Authorization` spelt one way; `{"token": …}` and lower case are accepted as well."""
+def _token_of(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Nothing but `Authorization`, spelt one way; `{"token": …}` and lower case are accepted as well."""
     token = parameters.get("Authorization", parameters.get("authorization"))
     if token is None and isinstance(parameters.get("token"), str):
         token = f"Bearer {parameters['token']}"
-    return {**parameters, "Authorization": token if isinstance(token, str) else None}
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    return {"Authorization": token if isinstance(token, str) else None}

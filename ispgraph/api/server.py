@@ -8,6 +8,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ispgraph.api.over_websocket import MESSAGE_BYTES
+from ispgraph.api.sockets import Socket
 
 # After SIGTERM: so long running requests may go on.
 DRAIN_SECONDS = 8
@@ -24,7 +25,7 @@ class Server(uvicorn.Server):
                 port=port,
                 loop="uvloop",
                 http="httptools",
-                ws="websockets-sansio",
+                ws=Socket,
                 ws_max_size=MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 access_log=False,

@@ -1,14 +1,18 @@
 """Who is behind a token, asked of the database and believed for half a second.
 
 The half second is what keeps a burst of requests from one panel cheap, and what bounds how long another process may
-still accept a sign-in that was just ended.
+still accept a sign-in that was just ended. Tokens that are presented at the same moment, as those of all who listen are
+every second, are asked about in one statement for each tenant.
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, any_, func, select
+from sqlalchemy import ARRAY, Executable, Uuid, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -29,7 +33,8 @@ class _Recent:
     def __init__(self) -> None:
         self.viewers: dict[Claims, tuple[float, Viewer]] = {}
         self.generation = 0
-        self.reading: dict[tuple[Claims, int], asyncio.Task[Viewer | None]] = {}
+        self.reading: dict[tuple[Claims, int], _Batch] = {}
+        self.gathering: dict[tuple[Database, UUID], _Batch] = {}
 
     def keep(self, claims: Claims, viewer: Viewer, generation: int) -> None:
         if generation == self.generation:
@@ -52,36 +57,73 @@ async def of_claims(database: Database, claims: Claims) -> Viewer | None:
         return known
     # All who present one token at a time wait for one reading: a panel's sockets are asked in step.
     key = (claims, _recent.generation)
-    reading = _recent.reading.get(key)
-    if reading is None or reading.get_loop() is not asyncio.get_running_loop():
-        reading = _recent.reading[key] = asyncio.create_task(_read(database, claims, _recent.generation))
-        reading.add_done_callback(lambda done: _recent.reading.get(key) is done and _recent.reading.pop(key))
-    return await asyncio.shield(reading)
+    batch = _recent.reading.get(key)
+    if batch is None or batch.task.get_loop() is not asyncio.get_running_loop():
+        batch = _recent.reading[key] = _gather(database, claims)
+    return (await asyncio.shield(batch.task)).get(claims)
 
 
-async def _read(database: Database, claims: Claims, generation: int) -> Viewer | None:
-    async with database.read(claims.tenant_id) as session:
-        viewer = await find(session, claims)
-    if viewer is not None:
-        _recent.keep(claims, viewer, generation)
-    return viewer
+class _Batch:
+    """Tokens of one tenant that are asked about together; more may come until it begins to read."""
+
+    def __init__(self, database: Database, tenant_id: UUID, generation: int) -> None:
+        self.generation = generation
+        self.claims: list[Claims] = []
+        self.task = asyncio.create_task(self._read(database, tenant_id))
+
+    async def _read(self, database: Database, tenant_id: UUID) -> dict[Claims, Viewer]:
+        if _recent.gathering.get((database, tenant_id)) is self:
+            del _recent.gathering[database, tenant_id]
+        try:
+            async with database.read(tenant_id) as session:
+                found = await _behind(session, self.claims)
+        finally:
+            for claims in self.claims:
+                if _recent.reading.get((claims, self.generation)) is self:
+                    del _recent.reading[claims, self.generation]
+        for claims, viewer in found.items():
+            _recent.keep(claims, viewer, self.generation)
+        return found
+
+
+def _gather(database: Database, claims: Claims) -> _Batch:
+    batch = _recent.gathering.get((database, claims.tenant_id))
+    if (
+        batch is None
+        or batch.generation != _recent.generation
+        or batch.task.get_loop() is not asyncio.get_running_loop()
+    ):
+        batch = _Batch(database, claims.tenant_id, _recent.generation)
+        _recent.gathering[database, claims.tenant_id] = batch
+    batch.claims.append(claims)
+    return batch
 
 
 async def find(session: AsyncSession, claims: Claims) -> Viewer | None:
     """As `of_claims`, within a session and always from the database."""
-    row = (await session.execute(_behind(claims))).one_or_none()
-    if row is None:
-        return None
-    operator: Operator = row.Operator
-    above = {UUID(key): Role(role) for key, role in row.above.items()}
+    return (await _behind(session, [claims])).get(claims)
+
+
+async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Claims, Viewer]:
+    asked = {"sign_ins": [claims.session_id for claims in presented], "now": clock.now()}
+    rows = {row.sign_in_id: row for row in await session.execute(_signed_in(), asked)}
+    found = {}
+    for claims in presented:
+        row = rows.get(claims.session_id)
+        if row is not None and (row.id, row.token_version) == (claims.operator_id, claims.version):
+            found[claims] = _viewer(claims, row)
+    return found
+
+
+def _viewer(claims: Claims, row: Any) -> Viewer:
     return Viewer(
-        tenant_id=operator.tenant_id,
-        operator_id=operator.id,
-        name=operator.name,
-        role=operator.role,
-        level=operator.level,
-        permissions=frozenset(Permission(name) for name in operator.permissions),
-        scope_id=scope_of(operator, above),
+        tenant_id=row.tenant_id,
+        operator_id=row.id,
+        name=row.name,
+        role=row.role,
+        level=row.level,
+        permissions=frozenset(map(Permission, row.permissions)),
+        scope_id=scope_of(row, {UUID(key): Role(role) for key, role in row.above.items()}),
         session_id=claims.session_id,
         expires_at=claims.expires_at,
         currency=row.currency,
@@ -95,7 +137,9 @@ def forget_after_commit(session: AsyncSession) -> None:
     after_commit(session, _recent.drop)
 
 
-def _behind(claims: Claims) -> Select[tuple[Operator, str, str, str, dict[str, str]]]:
+@cache
+def _signed_in() -> Executable:
+    """Operators behind sign-ins that go on, as columns: a row is read for each who listens, every second."""
     higher = aliased(Operator)
     above = (
         select(func.coalesce(func.jsonb_object_agg(higher.id, higher.role), func.jsonb_build_object(), type_=JSONB))
@@ -104,16 +148,28 @@ def _behind(claims: Claims) -> Select[tuple[Operator, str, str, str, dict[str, s
         .scalar_subquery()
     )
     return (
-        select(Operator, Tenant.currency, Tenant.country, Tenant.time_zone, above.label("above"))
-        .join(SignIn, (SignIn.tenant_id == Operator.tenant_id) & (SignIn.operator_id == Operator.id))
+        select(
+            SignIn.id.label("sign_in_id"),
+            Operator.id,
+            Operator.tenant_id,
+            Operator.name,
+            Operator.role,
+            Operator.level,
+            Operator.permissions,
+            Operator.ancestors,
+            Operator.token_version,
+            Tenant.currency,
+            Tenant.country,
+            Tenant.time_zone,
+            above.label("above"),
+        )
+        .join(Operator, (SignIn.tenant_id == Operator.tenant_id) & (SignIn.operator_id == Operator.id))
         .join(Tenant, Tenant.id == Operator.tenant_id)
         .where(
-            SignIn.id == claims.session_id,
+            SignIn.id == any_(bindparam("sign_ins", type_=ARRAY(Uuid))),
             SignIn.ended_at.is_(None),
-            SignIn.expires_at > clock.now(),
+            SignIn.expires_at > bindparam("now", type_=SignIn.expires_at.type),
             SignIn.token_version == Operator.token_version,
-            Operator.id == claims.operator_id,
-            Operator.token_version == claims.version,
             Operator.active,
         )
     )

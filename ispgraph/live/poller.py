@@ -116,10 +116,10 @@ class Poller:
             # It has no session: what passes is all there is to see.
             online = passed.up_bps + passed.down_bps > 0
         return Reading(
-            customer_id=line.customer_id,
-            operator_id=line.operator_id,
-            router_id=line.router_id,
-            session_id=line.session_id if online else None,
+            customer_id=line.customer_id.hex,
+            operator_id=line.operator_id.hex,
+            router_id=line.router_id.hex if line.router_id else None,
+            session_id=line.session_id.hex if line.session_id and online else None,
             at=printed(clock.now()),
             online=online,
             download_bps=passed.down_bps,

@@ -1,8 +1,7 @@
 """What goes on just now: readings of customers, sessions that open and close, customers and routers that change."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,7 @@ import strawberry
 from ispgraph.domain import customers, models, visibility
 from ispgraph.domain.errors import ErrorCode, fail, not_found
 from ispgraph.domain.live import changes
-from ispgraph.domain.live.authority import Held
+from ispgraph.domain.live.feed import Watch
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import typed_id
 from ispgraph.resolvers.base import SIGNED_IN, stream
@@ -26,7 +25,7 @@ USAGE_SECONDS, ALL_SECONDS = 2, 5
 # Of one subscription that graphql-core has to print; what comes on top displaces the oldest.
 _QUEUE = 20
 
-Watch = Callable[[Any, Callable[[Any], Any], Callable[[Any], None]], AbstractAsyncContextManager[None]]
+Begin = Callable[[Any, Callable[[Any], Any], Callable[[Any], None]], Awaitable[Watch]]
 
 
 async def usage(
@@ -37,10 +36,9 @@ async def usage(
     seconds = _interval(interval_seconds, USAGE_SECONDS)
     by, feed = info.context.viewer_or_refuse(), info.context.live_feed()
     await _find(info, wanted)
-    with feed.authority.hold(by, Permission.VIEW_CUSTOMERS, wanted) as held:
-        watch: Watch = lambda key, print_, take: feed.customer(by, wanted, seconds, key, print_, take)  # noqa: E731
-        async for reading in _readings(info, watch, held):
-            yield reading
+    begin: Begin = lambda key, print_, take: feed.customer(by, wanted, seconds, key, print_, take)  # noqa: E731
+    async for reading in _readings(info, begin):
+        yield reading
 
 
 async def usage_all(
@@ -57,10 +55,9 @@ async def usage_all(
         async with info.context.read() as session:
             if await visibility.find(session, models.Router, wanted, by=by) is None:
                 raise not_found("router", "routerId")
-    with feed.authority.hold(by, Permission.VIEW_CUSTOMERS) as held:
-        watch: Watch = lambda key, print_, take: feed.crowd(by, wanted, seconds, key, print_, take)  # noqa: E731
-        async for batch in _readings(info, watch, held):
-            yield batch
+    begin: Begin = lambda key, print_, take: feed.crowd(by, wanted, seconds, key, print_, take)  # noqa: E731
+    async for batch in _readings(info, begin):
+        yield batch
 
 
 async def session_changed(info: Info, customer_id: strawberry.ID | None = None) -> AsyncGenerator[Session, None]:
@@ -113,13 +110,13 @@ async def _find(info: Info, customer_id: UUID) -> None:
             raise not_found("customer", "customerId")
 
 
-async def _readings(info: Info, watch: Watch, held: Held) -> AsyncGenerator[Any, None]:
+async def _readings(info: Info, begin: Begin) -> AsyncGenerator[Any, None]:
     """What is watched, until the right to be told ends. Where the selection can be printed once for all, it goes past
-    graphql-core to the connection, and nothing is left for here but the end."""
-    push, made = info.context.push, printer(info)
-    if push is not None and made is not None:
-        async with watch(*made, push):
-            await asyncio.shield(held.ended)
+    graphql-core to the connection, and nothing is left for here."""
+    carrier, made = info.context.carrier, printer(info)
+    if carrier is not None and made is not None:
+        watch = await begin(*made, carrier.push)
+        carrier.keep(watch.ended, watch.close)
         return
     queue: asyncio.Queue[Any] = asyncio.Queue(_QUEUE)
 
@@ -128,11 +125,14 @@ async def _readings(info: Info, watch: Watch, held: Held) -> AsyncGenerator[Any,
             queue.get_nowait()
         queue.put_nowait(what)
 
-    async with watch(_plain, _plain, take):
-        held.ended.add_done_callback(lambda _: take(None))
+    watch = await begin(_plain, _plain, take)
+    try:
+        watch.ended.add_done_callback(lambda _: take(None))
         while (found := await queue.get()) is not None:
             info.context.loaders.forget()
             yield found
+    finally:
+        watch.close()
 
 
 def _plain(what: Any) -> Any:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import strawberry
@@ -65,6 +65,17 @@ class Loaders:
         self._by_key.clear()
 
 
+class Carrier(Protocol):
+    """Carries response maps of one operation, as JSON, past everything else."""
+
+    def push(self, body: bytes) -> None:
+        """Send a response map, or have it wait for a slow reader."""
+
+    def keep(self, ended: "asyncio.Future[None]", release: Callable[[], None]) -> None:
+        """Go on after the operation has been carried out, which then leaves nothing behind, until `ended` is done or
+        the client has enough. `release` is called once, at the end or before."""
+
+
 @dataclass
 class Context:
     """One HTTP request or one operation on a WebSocket. `session` is set while a mutation's transaction is open."""
@@ -80,8 +91,8 @@ class Context:
     connection_params: Any = None
     current_session: AsyncSession | None = None
     feed: Feed | None = None
-    push: Callable[[str], None] | None = None
-    """Takes a response map as JSON past everything else, if the connection does."""
+    carrier: Carrier | None = None
+    """Set by connections that have one."""
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:

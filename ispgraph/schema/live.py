@@ -5,6 +5,7 @@ What selects more, such as the session, is for graphql-core and the compiler to 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -20,32 +21,37 @@ from ispgraph.schema.scalars import BigInt, DateTime
 from ispgraph.schema.sessions import Session
 
 Root = strawberry.Parent[Reading]
-Getter = Callable[[Reading], str]
-Printer = Callable[[Any], str]
+Printer = Callable[[Any], bytes]
 
 strawberry.enum(LiveUsageSource)
 
-_GETTERS: dict[str, Getter] = {
-    "__typename": lambda reading: '"LiveUsage"',
-    "customerId": lambda reading: f'"cus_{reading.customer_id.hex}"',
-    "at": lambda reading: f'"{reading.at}"',
-    "online": lambda reading: "true" if reading.online else "false",
-    "downloadBps": lambda reading: f'"{reading.download_bps}"',
-    "uploadBps": lambda reading: f'"{reading.upload_bps}"',
-    "downloadBytes": lambda reading: f'"{reading.download_bytes}"',
-    "uploadBytes": lambda reading: f'"{reading.upload_bytes}"',
-    "source": lambda reading: f'"{reading.source.value}"',
+# How a field is printed: with the place of its value in a Reading, or without.
+_FORMATS: dict[str, tuple[str, int | None]] = {
+    "__typename": ('"LiveUsage"', None),
+    "customerId": ('"cus_%s"', Reading._fields.index("customer_id")),
+    "at": ('"%s"', Reading._fields.index("at")),
+    "online": ("{online}", None),
+    "downloadBps": ('"%d"', Reading._fields.index("download_bps")),
+    "uploadBps": ('"%d"', Reading._fields.index("upload_bps")),
+    "downloadBytes": ('"%d"', Reading._fields.index("download_bytes")),
+    "uploadBytes": ('"%d"', Reading._fields.index("upload_bytes")),
+    "source": ('"%s"', Reading._fields.index("source")),
 }
 _KEPT = 1000
 
 
 def _customer_id(root: Root) -> strawberry.ID:
-    return strawberry.ID(ids.encode("cus", root.customer_id))
+    return strawberry.ID(ids.encode("cus", UUID(hex=root.customer_id)))
+
+
+def _source(root: Root) -> LiveUsageSource:
+    return LiveUsageSource(root.source)
 
 
 async def _session(root: Root) -> Session | None:
-    key: UUID | None = root.session_id
-    found: Any = None if key is None else RowOf(models.Session, key, if_visible=True)
+    found: Any = None
+    if root.session_id is not None:
+        found = RowOf(models.Session, UUID(hex=root.session_id), if_visible=True)
     return found
 
 
@@ -65,7 +71,7 @@ class LiveUsage:
     upload_bps: BigInt
     download_bytes: BigInt = strawberry.field(description="Since the session began.")
     upload_bytes: BigInt
-    source: LiveUsageSource
+    source: LiveUsageSource = strawberry.field(resolver=_source)
 
 
 def printer(info: Info) -> tuple[Any, Printer] | None:
@@ -83,28 +89,35 @@ def printer(info: Info) -> tuple[Any, Printer] | None:
     if (known := _printers.get(key)) is None:
         if len(_printers) >= _KEPT:
             _printers.clear()
-        known = _printers[key] = _made(root, selected, listed=raw.field_name == "liveUsageAll")
-    return key, known
+        known = _printers[key] = (key, compiled(root, selected, listed=raw.field_name == "liveUsageAll"))
+    return known
 
 
-_printers: dict[Any, Printer] = {}
+# With the key itself, so that all who select the same have it in common.
+_printers: dict[Any, tuple[Any, Printer]] = {}
 
 
-def _made(root: str, selected: Sequence[tuple[str, str]], *, listed: bool) -> Printer:
+def compiled(root: str, selected: Sequence[tuple[str, str]], *, listed: bool) -> Printer:
+    """What prints a reading, or a list of them, as the response map with this root key; `selected` are response keys
+    with names of fields."""
     # Keys are names of GraphQL: nothing in them has to be escaped.
-    members = ",".join(f'"{key}":%s' for key, _ in selected)
-    one = f"{{{members}}}"
-    getters = [_GETTERS[name] for _, name in selected]
+    members = ",".join(f'"{key}":{_FORMATS[name][0]}' for key, name in selected)
+    templates = tuple(f"{{{members.replace('{online}', value)}}}" for value in ("false", "true"))
+    values = _values([place for _, name in selected if (place := _FORMATS[name][1]) is not None])
+    head, tail = f'{{"data":{{"{root}":', "}}"
     if listed:
-        return lambda readings: "".join(
-            (
-                f'{{"data":{{"{root}":[',
-                ",".join([one % tuple([get(reading) for get in getters]) for reading in readings]),
-                "]}}",
-            )
+        return lambda readings: (
+            f"{head}[{','.join([templates[each.online] % values(each) for each in readings])}]{tail}".encode()
         )
-    template = f'{{"data":{{"{root}":{one}}}}}'
-    return lambda reading: template % tuple([get(reading) for get in getters])
+    whole = tuple(head + template + tail for template in templates)
+    return lambda reading: (whole[reading.online] % values(reading)).encode()
+
+
+def _values(places: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes these places of a Reading; a getter of one gives no tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda reading: tuple(reading[place] for place in places)
 
 
 def _selected(raw: Any, sets: Sequence[SelectionSetNode | None]) -> Iterator[tuple[str, str]]:
@@ -114,7 +127,7 @@ def _selected(raw: Any, sets: Sequence[SelectionSetNode | None]) -> Iterator[tup
             if not _included(raw, node):
                 continue
             if isinstance(node, FieldNode):
-                if node.name.value not in _GETTERS:
+                if node.name.value not in _FORMATS:
                     raise KeyError(node.name.value)
                 yield (node.alias or node.name).value, node.name.value
             elif isinstance(node, InlineFragmentNode):

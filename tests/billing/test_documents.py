@@ -345,6 +345,18 @@ async def test_a_receipt_says_where_the_money_went(api: Api, till: Till) -> None
     assert "wallet" not in printed.text(pdf)
 
 
+async def test_what_was_taken_back_shows_on_the_papers(api: Api, till: Till) -> None:
+    customer = await till.customer()
+    kept, wrong = await till.bill(customer.id, 10_000), await till.bill(customer.id, 4_000)
+    payment = await till.pay(14_000, kept, wrong)
+    await till.refund(payment, 2_500)
+    await till.void(wrong)
+    pdf = await paper(api, payment, till.house.admin)
+    said(pdf, "Invoice INV-2026-000001", "100.00", "Given back", "25.00", "Put into the wallet", "15.00")
+    assert "INV-2026-000002" not in printed.text(pdf)
+    assert "PAY-2026-000001" not in printed.text(await paper(api, wrong, till.house.admin))
+
+
 async def test_a_reference_stands_on_the_receipt_and_notes_do_not(api: Api, till: Till) -> None:
     payment = await till.pay(500, customer_id=(await till.customer()).id)
     before = await paper(api, payment, till.house.admin)

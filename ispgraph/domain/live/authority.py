@@ -6,12 +6,13 @@ deactivated or given other superiors, and a customer moved to another reseller.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +21,8 @@ from ispgraph.domain.models import Customer, Operator
 from ispgraph.domain.permissions import Permission, Viewer
 
 RECHECK_SECONDS = 1.5
+
+_IDS: ARRAY[Any] = ARRAY(Uuid)
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +38,29 @@ class _Standing:
 
 
 class Held:
-    """One listener's right to be told. `ended` is done when it is over."""
+    """One listener's right to be told, watched until `close`, or the end of the block. `ended` is done with it."""
 
-    def __init__(self, viewer: Viewer, permission: Permission | None, customer_id: UUID | None) -> None:
+    __slots__ = ("_authority", "above", "customer_id", "ended", "permission", "viewer")
+
+    def __init__(
+        self, authority: "Authority", viewer: Viewer, permission: Permission | None, customer_id: UUID | None
+    ) -> None:
         self.viewer = viewer
         self.permission = permission
         self.customer_id = customer_id
         self.above: tuple[UUID, ...] | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._authority = authority
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Watch it no more."""
+        self._authority.drop(self)
 
 
 class Subtrees:
@@ -66,26 +84,29 @@ class Authority:
         self._database = database
         self._held: dict[UUID, set[Held]] = {}
         self._subtrees: dict[UUID, Subtrees] = {}
+        # Of the customers that are watched, as last read: only what has changed is read again.
+        self._owners: dict[UUID, dict[UUID, UUID | None]] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    @contextmanager
-    def hold(self, viewer: Viewer, permission: Permission | None, customer_id: UUID | None = None) -> Iterator[Held]:
-        """A right that is watched while the block runs. Without a permission: of any operator who may sign in."""
-        held = Held(viewer, permission, customer_id)
+    def hold(self, viewer: Viewer, permission: Permission | None, customer_id: UUID | None = None) -> Held:
+        """A right that is watched from now on. Without a permission: of any operator who may sign in."""
+        held = Held(self, viewer, permission, customer_id)
         self._held.setdefault(viewer.tenant_id, set()).add(held)
         if self._watch is None:
             self._watch = asyncio.create_task(self._recheck())
-        try:
-            yield held
-        finally:
-            group = self._held[viewer.tenant_id]
-            group.discard(held)
-            if not group:
-                del self._held[viewer.tenant_id]
-                self._subtrees.pop(viewer.tenant_id, None)
-            if not self._held and self._watch is not None:
-                self._watch.cancel()
-                self._watch = None
+        return held
+
+    def drop(self, held: Held) -> None:
+        """Watch it no more."""
+        tenant_id = held.viewer.tenant_id
+        group = self._held.get(tenant_id, set())
+        group.discard(held)
+        if not group and self._held.pop(tenant_id, None) is not None:
+            self._subtrees.pop(tenant_id, None)
+            self._owners.pop(tenant_id, None)
+        if not self._held and self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     async def subtrees(self, tenant_id: UUID) -> Subtrees:
         """Who stands above whom in a tenant; kept up to date while anybody listens there."""
@@ -107,16 +128,22 @@ class Authority:
 
     async def _look(self, tenant_id: UUID) -> None:
         held = set(self._held.get(tenant_id, ()))
-        customers = {each.customer_id for each in held if each.customer_id is not None}
+        known = self._owners.get(tenant_id, {})
+        owners = {each.customer_id: known.get(each.customer_id) for each in held if each.customer_id is not None}
         async with self._database.read(tenant_id) as session:
             operators = await _operators(session)
-            owners = await _owners(session, customers)
+            if owners:
+                asked = {"customers": list(owners), "owners": list(owners.values())}
+                owners.update(tuple(row) for row in await session.execute(_other_owners(), asked))
+        if tenant_id not in self._held:
+            return
+        self._owners[tenant_id] = owners
         self._subtrees.setdefault(tenant_id, Subtrees()).take(operators)
         for each in held:
             if not each.ended.done() and not self._still(each, operators, owners):
                 each.ended.set_result(None)
 
-    def _still(self, held: Held, operators: Mapping[UUID, _Standing], owners: Mapping[UUID, UUID]) -> bool:
+    def _still(self, held: Held, operators: Mapping[UUID, _Standing], owners: Mapping[UUID, UUID | None]) -> bool:
         viewer = held.viewer
         now = operators.get(viewer.operator_id)
         if now is None or not now.active or now.role != viewer.role.value:
@@ -141,8 +168,17 @@ async def _operators(session: AsyncSession) -> dict[UUID, _Standing]:
     }
 
 
-async def _owners(session: AsyncSession, customers: Collection[UUID]) -> dict[UUID, UUID]:
-    if not customers:
-        return {}
-    rows = select(Customer.id, Customer.operator_id).where(Customer.id.in_(customers))
-    return {row.id: row.operator_id for row in await session.execute(rows)}
+@cache
+def _other_owners() -> Select[Any]:
+    """Customers with their owners now, None if there is no such customer, where these are others than were known."""
+    known = (
+        func.unnest(bindparam("customers", type_=_IDS), bindparam("owners", type_=_IDS))
+        .table_valued(column("customer_id", Uuid), column("owner_id", Uuid))
+        .render_derived()
+    )
+    return (
+        select(known.c.customer_id, Customer.operator_id)
+        .select_from(known)
+        .join(Customer, Customer.id == known.c.customer_id, isouter=True)
+        .where(or_(Customer.id.is_(None), Customer.operator_id.is_distinct_from(known.c.owner_id)))
+    )

@@ -4,8 +4,7 @@ A watcher is a function that takes what is printed, at once. Whoever cannot take
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,9 +14,9 @@ import redis.asyncio
 from ispgraph import clock, pubsub
 from ispgraph.db import Database
 from ispgraph.domain.live import lines, readings
-from ispgraph.domain.live.authority import Authority, Subtrees
+from ispgraph.domain.live.authority import Authority, Held, Subtrees
 from ispgraph.domain.live.readings import Reading
-from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.watching import Register, Wanted
 
 CHUNK = 500
@@ -39,7 +38,7 @@ class _Group:
     seconds: int
     takers: set[Take] = field(default_factory=set)
     due: float = 0.0
-    buffer: dict[UUID, Reading] = field(default_factory=dict)
+    buffer: dict[str, Reading] = field(default_factory=dict)
     flushing: asyncio.TimerHandle | None = None
 
 
@@ -47,16 +46,18 @@ class _Group:
 class _Crowd:
     """Which customers a watcher of many is told of."""
 
-    router_id: UUID | None
+    router_id: str | None
     scope_id: UUID | None
 
 
 @dataclass(slots=True)
 class _Tenant:
+    id: UUID
     subtrees: Subtrees
-    customers: dict[UUID, dict[Any, _Group]] = field(default_factory=dict)
+    watches: int = 0
+    customers: dict[str, dict[Any, _Group]] = field(default_factory=dict)
     crowds: dict[_Crowd, dict[Any, _Group]] = field(default_factory=dict)
-    latest: dict[UUID, tuple[float, Reading]] = field(default_factory=dict)
+    latest: dict[str, tuple[float, Reading]] = field(default_factory=dict)
     listening: Any = None
 
 
@@ -66,101 +67,105 @@ class Feed:
     def __init__(self, database: Database, client: "redis.asyncio.Redis") -> None:
         self.authority = Authority(database)
         self._database = database
-        self._register = Register(client)
+        self._register = Register(client, self._wanted)
         self._tenants: dict[UUID, _Tenant] = {}
         self._changing = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
 
-    @asynccontextmanager
     async def customer(
         self, by: Viewer, customer_id: UUID, seconds: int, key: Any, print_: Print, take: Take
-    ) -> AsyncIterator[None]:
-        """Hand over a customer's readings, at most one in so many seconds, while the block runs; the first before it.
+    ) -> "Watch":
+        """Hand over a customer's readings, at most one in so many seconds; the first before this returns.
 
         Those who give the same key, for which `print_` must do the same, share what it makes of a Reading.
         """
-        async with self._tenant(by.tenant_id) as tenant:
-            take(print_(await self._first(by.tenant_id, tenant, customer_id, seconds)))
-            groups = tenant.customers.setdefault(customer_id, {})
-            group = groups.setdefault((key, seconds), _Group(print_, seconds))
-            group.takers.add(take)
-            self._want()
-            try:
-                yield
-            finally:
-                group.takers.discard(take)
-                if not group.takers:
-                    groups.pop((key, seconds), None)
-                if not groups:
-                    tenant.customers.pop(customer_id, None)
-                    tenant.latest.pop(customer_id, None)
-                self._want()
+        watch = await self._watch(by, customer_id, take)
+        try:
+            take(print_(await self._first(by.tenant_id, watch.tenant, customer_id, seconds)))
+        except BaseException:
+            watch.close()
+            raise
+        watch.enter(watch.tenant.customers, customer_id.hex, (key, seconds), lambda: _Group(print_, seconds))
+        return watch
 
-    @asynccontextmanager
     async def crowd(
         self, by: Viewer, router_id: UUID | None, seconds: int, key: Any, print_: Print, take: Take
-    ) -> AsyncIterator[None]:
+    ) -> "Watch":
         """Hand over lists of readings of all whom a viewer may see, on one router or on any; else as `customer`."""
-        async with self._tenant(by.tenant_id) as tenant:
-            which = _Crowd(router_id, by.scope_id)
-            for some in _chunks(await self._all(by, tenant, router_id)):
+        watch = await self._watch(by, None, take)
+        try:
+            for some in _chunks(await self._all(by, watch.tenant, router_id)):
                 take(print_(some))
-            groups = tenant.crowds.setdefault(which, {})
-            group = groups.setdefault((key, seconds), _Group(print_, seconds))
-            group.takers.add(take)
-            self._want()
-            try:
-                yield
-            finally:
-                group.takers.discard(take)
-                if not group.takers:
-                    groups.pop((key, seconds), None)
-                    if group.flushing is not None:
-                        group.flushing.cancel()
-                if not groups:
-                    tenant.crowds.pop(which, None)
-                self._want()
+        except BaseException:
+            watch.close()
+            raise
+        which = _Crowd(router_id.hex if router_id else None, by.scope_id)
+        watch.enter(watch.tenant.crowds, which, (key, seconds), lambda: _Group(print_, seconds))
+        return watch
 
     async def close(self) -> None:
         """Tell the live programs that nobody is here any more."""
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._register.close()
 
-    @asynccontextmanager
-    async def _tenant(self, tenant_id: UUID) -> AsyncIterator[_Tenant]:
+    def changed(self) -> None:
+        """Somebody watches, or does not any more."""
+        self._register.changed()
+
+    def left(self, tenant: _Tenant) -> None:
+        """One who watched a tenant does not any more."""
+        tenant.watches -= 1
+        if not tenant.watches:
+            leaving = asyncio.create_task(self._leave(tenant))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    async def _watch(self, by: Viewer, customer_id: UUID | None, take: Take) -> "Watch":
+        held = self.authority.hold(by, Permission.VIEW_CUSTOMERS, customer_id)
+        try:
+            return Watch(self, await self._tenant(by.tenant_id), held, take)
+        except BaseException:
+            held.close()
+            raise
+
+    async def _tenant(self, tenant_id: UUID) -> _Tenant:
         async with self._changing:
             tenant = self._tenants.get(tenant_id)
             if tenant is None:
-                tenant = _Tenant(await self.authority.subtrees(tenant_id))
+                tenant = _Tenant(tenant_id, await self.authority.subtrees(tenant_id))
                 tenant.listening = pubsub.listen(
                     lambda _topic, text: self._spread(tenant, readings.decoded(text)), readings.topic(tenant_id)
                 )
                 await tenant.listening.__aenter__()
                 self._tenants[tenant_id] = tenant
-        try:
-            yield tenant
-        finally:
-            await asyncio.shield(self._leave(tenant_id, tenant))
+            tenant.watches += 1
+            return tenant
 
-    async def _leave(self, tenant_id: UUID, tenant: _Tenant) -> None:
+    async def _leave(self, tenant: _Tenant) -> None:
         async with self._changing:
-            if not tenant.customers and not tenant.crowds and self._tenants.get(tenant_id) is tenant:
-                del self._tenants[tenant_id]
+            if not tenant.watches and self._tenants.get(tenant.id) is tenant:
+                del self._tenants[tenant.id]
                 await tenant.listening.__aexit__(None, None, None)
 
-    def _want(self) -> None:
+    def _wanted(self) -> dict[UUID, Wanted]:
         wanted: dict[UUID, Wanted] = {}
         for tenant_id, tenant in self._tenants.items():
             mine = Wanted(
-                {key: min(each.seconds for each in groups.values()) for key, groups in tenant.customers.items()}
+                {
+                    UUID(hex=key): min(each.seconds for each in groups.values())
+                    for key, groups in tenant.customers.items()
+                }
             )
             for which, groups in tenant.crowds.items():
                 seconds = min(each.seconds for each in groups.values())
-                mine.routers[which.router_id] = min(seconds, mine.routers.get(which.router_id, seconds))
+                router_id = UUID(hex=which.router_id) if which.router_id else None
+                mine.routers[router_id] = min(seconds, mine.routers.get(router_id, seconds))
             if mine.customers or mine.routers:
                 wanted[tenant_id] = mine
-        self._register.want(wanted)
+        return wanted
 
     async def _first(self, tenant_id: UUID, tenant: _Tenant, customer_id: UUID, seconds: int) -> Reading:
-        known = tenant.latest.get(customer_id)
+        known = tenant.latest.get(customer_id.hex)
         if known is not None and asyncio.get_running_loop().time() - known[0] < seconds + _STALE_SECONDS:
             return known[1]
         async with self._database.read(tenant_id) as session:
@@ -183,8 +188,8 @@ class Feed:
                         group.due = now + group.seconds * _EARLY
                         _hand_over(group, each)
             for which, crowd in tenant.crowds.items():
-                if which.router_id in (None, each.router_id) and tenant.subtrees.holds(
-                    which.scope_id, each.operator_id
+                if which.router_id in (None, each.router_id) and (
+                    which.scope_id is None or tenant.subtrees.holds(which.scope_id, UUID(hex=each.operator_id))
                 ):
                     for group in crowd.values():
                         self._gather(group, each, now)
@@ -194,6 +199,56 @@ class Feed:
         if group.flushing is None:
             # All that comes in one go is one message; what came before its time waits.
             group.flushing = asyncio.get_running_loop().call_at(max(now, group.due), _flush, group)
+
+
+class Watch:
+    """One watcher, until `close`. `ended` is done when the right to be told is over; nothing ends by it alone."""
+
+    __slots__ = ("_feed", "_groups", "_held", "_key", "_open", "_place", "_take", "tenant")
+
+    def __init__(self, feed: Feed, tenant: _Tenant, held: Held, take: Take) -> None:
+        self.tenant = tenant
+        self._feed = feed
+        self._held = held
+        self._take = take
+        self._open = True
+        self._groups: dict[Any, dict[Any, _Group]] | None = None
+        self._place: Any = None
+        self._key: Any = None
+
+    @property
+    def ended(self) -> "asyncio.Future[None]":
+        """See above."""
+        return self._held.ended
+
+    def enter(self, groups: dict[Any, dict[Any, _Group]], place: Any, key: Any, make: Callable[[], _Group]) -> None:
+        """Stand among those who watch the same."""
+        self._groups, self._place, self._key = groups, place, key
+        among = groups.setdefault(place, {})
+        if key not in among:
+            among[key] = make()
+        among[key].takers.add(self._take)
+        self._feed.changed()
+
+    def close(self) -> None:
+        """Hand over nothing any more."""
+        if not self._open:
+            return
+        self._open = False
+        self._held.close()
+        if self._groups is not None:
+            among = self._groups[self._place]
+            group = among[self._key]
+            group.takers.discard(self._take)
+            if not group.takers:
+                del among[self._key]
+                if group.flushing is not None:
+                    group.flushing.cancel()
+            if not among:
+                del self._groups[self._place]
+                self.tenant.latest.pop(self._place, None)
+            self._feed.changed()
+        self._feed.left(self.tenant)
 
 
 def _flush(group: _Group) -> None:

@@ -3,15 +3,16 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, lateral, or_, select, true, union
+from sqlalchemy import ColumnElement, Select, and_, bindparam, lateral, or_, select, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import sessions
 from ispgraph.domain.live.readings import LiveUsageSource, Reading, printed
-from ispgraph.domain.models import ConnectionType, Customer, OpenSession, Service, ServiceStatus
+from ispgraph.domain.models import ConnectionType, Customer, OpenSession, Router, Service, ServiceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +46,41 @@ class Line:
 
 async def of_customers(session: AsyncSession, customers: Collection[UUID]) -> list[Line]:
     """The lines of these customers, as far as there are such customers."""
-    return await _lines(session, Customer.id.in_(customers))
+    found = await session.execute(_of_customers(), {"customers": list(customers)})
+    return [_line(row) for row in found]
 
 
 async def of_router(session: AsyncSession, router_id: UUID | None) -> list[Line]:
     """The lines of all who have an open session or a static address on a router; None: on any or none."""
+    if router_id is None:
+        return [_line(row) for row in await session.execute(_of_routers())]
+    found = [_line(row) for row in await session.execute(_of_routers(one=True), {"router": router_id})]
+    return [line for line in found if line.router_id == router_id]
+
+
+# Statements are put together once: that takes longer than asking the database.
+
+
+@cache
+def _of_customers() -> Select[Any]:
+    return _lines(Customer.id.in_(bindparam("customers", expanding=True)))
+
+
+@cache
+def _of_routers(*, one: bool = False) -> Select[Any]:
     online = select(OpenSession.customer_id).where(OpenSession.customer_id.is_not(None))
     static = select(Service.customer_id).where(
         Service.connection_type == ConnectionType.STATIC_IP,
         Service.status != ServiceStatus.TERMINATED,
         Service.router_id.is_not(None),
     )
-    if router_id is not None:
-        online, static = online.where(OpenSession.router_id == router_id), static.where(Service.router_id == router_id)
-    lines = await _lines(session, Customer.id.in_(union(online, static)))
-    return [line for line in lines if router_id in (None, line.router_id)]
+    if one:
+        router = bindparam("router", type_=Router.id.type)
+        online, static = online.where(OpenSession.router_id == router), static.where(Service.router_id == router)
+    return _lines(Customer.id.in_(union(online, static)))
 
 
-async def _lines(session: AsyncSession, which: ColumnElement[bool]) -> list[Line]:
+def _lines(which: ColumnElement[bool]) -> Select[Any]:
     newest = (
         sessions.opened(OpenSession.customer_id == Customer.id)
         .order_by(OpenSession.started_at.desc(), OpenSession.session_id.desc())
@@ -71,7 +89,7 @@ async def _lines(session: AsyncSession, which: ColumnElement[bool]) -> list[Line
     opened = lateral(newest).alias("o")
     served = or_(Service.id == opened.c.service_id, and_(opened.c.service_id.is_(None), Service.is_primary))
     service = lateral(select(Service).where(Service.customer_id == Customer.id, served).limit(1)).alias("s")
-    found = (
+    return (
         select(
             Customer.id.label("customer_id"),
             Customer.operator_id,
@@ -94,7 +112,6 @@ async def _lines(session: AsyncSession, which: ColumnElement[bool]) -> list[Line
         .join(service, true(), isouter=True)
         .where(which)
     )
-    return [_line(row) for row in await session.execute(found)]
 
 
 def _line(row: Any) -> Line:
@@ -114,27 +131,33 @@ def _line(row: Any) -> Line:
 
 def told(line: Line, now: datetime, before: Update | None = None) -> Reading:
     """What the books tell of a line: the average since the accounting update `before`, or else of the whole session."""
+    nothing = Reading(
+        customer_id=line.customer_id.hex,
+        operator_id=line.operator_id.hex,
+        router_id=line.router_id.hex if line.router_id else None,
+        session_id=None,
+        at=printed(now),
+        online=False,
+        download_bps=0,
+        upload_bps=0,
+        download_bytes=0,
+        upload_bytes=0,
+        source=LiveUsageSource.ACCOUNTING,
+    )
     update = line.update
     if update is None:
-        return Reading(
-            *(line.customer_id, line.operator_id, line.router_id, None, printed(now), False, 0, 0, 0, 0),
-            LiveUsageSource.ACCOUNTING,
-        )
+        return nothing
     begun = before if before is not None and before.seconds < update.seconds else Update(update.at, 0, 0, 0)
     seconds = update.seconds - begun.seconds
     down, up = update.output_octets - begun.output_octets, update.input_octets - begun.input_octets
-    return Reading(
-        customer_id=line.customer_id,
-        operator_id=line.operator_id,
-        router_id=line.router_id,
-        session_id=line.session_id,
+    return nothing._replace(
+        session_id=line.session_id.hex if line.session_id else None,
         at=printed(update.at),
         online=True,
         download_bps=max(0, down * 8 // seconds) if seconds else 0,
         upload_bps=max(0, up * 8 // seconds) if seconds else 0,
         download_bytes=update.output_octets,
         upload_bytes=update.input_octets,
-        source=LiveUsageSource.ACCOUNTING,
     )
 
 
