@@ -166,6 +166,7 @@ async def test_fifty_confirms_of_one_draft_make_one_customer(api: Api, house: Ho
     assert await counts(database, house) == (1, 1, 1, 1, 4, 1)
 
 
+@pytest.mark.long
 async def test_fifty_drafts_with_one_wished_username(api: Api, house: House, database: Database) -> None:
     package = await house.package()
     wizards = [await (await Wizard.begin(api, house.admin)).fill(package, number=n) for n in range(50)]

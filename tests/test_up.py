@@ -193,6 +193,7 @@ def test_up_json_says_where_everything_is_and_only_the_owner_reads_it(launch: Ca
     assert "a@b" in run.output()[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything_and_a_second_start_resumes(launch: Callable[..., Run], number: int) -> None:
     run = launch()
@@ -213,6 +214,7 @@ def test_a_signal_stops_everything_and_a_second_start_resumes(launch: Callable[.
         assert client.get("kept") == b"two"
 
 
+@pytest.mark.long
 def test_killed_children_come_back(launch: Callable[..., Run]) -> None:
     run = launch()
     up = run.up()
@@ -232,6 +234,7 @@ def test_killed_children_come_back(launch: Callable[..., Run]) -> None:
     assert run.left() == []
 
 
+@pytest.mark.long
 def test_a_killed_launcher_leaves_nothing_and_the_next_start_waits_for_the_leftovers(
     launch: Callable[..., Run],
 ) -> None:

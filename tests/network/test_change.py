@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
 
 from ispgraph import clock, ids
@@ -177,6 +178,7 @@ async def test_who_has_lost_the_lane_writes_nothing_more(world: World, monkeypat
     assert await world.open_sessions("line1") == []
 
 
+@pytest.mark.long
 async def test_of_two_hundred_changes_at_once_the_last_one_counts(world: World):
     nas = await world.router()
     line = await world.line(redial=0.05)

@@ -14,7 +14,7 @@ from tests.network.crashing import DIED
 from tests.network.world import Line, World, until
 from tests.radius.running import ROOT, environment
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 # More than the turns have steps, by way of RADIUS and by way of the API.
 BY_RADIUS, BY_API = 16, 23
 

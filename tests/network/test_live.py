@@ -77,6 +77,7 @@ async def idle_for(nas: Any, seconds: float) -> bool:
     return polls(nas) == before
 
 
+@pytest.mark.long
 async def test_a_router_that_is_away_is_spoken_for_by_accounting_until_it_is_back(world: World, live_url: str) -> None:
     nas = await world.router()
     healthy = await world.router("south", "127.0.0.12")
@@ -133,6 +134,7 @@ def service_id(line: Any) -> str:
     return ids.encode("svc", line.service.id)
 
 
+@pytest.mark.long
 async def test_two_live_programs_share_the_routers_and_one_takes_over(world: World, live_url: str) -> None:
     nas = [await world.router(), await world.router("south", "127.0.0.12"), await world.router("west", "127.0.0.13")]
     rows = [await world.line(name) for name in ("north", "south", "west")]

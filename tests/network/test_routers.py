@@ -183,6 +183,7 @@ async def test_another_device_at_the_address_is_not_touched(world: World):
     assert "another device answers" in (router["problem"] or "")
 
 
+@pytest.mark.long
 async def test_fifty_dead_routers_of_sixty_hold_up_nobody(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(routeros.connect.__wrapped__.__kwdefaults__, "deadline", 10.0)  # type: ignore[attr-defined]
     routers = await asyncio.gather(*(world.router(f"r{n}", f"127.0.1.{n}") for n in range(1, 61)))
