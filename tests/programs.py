@@ -32,11 +32,14 @@ class Program:
             stdout=subprocess.PIPE,
         )
 
-    async def ready(self, seconds: float = 20) -> None:
-        """Wait for the word."""
+    async def ready(self, seconds: float = 60) -> None:
+        """Wait for the word. A program that does not give it is ended."""
         assert self._child.stdout is not None
-        line = await asyncio.wait_for(asyncio.to_thread(self._child.stdout.readline), seconds)
-        assert line == b"ready\n", line
+        reading = asyncio.create_task(asyncio.to_thread(self._child.stdout.readline))
+        await asyncio.wait([reading], timeout=seconds)
+        if not reading.done():
+            self._child.kill()
+        assert await reading == b"ready\n"
 
     async def terminate(self, seconds: float) -> int:
         """SIGTERM, and the exit code."""

@@ -28,6 +28,9 @@ _POOL = 8
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_FAREWELL = 2.0
+"""How long the program may take to leave its routers, in seconds, before it is told again to end."""
+
 _Key = tuple[UUID, UUID | None]
 
 
@@ -40,10 +43,17 @@ async def _until_told(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     live = Live(settings)
     work = asyncio.create_task(live.run())
+    told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(number, told.set)
     print("ready", flush=True)  # noqa: T201  the word that whoever started us waits for
-    await asyncio.wait([work])
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait([work, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    # More than once: redis-py loses a cancellation that meets an answer (`asyncio.wait_for` of Python 3.11).
+    while not work.done():
+        work.cancel()
+        await asyncio.wait([work], timeout=_LONGEST_FAREWELL)
     await live.close()
     if not work.cancelled():
         work.result()
