@@ -86,11 +86,10 @@ async def _each(
     by: Viewer,
 ) -> Sequence[Result]:
     _check(customer_ids)
-    if key is not None:
-        meant = {**given, "customers": customer_ids}
-        answer = await idempotency.claim(session, by=by, operation=operation, key=key, given=meant)
-        if answer is not None:
-            return await _again(session, answer, by)
+    meant = {**given, "customers": customer_ids}
+    answer = await idempotency.claim(session, by=by, operation=operation, key=key, given=meant)
+    if answer is not None:
+        return await _again(session, answer, by)
     # In the order of their ids, as everybody who locks several.
     rows = customers.visible(by).where(Customer.id.in_(customer_ids)).order_by(Customer.id)
     found = {row.id: row for row in await session.scalars(rows.with_for_update(of=Customer, key_share=True))}
@@ -115,9 +114,8 @@ async def _each(
         else Result(customer_id, faults=faults[customer_id])
         for customer_id in customer_ids
     ]
-    if key is not None:
-        kept = {"results": [_as_kept(result) for result in results]}
-        await idempotency.keep(session, by=by, operation=operation, key=key, answer=kept)
+    kept = {"results": [_as_kept(result) for result in results]}
+    await idempotency.keep(session, by=by, operation=operation, key=key, answer=kept)
     return results
 
 

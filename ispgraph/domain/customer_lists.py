@@ -39,7 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from ispgraph import clock
-from ispgraph.domain import customers, money, values
+from ispgraph.domain import amounts, customers, values
 from ispgraph.domain.billing import invoices, periods
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.lists import Filter, Key, Order
@@ -219,11 +219,7 @@ def _names(members: Sequence[enum.Enum] | None) -> list[str] | None:
 
 
 def _minor(faults: Faults, amount: Decimal | None, currency: str, field: str) -> int | None:
-    try:
-        return None if amount is None else money.to_minor(amount, currency)
-    except money.BadAmount as error:
-        faults.add(ErrorCode.INVALID, str(error), "where", field)
-        return None
+    return None if amount is None else amounts.minor(faults, amount, currency, "where", field)
 
 
 def _forms(faults: Faults, search: str, country: str) -> list[str | None] | None:

@@ -107,13 +107,10 @@ async def create(
     by: Viewer,
 ) -> Customer:
     """A pending customer of the viewer's without a service. The same key and input answer with the first one's."""
-    if idempotency_key is not None:
-        given = {"name": name, "mobile": mobile, "email": email, "company": company, "address": address}
-        answer = await idempotency.claim(
-            session, by=by, operation=CREATE, key=idempotency_key, given={**given, "zone": zone_id}
-        )
-        if answer is not None:
-            return await _again(session, UUID(str(answer["customer"])), by)
+    given = {"name": name, "mobile": mobile, "email": email, "company": company, "address": address, "zone": zone_id}
+    answer = await idempotency.claim(session, by=by, operation=CREATE, key=idempotency_key, given=given)
+    if answer is not None:
+        return await _again(session, UUID(str(answer["customer"])), by)
     # Shared: the settings that are obeyed here do not change before the customer stands.
     tenant = await session.get_one(Tenant, by.tenant_id, with_for_update={"read": True})
     faults = Faults("input")
@@ -138,9 +135,8 @@ async def create(
         await session.flush()
     details = {"account_number": customer.account_number, "name": customer.name}
     audit.record(session, by=by, action="customer.create", subject_id=customer.id, details=details)
-    if idempotency_key is not None:
-        kept = {"customer": str(customer.id)}
-        await idempotency.keep(session, by=by, operation=CREATE, key=idempotency_key, answer=kept)
+    kept = {"customer": str(customer.id)}
+    await idempotency.keep(session, by=by, operation=CREATE, key=idempotency_key, answer=kept)
     return customer
 
 

@@ -76,10 +76,9 @@ async def promise(session: AsyncSession, wanted: Wanted, *, idempotency_key: str
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise fail(ErrorCode.INVALID, "The stretch of time must begin before it ends.", "input", "where", "from")
     given = {**wanted.as_arguments(), "customer": wanted.customer_id}
-    if idempotency_key is not None:
-        answer = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
-        if answer is not None:
-            return await session.get_one(Job, UUID(str(answer["job"])))
+    first = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
+    if first is not None:
+        return await session.get_one(Job, UUID(str(first["job"])))
     customer = await customers.find(session, wanted.customer_id, by=by)
     if customer is None:
         raise not_found("customer", "input", "customerId")
@@ -93,9 +92,8 @@ async def promise(session: AsyncSession, wanted: Wanted, *, idempotency_key: str
     )
     details = {"job": str(job.id), **wanted.as_arguments()}
     audit.record(session, by=by, action="customer.exportSessions", subject_id=customer.id, details=details)
-    if idempotency_key is not None:
-        answer = {"job": str(job.id)}
-        await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
+    answer = {"job": str(job.id)}
+    await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
     return job
 
 

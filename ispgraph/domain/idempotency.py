@@ -22,12 +22,14 @@ KEPT = timedelta(days=7)
 
 
 async def claim(
-    session: AsyncSession, *, by: Viewer, operation: str, key: str, given: Mapping[str, object]
+    session: AsyncSession, *, by: Viewer, operation: str, key: str | None, given: Mapping[str, object]
 ) -> dict[str, object] | None:
-    """None when the key is new and now ours; the first answer when it was used with the same input.
+    """None when the key is new and now ours, or there is none; the first answer when it was used with the same input.
 
     Raises DomainError IDEMPOTENCY_KEY_REUSED when it was used with another input.
     """
+    if key is None:
+        return None
     if not 1 <= len(key) <= 255:
         raise fail(ErrorCode.INVALID, "An idempotency key has 1 to 255 characters.", "input", "idempotencyKey")
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).digest()
@@ -44,8 +46,12 @@ async def claim(
     return row.answer or {}
 
 
-async def keep(session: AsyncSession, *, by: Viewer, operation: str, key: str, answer: Mapping[str, object]) -> None:
-    """Store what a claimed key answers from now on. The answer holds ids, never secrets."""
+async def keep(
+    session: AsyncSession, *, by: Viewer, operation: str, key: str | None, answer: Mapping[str, object]
+) -> None:
+    """Store what a claimed key answers from now on, if there is one. The answer holds ids, never secrets."""
+    if key is None:
+        return
     await session.execute(
         update(IdempotencyKey)
         .filter_by(tenant_id=by.tenant_id, operator_id=by.operator_id, operation=operation, key=key)

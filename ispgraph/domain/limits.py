@@ -191,7 +191,7 @@ async def set_volume(
 
 async def clear(session: AsyncSession, kind: str, chosen: Chosen, *, idempotency_key: str | None, by: Viewer) -> Done:
     """Take away the limits of SPEED, TIME or VOLUME. Raises DomainError NO_CHANGE when there are none."""
-    operation = f"customerClear{kind.title()}Limit"
+    operation = _operation("clear", kind)
     if (first := await services.done_before(session, operation, idempotency_key, chosen, {}, by)) is not None:
         return first
     customer, service, _ = await services.locked(session, chosen, by)
@@ -203,13 +203,13 @@ async def clear(session: AsyncSession, kind: str, chosen: Chosen, *, idempotency
         setattr(row, name, False if name == "rollover" else None)
     if not any(_there(row, each) for each in COLUMNS):
         await session.delete(row)
-    return await _done(session, operation, customer, service, (before, None), idempotency_key, by)
+    return await _done(session, "clear", kind, customer, service, (before, None), idempotency_key, by)
 
 
 async def _set(
     session: AsyncSession, kind: str, chosen: Chosen, values: dict[str, object], key: str | None, by: Viewer
 ) -> Done:
-    operation = f"customerSet{kind.title()}Limit"
+    operation = _operation("set", kind)
     if (first := await services.done_before(session, operation, key, chosen, values, by)) is not None:
         return first
     customer, service, _ = await services.locked(session, chosen, by)
@@ -226,12 +226,17 @@ async def _set(
         raise fail(ErrorCode.NO_CHANGE, f"This is the {kind} limit that the service has.", *chosen.field)
     for name, value in values.items():
         setattr(row, name, value)
-    return await _done(session, operation, customer, service, (before, _state(row, kind)), key, by)
+    return await _done(session, "set", kind, customer, service, (before, _state(row, kind)), key, by)
+
+
+def _operation(verb: str, kind: str) -> str:
+    return f"customer{verb.title()}{kind.title()}Limit"
 
 
 async def _done(
     session: AsyncSession,
-    operation: str,
+    verb: str,
+    kind: str,
     customer: Customer,
     service: Service,
     states: tuple[object, object],
@@ -239,10 +244,9 @@ async def _done(
     by: Viewer,
 ) -> Done:
     details = {"service": str(service.id), "before": states[0], "after": states[1]}
-    verb = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation[8:]).lstrip("_")
-    audit.record(session, by=by, action=f"customer.{verb}", subject_id=customer.id, details=details)
+    audit.record(session, by=by, action=f"customer.{verb}_{kind}_limit", subject_id=customer.id, details=details)
     jobs = await changes.changed(session, service, by=by.operator_id)
-    return await services.kept(session, operation, key, Done(customer, jobs), by)
+    return await services.kept(session, _operation(verb, kind), key, Done(customer, jobs), by)
 
 
 async def _row(session: AsyncSession, service_id: UUID) -> ServiceLimit | None:

@@ -46,6 +46,11 @@ def to_decimal(minor: int, currency: str) -> Decimal:
     return Decimal(minor).scaleb(-exponent(currency))
 
 
+def shown(minor: int, currency: str) -> str:
+    """An amount in a sentence: "30.00 USD"."""
+    return f"{to_decimal(minor, currency)} {currency}"
+
+
 def half_up(value: Fraction) -> int:
     """The nearest whole number; halves go away from zero."""
     whole = (2 * abs(value.numerator) + value.denominator) // (2 * value.denominator)

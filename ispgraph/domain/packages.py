@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, any_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, jobs, money, tax_profiles, values, watches
+from ispgraph.domain import amounts, audit, customers, jobs, tax_profiles, values, watches
 from ispgraph.domain.billing.periods import cycle_of
 from ispgraph.domain.billing.proration import Sold
 from ispgraph.domain.conflicts import taken
@@ -224,12 +224,8 @@ def _positive(faults: Faults, number: int | None, *field: str) -> None:
 
 
 def _amount(faults: Faults, amount: Decimal, currency: str, field: str) -> int | None:
-    try:
-        minor = money.to_minor(amount, currency)
-    except money.BadAmount as error:
-        faults.add(ErrorCode.INVALID, str(error), field)
-        return None
-    if minor < 0:
+    minor = amounts.minor(faults, amount, currency, field)
+    if minor is not None and minor < 0:
         faults.add(ErrorCode.INVALID, "This must not be below zero.", field)
     return minor
 

@@ -151,14 +151,11 @@ class _Claim:
     given: Mapping[str, object]
 
     async def made(self, session: AsyncSession, by: Viewer) -> dict[str, object] | None:
-        if self.key is None:
-            return None
         return await idempotency.claim(session, by=by, operation=self.operation, key=self.key, given=self.given)
 
     async def keep(self, session: AsyncSession, by: Viewer, saved: Saved) -> Saved:
-        if self.key is not None:
-            answer = {"router": str(saved.router.id), "jobs": [str(job.id) for job in saved.jobs]}
-            await idempotency.keep(session, by=by, operation=self.operation, key=self.key, answer=answer)
+        answer = {"router": str(saved.router.id), "jobs": [str(job.id) for job in saved.jobs]}
+        await idempotency.keep(session, by=by, operation=self.operation, key=self.key, answer=answer)
         return saved
 
 

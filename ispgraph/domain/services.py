@@ -354,8 +354,6 @@ async def done_before(
     session: AsyncSession, operation: str, key: str | None, chosen: Chosen, given: Mapping[str, object], by: Viewer
 ) -> Done | None:
     """What the same key and input did before; None when there is no key, or it is ours from now on."""
-    if key is None:
-        return None
     meant = {"customer": chosen.customer_id, "service": chosen.service_id}
     answer = await idempotency.claim(session, by=by, operation=operation, key=key, given={**given, **meant})
     if answer is None:
@@ -370,8 +368,7 @@ async def done_before(
 
 async def kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
     """The same, which the key answers with from now on."""
-    if key is not None:
-        jobs = [str(job.id) for job in done.jobs]
-        answer = {"customer": str(done.customer.id), "jobs": jobs, "warnings": list(done.warnings)}
-        await idempotency.keep(session, by=by, operation=operation, key=key, answer=answer)
+    jobs = [str(job.id) for job in done.jobs]
+    answer = {"customer": str(done.customer.id), "jobs": jobs, "warnings": list(done.warnings)}
+    await idempotency.keep(session, by=by, operation=operation, key=key, answer=answer)
     return done

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, money, values
+from ispgraph.domain import amounts, audit, customers, idempotency, money, values
 from ispgraph.domain.billing import ledger
 from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.models import Account, Customer
@@ -26,11 +26,10 @@ async def adjust(
     minor = _minor(faults, amount, by.currency)
     told = values.checked(faults, values.text, reason, 255, at=("reason",))
     faults.raise_if_any()
-    if idempotency_key is not None:
-        given = {"customer": customer_id, "minor": minor, "reason": told}
-        answer = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
-        if answer is not None:
-            return await customers.lock(session, customer_id, by=by)
+    given = {"customer": customer_id, "minor": minor, "reason": told}
+    answer = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
+    if answer is not None:
+        return await customers.lock(session, customer_id, by=by)
     # Under the lock of the customer, so that of two debits at once the second sees what the first has left.
     customer = await customers.lock(session, customer_id, by=by)
     held = (await ledger.balances(session, [customer_id]))[customer_id].wallet_minor
@@ -48,26 +47,21 @@ async def adjust(
     )
     details = {"journal": str(journal.id), "amount_minor": minor, "reason": told}
     audit.record(session, by=by, action="customer.adjust_balance", subject_id=customer_id, details=details)
-    if idempotency_key is not None:
-        kept = {"journal": str(journal.id)}
-        await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=kept)
+    kept = {"journal": str(journal.id)}
+    await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=kept)
     return customer
 
 
 def _minor(faults: Faults, amount: Decimal, currency: str) -> int:
-    try:
-        minor = money.to_minor(amount, currency)
-    except money.BadAmount as error:
-        faults.add(ErrorCode.INVALID, str(error), "amount")
-        return 0
+    minor = amounts.minor(faults, amount, currency, "amount")
     if minor == 0:
         faults.add(ErrorCode.INVALID, "An adjustment is above zero, or below.", "amount")
-    return minor
+    return minor or 0
 
 
 def _require_room(held_minor: int, minor: int, currency: str) -> None:
     if held_minor + minor < 0:
-        available = f"{money.to_decimal(held_minor, currency)} {currency}"
+        available = money.shown(held_minor, currency)
         raise fail(
             ErrorCode.INSUFFICIENT_FUNDS, f"At most {available} can be taken from this wallet.", "input", "amount"
         )

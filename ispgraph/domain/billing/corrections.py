@@ -101,19 +101,19 @@ async def refund(
     `payment` is locked. Raises DomainError INVALID_STATE when nothing of it is left, INVALID for more than is left,
     INSUFFICIENT_FUNDS when what was in the wallet has been spent on other invoices.
     """
-    given = await session.scalar(select(refunded(Payment)).where(Payment.id == payment.id))
-    left = payment.amount_minor - (given or 0)
+    given = (await session.scalars(select(refunded(Payment)).where(Payment.id == payment.id))).one()
+    left = payment.amount_minor - given
     if payment.status is not PaymentStatus.COMPLETED or left == 0:
         raise fail(ErrorCode.INVALID_STATE, "Nothing of this payment is left to give back.", "paymentId")
     amount = left if amount_minor is None else amount_minor
     if amount > left:
-        raise fail(ErrorCode.INVALID, f"Of this payment {_shown(left, currency)} is left.", "amount")
+        raise fail(ErrorCode.INVALID, f"Of this payment {money.shown(left, currency)} is left.", "amount")
     shares = await _shares(session, Allocation.payment_id == payment.id)
     settled = sum(share.minor for share in shares)
     held = (await ledger.balances(session, [payment.customer_id]))[payment.customer_id].wallet_minor
     from_wallet = min(amount, left - settled, held) if payment.method is not PaymentMethod.WALLET else 0
     if amount - from_wallet > settled:
-        possible = _shown(settled + min(left - settled, held), currency)
+        possible = money.shown(settled + min(left - settled, held), currency)
         message = f"At most {possible} can be given back: the rest was spent from the wallet on other invoices."
         raise fail(ErrorCode.INSUFFICIENT_FUNDS, message, "amount")
     _release_last_first(shares, amount - from_wallet)
@@ -146,10 +146,6 @@ def _way_back(payment: Payment, amount_minor: int) -> ledger.Entry:
     return ledger.Entry(Account.CASH, -amount_minor, method=payment.method)
 
 
-def _shown(minor: int, currency: str) -> str:
-    return f"{money.to_decimal(minor, currency)} {currency}"
-
-
 async def _shares(session: AsyncSession, which: ColumnElement[bool]) -> list[_Share]:
     """What settles something still, the last first; the invoices locked, in the order in which all lock them."""
     rows = (
@@ -174,8 +170,7 @@ def _release_last_first(shares: Sequence[_Share], amount_minor: int) -> None:
 
 def _release(share: _Share, minor: int) -> None:
     share.allocation.released_minor += minor
-    share.invoice.paid_minor -= minor
-    share.invoice.status = billing.settled_status(share.invoice.total_minor, share.invoice.paid_minor)
+    billing.settle(share.invoice, -minor)
 
 
 async def _undo_wallet_payments(session: AsyncSession, payments: Sequence[Payment]) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, money, services, tax_profiles, values
+from ispgraph.domain import amounts, audit, customers, idempotency, money, services, tax_profiles, values
 from ispgraph.domain.billing import corrections, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
@@ -86,10 +86,10 @@ async def pay_invoice(
 
     Raises DomainError INVALID_STATE when nothing is due, INSUFFICIENT_FUNDS when the wallet holds less.
     """
-    taken = _judged(given, by.currency)
+    taken = _judged(Faults("input"), given, by.currency)
     key = _Key(INVOICE_PAYMENT, idempotency_key, {"invoice": invoice_id, **_told(taken)})
     if (first := await key.answered(session, by)) is not None:
-        return await _paid_before(session, first, by)
+        return first
     customer, invoice = await _locked(session, Invoice, invoice_id, by, "input", "invoiceId")
     if invoice.status in _NOTHING_DUE:
         raise fail(ErrorCode.INVALID_STATE, _NOTHING_DUE[invoice.status], "input", "invoiceId")
@@ -113,11 +113,11 @@ async def pay_in_advance(
 ) -> Paid:
     """Money ahead of time: it settles the invoice that is named, then other open ones, the oldest first; what is left
     is in the wallet for those to come."""
-    taken = _judged(given, by.currency)
+    taken = _judged(Faults("input"), given, by.currency)
     about = {"customer": customer_id, "invoice": invoice_id, **_told(taken)}
     key = _Key(ADVANCE, idempotency_key, about)
     if (first := await key.answered(session, by)) is not None:
-        return await _paid_before(session, first, by)
+        return first
     customer = await customers.lock(session, customer_id, by=by)
     invoice = await _invoice_of(session, customer, invoice_id)
     tenant = await session.get_one(Tenant, by.tenant_id)
@@ -143,11 +143,11 @@ async def pay_other(
     if category not in _OTHER:
         message = f"Money for {category.value} is recorded as a payment of an invoice, or in advance."
         faults.add(ErrorCode.INVALID, message, "category")
-    taken = _judged(given, by.currency, faults)
+    taken = _judged(faults, given, by.currency)
     about = {"customer": customer_id, "category": category.value, **_told(taken)}
     key = _Key(OTHER, idempotency_key, about)
     if (first := await key.answered(session, by)) is not None:
-        return await _paid_before(session, first, by)
+        return first
     customer = await customers.lock(session, customer_id, by=by)
     tenant = await session.get_one(Tenant, by.tenant_id)
     invoice = await _invoice_over(session, tenant, customer, taken.minor, category, by)
@@ -169,19 +169,19 @@ async def refund(
 ) -> Paid:
     """Give a payment back, whole or in part; see `corrections.refund`."""
     faults = Faults()
-    minor = None if amount is None else money_of(faults, amount, by.currency, "amount")
+    minor = None if amount is None else _above_zero(faults, amount, by.currency, "amount")
     told = values.checked(faults, values.text, reason, 255, at=("reason",))
     faults.raise_if_any()
     assert told is not None
     key = _Key(REFUND, idempotency_key, {"payment": payment_id, "minor": minor, "reason": told})
     if (first := await key.answered(session, by)) is not None:
-        return await _paid_before(session, first, by)
+        return first
     customer, payment = await _locked(session, Payment, payment_id, by, "paymentId")
     at = clock.now()
     row = await corrections.refund(session, payment, minor, reason=told, currency=by.currency, at=at, by=by)
     details = {"payment": payment.number, "amount_minor": row.amount_minor, "reason": told}
     audit.record(session, by=by, action="payment.refund", subject_id=customer.id, details=details)
-    return await _done(session, key, Paid(payment, customer), by, audited=True)
+    return await key.keep(session, by, Paid(payment, customer))
 
 
 async def void(session: AsyncSession, invoice_id: UUID, *, reason: str, by: Viewer) -> tuple[Invoice, Customer]:
@@ -197,21 +197,16 @@ async def void(session: AsyncSession, invoice_id: UUID, *, reason: str, by: View
     return invoice, customer
 
 
-def money_of(faults: Faults, amount: Decimal, currency: str, *field: str) -> int:
+def _above_zero(faults: Faults, amount: Decimal, currency: str, *field: str) -> int:
     """An amount above zero in minor units; a fault at `field` and 0 for what is none."""
-    try:
-        minor = money.to_minor(amount, currency)
-    except money.BadAmount as error:
-        faults.add(ErrorCode.INVALID, str(error), *field)
-        return 0
-    if minor <= 0:
+    minor = amounts.minor(faults, amount, currency, *field)
+    if minor is not None and minor <= 0:
         faults.add(ErrorCode.INVALID, "The amount must be more than zero.", *field)
-    return minor
+    return minor or 0
 
 
-def _judged(given: Money, currency: str, faults: Faults | None = None) -> _Taken:
-    faults = faults or Faults("input")
-    minor = money_of(faults, given.amount, currency, "amount")
+def _judged(faults: Faults, given: Money, currency: str) -> _Taken:
+    minor = _above_zero(faults, given.amount, currency, "amount")
     reference = answers.optional(faults, given.reference, 255, "reference")
     notes = answers.optional(faults, given.notes, 500, "notes")
     if given.method is PaymentMethod.VOUCHER:
@@ -276,8 +271,7 @@ async def _from_wallet(
 ) -> Payment:
     due = invoice.total_minor - invoice.paid_minor
     if minor > due:
-        shown = f"{money.to_decimal(due, by.currency)} {by.currency}"
-        raise fail(ErrorCode.INVALID, f"Of this invoice {shown} is due.", "input", "amount")
+        raise fail(ErrorCode.INVALID, f"Of this invoice {money.shown(due, by.currency)} is due.", "input", "amount")
     payment = await payments.from_wallet(
         session,
         tenant=tenant,
@@ -330,23 +324,24 @@ class _Key:
     key: str | None
     given: Mapping[str, object]
 
-    async def answered(self, session: AsyncSession, by: Viewer) -> dict[str, object] | None:
+    async def answered(self, session: AsyncSession, by: Viewer) -> Paid | None:
         """What the same key and input did before; None when there is no key, or it is ours from now on."""
-        if self.key is None:
-            return None
-        return await idempotency.claim(session, by=by, operation=self.operation, key=self.key, given=self.given)
+        first = await idempotency.claim(session, by=by, operation=self.operation, key=self.key, given=self.given)
+        return None if first is None else await _paid_before(session, first, by)
 
-
-async def _done(session: AsyncSession, key: _Key, paid: Paid, by: Viewer, *, audited: bool = False) -> Paid:
-    if not audited:
-        await _begin_what_waited(session, paid.customer, by)
-        payment = paid.payment
-        details = {"payment": payment.number, "amount_minor": payment.amount_minor, "method": payment.method.value}
-        audit.record(session, by=by, action="payment.record", subject_id=paid.customer.id, details=details)
-    if key.key is not None:
+    async def keep(self, session: AsyncSession, by: Viewer, paid: Paid) -> Paid:
+        """The same, which the key answers with from now on."""
         answer = {"payment": str(paid.payment.id)}
-        await idempotency.keep(session, by=by, operation=key.operation, key=key.key, answer=answer)
-    return paid
+        await idempotency.keep(session, by=by, operation=self.operation, key=self.key, answer=answer)
+        return paid
+
+
+async def _done(session: AsyncSession, key: _Key, paid: Paid, by: Viewer) -> Paid:
+    await _begin_what_waited(session, paid.customer, by)
+    payment = paid.payment
+    details = {"payment": payment.number, "amount_minor": payment.amount_minor, "method": payment.method.value}
+    audit.record(session, by=by, action="payment.record", subject_id=paid.customer.id, details=details)
+    return await key.keep(session, by, paid)
 
 
 async def _begin_what_waited(session: AsyncSession, customer: Customer, by: Viewer) -> None:

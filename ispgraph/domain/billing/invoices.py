@@ -101,6 +101,12 @@ def settled_status(total_minor: int, paid_minor: int) -> InvoiceStatus:
     return InvoiceStatus.PARTIALLY_PAID if paid_minor else InvoiceStatus.OPEN
 
 
+def settle(invoice: Invoice, minor: int) -> None:
+    """So much more of an open invoice is paid, or, below zero, less."""
+    invoice.paid_minor += minor
+    invoice.status = settled_status(invoice.total_minor, invoice.paid_minor)
+
+
 def due_minor(invoice: Any) -> ColumnElement[int]:
     """What is still to be paid: nothing for a draft or a void invoice."""
     return case((invoice.status.in_(AWAITING), invoice.total_minor - invoice.paid_minor), else_=0)

@@ -171,8 +171,7 @@ def _settle(session: AsyncSession, payment: Payment, shares: Sequence[tuple[Invo
                 created_at=payment.received_at,
             )
         )
-        invoice.paid_minor += part
-        invoice.status = billing.settled_status(invoice.total_minor, invoice.paid_minor)
+        billing.settle(invoice, part)
 
 
 async def _post(session: AsyncSession, payment: Payment, postings: Sequence[ledger.Entry], by: Viewer | None) -> None:

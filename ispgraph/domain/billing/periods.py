@@ -38,7 +38,7 @@ class Cycle:
         """Such as "1 month", "7 days"."""
         if self.months:
             return _MONTHS_IN_WORDS.get(self.months, f"{self.months} months")
-        return _days(self.days)
+        return in_days(self.days)
 
 
 # What a cycle means, and the `validity_days` that say no more than the cycle itself.
@@ -117,5 +117,6 @@ def span(found: Period, zone: str) -> str:
     return f"{first.day} {first:%B}{year} to {last.day} {last:%B} {last.year}"
 
 
-def _days(count: int) -> str:
+def in_days(count: int) -> str:
+    """For a person: "1 day", "7 days"."""
     return "1 day" if count == 1 else f"{count} days"

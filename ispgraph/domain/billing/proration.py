@@ -32,7 +32,7 @@ class Sold:
     @property
     def price(self) -> str:
         """For a person: "30.00 USD"."""
-        return f"{money.to_decimal(self.price_minor, self.currency)} {self.currency}"
+        return money.shown(self.price_minor, self.currency)
 
     @property
     def tax(self) -> str:
@@ -85,8 +85,8 @@ def charge(sold: Sold, period: Period, at: datetime, zone: str) -> Line:
     return _line(
         sold,
         left_minor(sold.price_minor, left, of),
-        f"{sold.name}, {left} of {_days(of)}, {_rest(period, at, zone)}",
-        f"{left} of {_days(of)} of {sold.price}, {sold.tax}.",
+        f"{sold.name}, {left} of {periods.in_days(of)}, {_rest(period, at, zone)}",
+        f"{left} of {periods.in_days(of)} of {sold.price}, {sold.tax}.",
     )
 
 
@@ -96,8 +96,8 @@ def credit(sold: Sold, period: Period, at: datetime, zone: str) -> Line:
     return _line(
         sold,
         -left_minor(sold.price_minor, left, of),
-        f"Credit for {sold.name}, {left} of {_days(of)}, {_rest(period, at, zone)}",
-        f"{left} of {_days(of)} of {sold.price} are not used, {sold.tax}.",
+        f"Credit for {sold.name}, {left} of {periods.in_days(of)}, {_rest(period, at, zone)}",
+        f"{left} of {periods.in_days(of)} of {sold.price} are not used, {sold.tax}.",
     )
 
 
@@ -129,7 +129,3 @@ def _line(sold: Sold, minor: int, description: str, explanation: str) -> Line:
 
 def _rest(period: Period, at: datetime, zone: str) -> str:
     return periods.span(Period(min(max(at, period.start), period.end), period.end), zone)
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"

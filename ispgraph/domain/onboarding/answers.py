@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import money, values
+from ispgraph.domain import amounts, values
 from ispgraph.domain.billing import payments
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import (
@@ -137,11 +137,7 @@ def payment(
     faults: Faults, tenant: Tenant, *, amount: Decimal, method: PaymentMethod, reference: str | None, notes: str | None
 ) -> dict[str, object]:
     """Step 6: what the customer pays now; zero pays nothing yet."""
-    minor: int | None = None
-    try:
-        minor = money.to_minor(amount, tenant.currency)
-    except money.BadAmount as error:
-        faults.add(ErrorCode.INVALID, str(error), "amount")
+    minor = amounts.minor(faults, amount, tenant.currency, "amount")
     if minor is not None and minor < 0:
         faults.add(ErrorCode.INVALID, "The amount cannot be below zero.", "amount")
     if method in payments.NOT_RECEIVED:

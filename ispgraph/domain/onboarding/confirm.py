@@ -74,19 +74,17 @@ async def confirm(
 
     Raises DomainError with everything that stands in the way, DRAFT_INCOMPLETE among others.
     """
-    if idempotency_key is not None:
-        given = {"draft": draft_id}
-        answer = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
-        if answer is not None:
-            return await _again(session, await drafts.lock(session, draft_id, by=by))
+    given = {"draft": draft_id}
+    first = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
+    if first is not None:
+        return await _again(session, await drafts.lock(session, draft_id, by=by))
     draft = await drafts.lock(session, draft_id, by=by)
     if draft.status is DraftStatus.COMPLETED:
         made = await _again(session, draft)
     else:
         made = await _make(session, draft, network_key, by)
-    if idempotency_key is not None:
-        answer = {"draft": str(draft_id)}
-        await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
+    answer = {"draft": str(draft_id)}
+    await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
     return made
 
 
