@@ -4,6 +4,7 @@ from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
+    BilledPeriod,
     CustomerBalance,
     Invoice,
     InvoiceKind,
@@ -81,6 +82,7 @@ __all__ = [
     "Allocation",
     "Announcement",
     "AuditEntry",
+    "BilledPeriod",
     "BillingCycle",
     "ConnectionType",
     "CustomField",
