@@ -42,6 +42,13 @@ from ispgraph.domain.models.customers import (
     SuspendReason,
     WizardStep,
 )
+from ispgraph.domain.models.dunning import (
+    BillingProfile,
+    DunningKind,
+    DunningOutcome,
+    DunningStep,
+    SuspendRule,
+)
 from ispgraph.domain.models.files import File, FileChunk
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import Message, MessageChannel, MessageStatus
@@ -82,6 +89,7 @@ __all__ = [
     "Announcement",
     "AuditEntry",
     "BillingCycle",
+    "BillingProfile",
     "ConnectionType",
     "CustomField",
     "CustomFieldType",
@@ -92,6 +100,9 @@ __all__ = [
     "Draft",
     "DraftLogEntry",
     "DraftStatus",
+    "DunningKind",
+    "DunningOutcome",
+    "DunningStep",
     "File",
     "FileChunk",
     "IdempotencyKey",
@@ -134,6 +145,7 @@ __all__ = [
     "StepOutcome",
     "StepProtocol",
     "SuspendReason",
+    "SuspendRule",
     "Suspension",
     "TaxProfile",
     "Tenant",
