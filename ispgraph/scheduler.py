@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import retention, sessions, watches
+from ispgraph.domain import retention, sessions, suspend_dates, watches
+from ispgraph.domain.billing import dunning_run
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -53,6 +55,8 @@ DAILY = (
     Daily("drafts.expire", time(2, 30), drafts.clean),
     Daily("retention.prune", time(3, 30), retention.prune),
 )
+
+DUNNING = "dunning"
 
 Done = dict[tuple[UUID, str], date]
 
@@ -120,6 +124,7 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
         await sweep(database)
         if ticks % _DAILY_TICKS == 0:
             await run_due(database, DAILY, done)
+            await dun(database, done)
         if ticks % _WATCH_TICKS == 0:
             await watch(database)
         if ticks % _SILENT_TICKS == 0:
@@ -196,6 +201,44 @@ async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> N
             day = latest(task.at, ZoneInfo(zone), now)
             if done.get((tenant_id, task.task)) != day and await _run(database, task, tenant_id, day):
                 done[tenant_id, task.task] = day
+
+
+async def dun(database: Database, done: Done) -> None:
+    """Remind and suspend where that is due today, at each tenant's own time of day, and was not looked at yet.
+
+    In chunks, each a transaction; the row in scheduled_runs comes when all are done, so what a crash has left is done
+    by the next one, and two schedulers do nothing twice: see `dunning_run`.
+    """
+    async with database.read(None) as session:
+        rows = await session.execute(text("select tenant_id, time_zone, dunning_at from dunning_times()"))
+        tenants = rows.all()
+    now = clock.now()
+    for tenant_id, zone, at in tenants:
+        day = latest(at, ZoneInfo(zone), now)
+        if done.get((tenant_id, DUNNING)) == day:
+            continue
+        try:
+            await _dun(database, tenant_id, day)
+        except Exception:
+            _log.exception("dunning of tenant %s failed", tenant_id)
+        else:
+            done[tenant_id, DUNNING] = day
+
+
+async def _dun(database: Database, tenant_id: UUID, day: date) -> None:
+    async with database.read(tenant_id) as session:
+        if await session.get(ScheduledRun, (tenant_id, DUNNING, day)) is not None:
+            return
+    for chunk in (dunning_run.chunk, suspend_dates.chunk):
+        last: UUID | None = None
+        while True:
+            # Bound now: the work may be run again from its start.
+            last = await database.run(tenant_id, partial(chunk, tenant_id=tenant_id, day=day, after=last))
+            if last is None:
+                break
+    async with database.transaction(tenant_id) as session:
+        mark = insert(ScheduledRun).values(tenant_id=tenant_id, task=DUNNING, run_on=day, ran_at=clock.now())
+        await session.execute(mark.on_conflict_do_nothing())
 
 
 def latest(at: time, zone: ZoneInfo, now: datetime) -> date:
