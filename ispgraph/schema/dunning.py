@@ -57,8 +57,9 @@ class SuspendRule:
 
 def _suspend_rule(service: Any) -> Select[Any]:
     rule = models.SuspendRule
-    rows: Select[Any] = select(rule.recurring_day.label("recurring_day_of_month"), rule.remind_days_before)
-    return rows.where(rule.tenant_id == service.tenant_id, rule.service_id == service.id)
+    rows: Any = select(rule.recurring_day.label("recurring_day_of_month"), rule.remind_days_before)
+    found: Select[Any] = rows.where(rule.tenant_id == service.tenant_id, rule.service_id == service.id)
+    return found
 
 
 def suspend_rule() -> Any:

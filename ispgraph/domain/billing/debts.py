@@ -170,7 +170,7 @@ def _reopened_on(invoice: Any, zone: str) -> ColumnElement[date]:
 
 async def _reopened(session: AsyncSession, invoice_ids: Collection[UUID], zone: str) -> Mapping[UUID, date]:
     rows = select(Invoice.id, _reopened_on(Invoice, zone)).where(Invoice.id.in_(invoice_ids))
-    return dict((await session.execute(rows)).tuples().all())
+    return dict(iter((await session.execute(rows)).all()))
 
 
 # -- the same in SQL

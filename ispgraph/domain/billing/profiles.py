@@ -248,26 +248,26 @@ def shown(customer: Any, zone: str) -> Select[Any]:
         type_=kind,
     )
     counted = func.coalesce(primary.billing_anchor, primary.expires_at, customer.joined_at)
+    rows: Any = select(
+        cycle.label("billing_cycle"),
+        func.coalesce(profile.billing_day, cast(func.extract("day", func.timezone(zone, counted)), Integer)).label(
+            "billing_day"
+        ),
+        func.coalesce(profile.grace_days, tenant.dunning_grace_days).label("grace_days"),
+        func.coalesce(profile.auto_generate, True).label("auto_generate"),
+        func.coalesce(profile.auto_suspend, True).label("auto_suspend"),
+        func.coalesce(primary.auto_renew, False).label("auto_renew"),
+        profile.payment_method,
+        profile.contact_name,
+        profile.contact_email,
+        profile.contact_mobile,
+        case((func.coalesce(profile.auto_generate, True), _bills_on(customer, zone))).label("next_invoice_on"),
+        func.least(
+            debts.next_suspension_on(customer, tenant, profile, zone), _set_in_sql(customer), type_=Date()
+        ).label("next_suspension_on"),
+    )
     found: Select[Any] = (
-        select(
-            cycle.label("billing_cycle"),
-            func.coalesce(profile.billing_day, cast(func.extract("day", func.timezone(zone, counted)), Integer)).label(
-                "billing_day"
-            ),
-            func.coalesce(profile.grace_days, tenant.dunning_grace_days).label("grace_days"),
-            func.coalesce(profile.auto_generate, True).label("auto_generate"),
-            func.coalesce(profile.auto_suspend, True).label("auto_suspend"),
-            func.coalesce(primary.auto_renew, False).label("auto_renew"),
-            profile.payment_method,
-            profile.contact_name,
-            profile.contact_email,
-            profile.contact_mobile,
-            case((func.coalesce(profile.auto_generate, True), _bills_on(customer, zone))).label("next_invoice_on"),
-            func.least(
-                debts.next_suspension_on(customer, tenant, profile, zone), _set_in_sql(customer), type_=Date()
-            ).label("next_suspension_on"),
-        )
-        .select_from(tenant)
+        rows.select_from(tenant)
         .outerjoin(profile, and_(profile.tenant_id == tenant.id, profile.customer_id == customer.id))
         .outerjoin(primary, and_(primary.customer_id == customer.id, primary.is_primary))
         .outerjoin(package, package.id == primary.package_id)
