@@ -138,16 +138,14 @@ class _Weighed:
 
     async def look_at(self, session: AsyncSession, one: _Served) -> None:
         zone = self.tenant.time_zone
-        cycle = one.cycle(self.after)
-        anchor = one.anchor if cycle == one.cycle(self.before) else one.ends_at
+        was, cycle = one.cycle(self.before), one.cycle(self.after)
+        anchor = one.anchor if cycle == was else one.ends_at
         day = self.after.billing_day
         moved = day is not None and (day != self.before.billing_day or anchor != one.anchor)
         if day is not None and moved and cycle.months:
             anchor = cycles.on_day(one.ends_at, day, zone)
-        if anchor == one.anchor:
-            return
         next_one = cycles.upcoming(anchor, cycle, one.ends_at, zone)
-        if next_one == cycles.upcoming(one.anchor, one.cycle(self.before), one.ends_at, zone):
+        if cycle == was and next_one == cycles.upcoming(one.anchor, was, one.ends_at, zone):
             return
         self.anchors[one.service.id] = anchor
         self.said.append(await self._charged(session, one, cycle, next_one))
