@@ -4,6 +4,7 @@ from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
+    BilledPeriod,
     CustomerBalance,
     Invoice,
     InvoiceKind,
@@ -88,6 +89,7 @@ __all__ = [
     "Allocation",
     "Announcement",
     "AuditEntry",
+    "BilledPeriod",
     "BillingCycle",
     "BillingProfile",
     "ConnectionType",
