@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from ispgraph import ids
 from ispgraph.domain import money
 from ispgraph.domain.billing import cycles, periods, proration
 from ispgraph.domain.billing.periods import Cycle, Period
 from ispgraph.domain.billing.proration import Sold
-from ispgraph.domain.models import BillingCycle, BillingProfile, Role, Service
+from ispgraph.domain.models import BillingCycle, BillingProfile, Role, Service, ServiceStatus
 from tests import subscribers
 from tests.api import Api
 from tests.billing.conftest import Till
@@ -297,6 +298,21 @@ async def test_several_services_move_each_from_its_own_end(debtor: Debtor) -> No
         ends,
     ]
     assert (await debtor.profile())["nextInvoiceOn"] == "2027-03-01"
+
+
+async def test_a_service_that_waits_begins_with_a_whole_period_and_then_follows_the_day(debtor: Debtor) -> None:
+    waits = {"is_primary": False, "status": ServiceStatus.PENDING}
+    other = await subscribers.service(debtor.house, debtor.customer, **waits)
+    await debtor.update(billingDay=5, confirm=True)
+    document = "mutation ($input: ActivateInput!) { customerActivate(input: $input) { errors { message } } }"
+    asked = {"customerId": debtor.id, "serviceId": ids.encode("svc", other.id)}
+    assert (await debtor.api.data(document, debtor.house.admin, input=asked))["customerActivate"]["errors"] == []
+    async with debtor.house.database.read(debtor.house.tenant.id) as session:
+        row = await session.get_one(Service, other.id)
+    assert row.expires_at is not None
+    assert row.billing_anchor is not None
+    days = [periods.local_date(at, "Asia/Dhaka") for at in (row.expires_at, row.billing_anchor)]
+    assert [str(day) for day in days] == ["2027-03-20", "2027-04-05"]
 
 
 @pytest.mark.parametrize(
