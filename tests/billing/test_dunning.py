@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,7 @@ from tests.billing.conftest import Till
 from tests.billing.debtor import Debtor
 from tests.billing.debtor import debtor as make
 from tests.factories import House
+from tests.statements import counted
 
 DAYS = st.dates(date(2026, 1, 1), date(2028, 12, 31))
 GRACE = st.integers(0, 60)
@@ -377,7 +379,7 @@ async def test_two_schedulers_at_once_do_everything_once(api: Api, till: Till, m
 
         async def run(gate: asyncio.Barrier = gate) -> None:
             await gate.wait()
-            await scheduler.dun(till.house.database, {})
+            await scheduler.dun(till.house.database, {}, {})
 
         await asyncio.gather(*(run() for _ in range(4)))
         for each in debtors:
@@ -430,6 +432,40 @@ async def test_what_a_crash_has_left_is_done_by_the_next(
     for each in debtors:
         assert await each.status() == "SUSPENDED"
         assert (len(await each.messages()), len(await each.jobs())) == (1, 1)
+
+
+async def test_many_are_looked_at_some_at_a_time(
+    api: Api, till: Till, moved_clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whatever else the scheduler does has not to wait."""
+    debtors = [await make(api, till) for _ in range(5)]
+    debtors[0].go("2027-03-07")
+    for each in debtors:
+        await each.bill(10_000)
+    debtors[0].go("2027-03-18")
+    monkeypatch.setattr(dunning_run, "CHUNK", 1)
+    monkeypatch.setattr(scheduler, "_DUNNING_CHUNKS", 2)
+    places: dict[UUID, scheduler.Place] = {}
+    done: scheduler.Done = {}
+    seen = []
+    for _ in range(6):
+        await scheduler.dun(till.house.database, done, places)
+        seen.append(([await each.status() for each in debtors].count("SUSPENDED"), len(done)))
+    assert seen == [(2, 0), (4, 0), (5, 0), (5, 1), (5, 1), (5, 1)]
+    assert places == {}
+
+
+async def test_the_steps_of_many_invoices_cost_as_many_statements_as_those_of_two(debtor: Debtor) -> None:
+    counts = []
+    debtor.go("2027-03-07")
+    for _ in range(2):
+        for _ in range(2):
+            await debtor.bill(10_000)
+        await debtor.shown()
+        with counted(debtor.house.database) as seen:
+            await debtor.shown()
+        counts.append(len(seen))
+    assert counts[0] == counts[1] <= 8, seen
 
 
 async def test_what_was_done_can_be_neither_changed_nor_done_again(debtor: Debtor) -> None:

@@ -124,7 +124,7 @@ async def test_four_schedulers_at_once(debtor: Debtor) -> None:
 
         async def run(gate: asyncio.Barrier = gate) -> None:
             await gate.wait()
-            await scheduler.dun(debtor.house.database, {})
+            await scheduler.dun(debtor.house.database, {}, {})
 
         await asyncio.gather(*(run() for _ in range(4)))
         assert len(await debtor.messages()) == count
