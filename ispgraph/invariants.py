@@ -252,6 +252,23 @@ RULES = (
               AND (LEAST(input_octets, output_octets, seconds) < 0 OR extract(epoch FROM starts_at) % 900 <> 0)""",
     ),
     Rule(
+        "dunning",
+        "nothing was done about an invoice before its day, and nobody suspended for it before it was overdue",
+        """SELECT d.invoice_id || ' ' || d.kind || ' ' || d.days FROM dunning_steps d
+             JOIN invoices i ON i.tenant_id = d.tenant_id AND i.id = d.invoice_id
+             JOIN tenants t ON t.id = d.tenant_id
+            WHERE d.tenant_id = :tenant AND (timezone(t.time_zone, d.done_at)::date < d.planned_on
+                  OR d.counted_from < i.due_on OR d.kind = 'SUSPENSION' AND d.planned_on <= i.due_on)""",
+    ),
+    Rule(
+        "suspend-rules",
+        "a service with a rule by which it is suspended has a day, and no other one has",
+        """SELECT COALESCE(s.id, r.service_id)::text
+             FROM (SELECT * FROM services WHERE tenant_id = :tenant AND suspend_on IS NOT NULL) s
+             FULL JOIN (SELECT * FROM suspend_rules WHERE tenant_id = :tenant) r ON r.service_id = s.id
+            WHERE s.id IS NULL OR r.service_id IS NULL""",
+    ),
+    Rule(
         "jobs",
         "no running job has been without its lease for two minutes",
         """SELECT id::text FROM jobs WHERE tenant_id = :tenant AND status = 'RUNNING'

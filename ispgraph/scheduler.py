@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import retention, sessions, watches
+from ispgraph.domain import retention, sessions, suspend_dates, watches
+from ispgraph.domain.billing import dunning_run
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -32,6 +34,8 @@ _DAILY_TICKS = 10
 _WATCH_TICKS = 10
 # At one time so many chunks of them for each tenant: the rest has to wait, and jobs have not.
 _WATCH_CHUNKS = 10
+# And of dunning so many.
+_DUNNING_CHUNKS = 10
 _SILENT_TICKS = 60
 # The partitions of two quarters ahead: there is time, but nothing to lose by looking.
 _ROOM_TICKS = 3600
@@ -53,6 +57,19 @@ DAILY = (
     Daily("drafts.expire", time(2, 30), drafts.clean),
     Daily("retention.prune", time(3, 30), retention.prune),
 )
+
+DUNNING = "dunning"
+_DUNNING = (dunning_run.chunk, suspend_dates.chunk)
+
+
+@dataclass(slots=True)
+class Place:
+    """How far dunning is with a tenant on a day: the part of it, and what was looked at last."""
+
+    day: date
+    part: int = 0
+    last: UUID | None = None
+
 
 Done = dict[tuple[UUID, str], date]
 
@@ -114,12 +131,14 @@ async def _alone(database: Database) -> AsyncIterator[Callable[[], Awaitable[Non
 
 async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) -> None:
     done: Done = {}
+    places: dict[UUID, Place] = {}
     ticks = 0
     while True:
         await still_alone()
         await sweep(database)
         if ticks % _DAILY_TICKS == 0:
             await run_due(database, DAILY, done)
+            await dun(database, done, places)
         if ticks % _WATCH_TICKS == 0:
             await watch(database)
         if ticks % _SILENT_TICKS == 0:
@@ -196,6 +215,50 @@ async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> N
             day = latest(task.at, ZoneInfo(zone), now)
             if done.get((tenant_id, task.task)) != day and await _run(database, task, tenant_id, day):
                 done[tenant_id, task.task] = day
+
+
+async def dun(database: Database, done: Done, places: dict[UUID, Place]) -> None:
+    """Remind and suspend where that is due today, at each tenant's own time of day, and was not looked at yet.
+
+    In chunks, each a transaction, of each tenant some at one time; `places` remembers where to go on. The row in
+    scheduled_runs comes when all are done, so what a crash has left is done by the next one, and two schedulers do
+    nothing twice: see `dunning_run`.
+    """
+    async with database.read(None) as session:
+        rows = await session.execute(text("select tenant_id, time_zone, dunning_at from dunning_times()"))
+        tenants = rows.all()
+    now = clock.now()
+    for tenant_id, zone, at in tenants:
+        day = latest(at, ZoneInfo(zone), now)
+        if done.get((tenant_id, DUNNING)) == day:
+            continue
+        place = places.get(tenant_id)
+        if place is None or place.day != day:
+            place = places[tenant_id] = Place(day)
+        try:
+            if await _dun(database, tenant_id, place):
+                done[tenant_id, DUNNING] = day
+                del places[tenant_id]
+        except Exception:
+            _log.exception("dunning of tenant %s failed", tenant_id)
+
+
+async def _dun(database: Database, tenant_id: UUID, place: Place) -> bool:
+    """Whether all of the day is done."""
+    async with database.read(tenant_id) as session:
+        if await session.get(ScheduledRun, (tenant_id, DUNNING, place.day)) is not None:
+            return True
+    for _ in range(_DUNNING_CHUNKS):
+        if place.part == len(_DUNNING):
+            async with database.transaction(tenant_id) as session:
+                mark = insert(ScheduledRun).values(task=DUNNING, run_on=place.day, ran_at=clock.now())
+                await session.execute(mark.values(tenant_id=tenant_id).on_conflict_do_nothing())
+            return True
+        chunk = partial(_DUNNING[place.part], tenant_id=tenant_id, day=place.day, after=place.last)
+        place.last = await database.run(tenant_id, chunk)
+        if place.last is None:
+            place.part += 1
+    return False
 
 
 def latest(at: time, zone: ZoneInfo, now: datetime) -> date:

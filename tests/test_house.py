@@ -35,6 +35,7 @@ SHORT_LISTS = {
     "DraftReview.lines": "what one invoice bills",
     "DraftReview.missing": "one per input of the wizard",
     "DraftReview.radius": "the attributes of one service",
+    "Invoice.dunning": "the reminders that a house sends of one invoice",
     "Invoice.lines": "what one invoice bills",
     "Invoice.payments": "who paid one invoice",
     "NetworkJob.steps": "a job has eight attempts, and tells little of its waiting",

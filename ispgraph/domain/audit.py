@@ -13,17 +13,21 @@ from ispgraph.domain.permissions import Viewer
 def record(
     session: AsyncSession,
     *,
-    by: Viewer,
+    by: Viewer | None,
     action: str,
     subject_id: UUID | None,
     details: Mapping[str, object] | None = None,
+    tenant_id: UUID | None = None,
 ) -> None:
-    """Add an entry to the transaction at hand. `action` reads noun.verb; details are JSON and hold no secrets."""
+    """Add an entry to the transaction at hand. `action` reads noun.verb; details are JSON and hold no secrets.
+
+    `by` is None where the product itself has acted, for the tenant that is named.
+    """
     session.add(
         AuditEntry(
-            tenant_id=by.tenant_id,
+            tenant_id=by.tenant_id if by else tenant_id,
             at=clock.now(),
-            operator_id=by.operator_id,
+            operator_id=by.operator_id if by else None,
             action=action,
             subject_id=subject_id,
             details=dict(details or {}),

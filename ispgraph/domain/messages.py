@@ -1,5 +1,7 @@
 """Messages to customers: what they say, and how long they are. Whoever sends them takes the rows that are queued."""
 
+from dataclasses import dataclass
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain.models import Customer, Message, MessageChannel, MessageStatus, Tenant
@@ -12,6 +14,10 @@ NEWEST = newest_first("messages", Message.id)
 _TEXTS = {
     "service.suspended": "{tenant}: Dear {customer}, your internet service is suspended. {reason}",
     "service.activated": "{tenant}: Dear {customer}, your internet service is active.",
+    "service.suspend_soon": "{tenant}: Dear {customer}, your internet service will be suspended on {day}.",
+    "invoice.due": "{tenant}: Dear {customer}, invoice {number} is due on {day}. To be paid: {amount}.",
+    "invoice.overdue": "{tenant}: Dear {customer}, invoice {number} was due on {day}. To be paid: {amount}. "
+    "{otherwise}",
     "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
     "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
 }
@@ -24,16 +30,35 @@ _ALPHABET = frozenset(
 _EXTENSION = frozenset("\f^{}\\[~]|€")
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Who is written to in the customer's place; what is None is as the customer's."""
+
+    name: str | None
+    mobile: str | None
+    email: str | None
+
+
+_NOBODY_ELSE = Contact(None, None, None)
+
+
 async def tell(
-    session: AsyncSession, customer: Customer, event: str, *, by: Viewer | None, **said: str
+    session: AsyncSession,
+    customer: Customer,
+    event: str,
+    *,
+    by: Viewer | None,
+    contact: Contact | None = None,
+    **said: str,
 ) -> list[Message]:
     """Queue what is to be said of an event, a message for each way the customer can be reached. `by` is None where the
     product itself has noticed it."""
     tenant = await session.get_one(Tenant, customer.tenant_id)
-    body = _TEXTS[event].format(tenant=tenant.name, customer=customer.name, **said).strip()
-    ways = [(MessageChannel.SMS, customer.mobile, segments(body))]
-    if customer.email is not None:
-        ways.append((MessageChannel.EMAIL, customer.email, 0))
+    there = contact or _NOBODY_ELSE
+    body = _TEXTS[event].format(tenant=tenant.name, customer=there.name or customer.name, **said).strip()
+    ways = [(MessageChannel.SMS, there.mobile or customer.mobile, segments(body))]
+    if (email := there.email or customer.email) is not None:
+        ways.append((MessageChannel.EMAIL, email, 0))
     made = [
         Message(
             tenant_id=customer.tenant_id,

@@ -134,9 +134,10 @@ async def take_off_line(
     reason: SuspendReason,
     told: str | None,
     notify: bool,
-    by: Viewer,
+    by: Viewer | None,
 ) -> None:
-    """Suspend a service of a locked customer, locked with the others; the network is still to be told of it."""
+    """Suspend a service of a locked customer, locked with the others; the network is still to be told of it.
+    `by` is None where the product itself does it."""
     if service.status is ServiceStatus.SUSPENDED:
         raise fail(ErrorCode.NO_CHANGE, "This service is suspended already.", *chosen.field)
     if service.status is not ServiceStatus.ACTIVE:
@@ -186,9 +187,10 @@ async def put_on_line(
     *,
     told: str | None,
     notify: bool,
-    by: Viewer,
+    by: Viewer | None,
 ) -> None:
-    """Activate a service of a locked customer, locked with the others; the network is still to be told of it."""
+    """Activate a service of a locked customer, locked with the others; the network is still to be told of it.
+    `by` is None where the product itself does it."""
     now = clock.now()
     if service.status is ServiceStatus.TERMINATED:
         raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
@@ -252,7 +254,8 @@ async def services_of(session: AsyncSession, customer_ids: Collection[UUID]) -> 
     that refer to them."""
     rows = select(Service).where(Service.customer_id.in_(customer_ids)).order_by(Service.id)
     found: dict[UUID, list[Service]] = {key: [] for key in customer_ids}
-    for service in await session.scalars(rows.with_for_update(key_share=True)):
+    held = rows.with_for_update(key_share=True).execution_options(populate_existing=True)
+    for service in await session.scalars(held):
         found[service.customer_id].append(service)
     return found
 
@@ -343,11 +346,11 @@ def _record(
     service: Service,
     before: Mapping[str, object],
     note: str | None,
-    by: Viewer,
+    by: Viewer | None,
 ) -> None:
     after = _state(customer, service)
     details = {"service": str(service.id), "before": before, "after": after, "note": note}
-    audit.record(session, by=by, action=action, subject_id=customer.id, details=details)
+    audit.record(session, by=by, action=action, subject_id=customer.id, details=details, tenant_id=customer.tenant_id)
 
 
 async def done_before(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, letterheads, locales, tax_profiles, values
+from ispgraph.domain import audit, dunning_settings, letterheads, locales, tax_profiles, values
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import Suspension, Tenant
 from ispgraph.domain.permissions import Viewer
@@ -35,6 +35,7 @@ class Changes:
     locale: str | None = None
     """Blank: that of the country."""
     letterhead: letterheads.Changes | None = None
+    dunning: dunning_settings.Changes | None = None
 
 
 async def own(session: AsyncSession, *, by: Viewer) -> Tenant:
@@ -58,6 +59,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         prefix = "" if blank else values.checked(faults, values.text, prefix, 8, at=("accountPrefix",))
     walled = _walled(faults, changes)
     shown = _shown(faults, changes, by)
+    dunning = dunning_settings.checked(faults, changes.dunning) if changes.dunning else {}
     sent = changes.letterhead.logo if changes.letterhead else None
     logo = await letterheads.checked_logo(faults, sent) if sent is not None and sent.strip() else None
     faults.raise_if_any()
@@ -71,7 +73,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         "account_prefix": prefix,
         "suspension": changes.suspension,
     }
-    wanted = {name: value for name, value in given.items() if value is not None} | walled | shown
+    wanted = {name: value for name, value in given.items() if value is not None} | walled | shown | dunning
     made = {name: value for name, value in wanted.items() if value != getattr(tenant, name)}
     for name, value in made.items():
         setattr(tenant, name, value)
@@ -122,4 +124,6 @@ def _listed(raw: str) -> str:
 def _plain(value: object) -> str | None:
     if value is None:
         return None
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
     return str(value.value if isinstance(value, enum.Enum) else value)

@@ -7,6 +7,7 @@ is due is looked at, however many services there are. The network is told when i
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -49,10 +50,14 @@ async def due_tenants(session: AsyncSession) -> list[UUID]:
 
 async def hurry(session: AsyncSession, package_id: UUID) -> None:
     """Have all services of a package looked at as soon as possible."""
-    of_package = select(Service.id).where(Service.package_id == package_id).scalar_subquery()
+    await hurry_services(session, select(Service.id).where(Service.package_id == package_id).scalar_subquery())
+
+
+async def hurry_services(session: AsyncSession, service_ids: Any) -> None:
+    """Have these services looked at as soon as possible: ids, or a select of them."""
     await session.execute(
         update(ServiceWatch)
-        .where(ServiceWatch.service_id.in_(of_package))
+        .where(ServiceWatch.service_id.in_(service_ids))
         .values(look_at=_NOW)
         .execution_options(synchronize_session=False)
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain import letterheads, tenants
+from ispgraph.domain import dunning_settings, letterheads, tenants
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers.base import action, query
 from ispgraph.schema.context import Info
@@ -22,12 +22,13 @@ async def settings(info: Info) -> TenantSettings:
 async def update(info: Info, input: TenantSettingsInput) -> TenantSettingsPayload:
     """Change settings; they hold for what is made from now on."""
     given = asdict(input)
-    pool, locale, head = (given.pop(name) for name in ("walled_pool", "locale", "letterhead"))
+    pool, locale, head, dunning = (given.pop(name) for name in ("walled_pool", "locale", "letterhead", "dunning"))
     changes = tenants.Changes(
         **given,
         walled_pool=_blank(pool),
         locale=_blank(locale),
         letterhead=letterheads.Changes(**{name: _blank(value) for name, value in head.items()}) if head else None,
+        dunning=dunning_settings.Changes(**dunning) if dunning else None,
     )
     changed: Any = await tenants.change(info.context.session, changes, by=info.context.viewer_or_refuse())
     return TenantSettingsPayload(settings=changed)

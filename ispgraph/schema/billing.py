@@ -13,6 +13,7 @@ from ispgraph.schema.base import Money, Node, node, row
 from ispgraph.schema.compiler.fields import amount as amount_of
 from ispgraph.schema.compiler.fields import column, expression, many, one
 from ispgraph.schema.documents import pdf_url, receipt_url
+from ispgraph.schema.dunning import DunningStep, dunning
 
 if TYPE_CHECKING:
     from ispgraph.schema.customers import Customer
@@ -67,6 +68,7 @@ class Invoice(Node):
         description="Every payment of which a part settles this invoice.",
     )
     pdf_url: str | None = pdf_url()
+    dunning: list[DunningStep] = dunning()
 
 
 @row(models.Allocation, description="The part of a payment that settles one invoice.")

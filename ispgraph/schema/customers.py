@@ -19,10 +19,12 @@ from ispgraph.schema.catalogue import CustomFieldValue, Package, Zone
 from ispgraph.schema.charts import usage_chart_url
 from ispgraph.schema.compiler.fields import amount, column, declared, expression, many, one, pages, part, rows
 from ispgraph.schema.compiler.sources import Arguments, Asked, Many
+from ispgraph.schema.dunning import SuspendRule, suspend_rule
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.messages import Message
 from ispgraph.schema.operators import Operator
 from ispgraph.schema.pages import Connection
+from ispgraph.schema.profiles import BillingProfile, billing_profile
 from ispgraph.schema.routers import Drift, Router, drift_of
 from ispgraph.schema.scalars import EmailAddress, IpAddress, MacAddress, PhoneNumber
 from ispgraph.schema.service_limits import (
@@ -93,7 +95,8 @@ class Service(Node):
     ip_address: IpAddress | None
     started_at: datetime | None
     expires_at: datetime | None
-    suspend_on: date | None
+    suspend_on: date | None = strawberry.field(description="The next day on which it is suspended by itself.")
+    suspend_rule: SuspendRule | None = suspend_rule()
     auto_renew: bool
     package: Package = one("package_id")
     mac_addresses: list[MacAddress] = expression(lambda service, asked: services.mac_addresses(service))
@@ -145,6 +148,7 @@ class Customer(Node):
         description="The primary service; most customers have exactly one.",
     )
     services: list[Service] = many("customer_id")
+    billing_profile: BillingProfile = billing_profile()
     custom_fields: list[CustomFieldValue] = many("customer_id")
     invoices: Connection[Invoice] = pages(
         lambda customer, asked: models.Invoice.customer_id == customer.id,

@@ -25,6 +25,8 @@ for _kind in (
     models.CustomerStatus,
     models.CustomFieldType,
     models.DraftStatus,
+    models.DunningKind,
+    models.DunningOutcome,
     models.InvoiceStatus,
     models.JobStatus,
     models.MessageChannel,

@@ -1,5 +1,6 @@
 """The settings of a tenant."""
 
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +33,21 @@ class Letterhead:
         async with info.context.read() as session:
             found: Any = await letterheads.logo(session, root)
         return found
+
+
+@strawberry.type(
+    description="What happens to invoices that are not paid. Days are those of the tenant's calendar. An invoice is "
+    "overdue from the day after its due day; a service is suspended on the first day that is no holiday after the days "
+    "of grace."
+)
+class DunningSettings:
+    remind_days_before: list[int] = strawberry.field(description="Before the due day.")
+    remind_days_after: list[int] = strawberry.field(description="After the due day.")
+    grace_days: int = strawberry.field(
+        description="For whom the billing profile says nothing else. Holidays are not counted."
+    )
+    holidays: list[date] = strawberry.field(description="On which nobody is suspended for an invoice.")
+    at: time = strawberry.field(description="When reminders go out and services are suspended.")
 
 
 @strawberry.type(description="What a tenant decides for itself.")
@@ -69,6 +85,16 @@ class TenantSettings:
         shown: Any = root
         return shown
 
+    @strawberry.field
+    def dunning(root: strawberry.Parent[models.Tenant]) -> DunningSettings:
+        return DunningSettings(
+            remind_days_before=root.dunning_before,
+            remind_days_after=root.dunning_after,
+            grace_days=root.dunning_grace_days,
+            holidays=root.dunning_holidays,
+            at=root.dunning_at,
+        )
+
 
 @strawberry.input(description="What is left out stays as it is; null or empty takes it away.")
 class LetterheadInput:
@@ -85,6 +111,15 @@ class LetterheadInput:
     logo: str | None = strawberry.field(
         default=strawberry.UNSET, description="A PNG or JPEG file of at most 150 kB, in base64 or as a data URL."
     )
+
+
+@strawberry.input(description="What is left out stays as it is; an empty list says that there are none.")
+class DunningSettingsInput:
+    remind_days_before: list[int] | None = strawberry.field(default=None, description="At most 5, from 1 to 60.")
+    remind_days_after: list[int] | None = strawberry.field(default=None, description="At most 5, from 1 to 60.")
+    grace_days: int | None = strawberry.field(default=None, description="From 0 to 60.")
+    holidays: list[date] | None = strawberry.field(default=None, description="At most 366.")
+    at: time | None = strawberry.field(default=None, description="A time of day in the tenant's zone, to the minute.")
 
 
 @strawberry.input(description="What is left out stays as it is.")
@@ -104,6 +139,7 @@ class TenantSettingsInput:
         description="Such as en-IN, bn-BD or de. Null or empty: as most people of the tenant's country write.",
     )
     letterhead: LetterheadInput | None = None
+    dunning: DunningSettingsInput | None = None
 
 
 @strawberry.type

@@ -139,6 +139,13 @@ DAMAGE = {
         " seconds) SELECT tenant_id, id, '2026-01-31 00:01Z', customer_id, 1, 1, 1 FROM services",
         {"usage"},
     ),
+    "suspended-before-the-day": (
+        "INSERT INTO dunning_steps (tenant_id, invoice_id, kind, counted_from, days, planned_on, rule, outcome,"
+        " done_at) SELECT tenant_id, id, 'SUSPENSION', due_on, 0, due_on + 1, '', 'SUSPENDED', now() FROM invoices"
+        " WHERE due_on IS NOT NULL",
+        {"dunning"},
+    ),
+    "day-without-a-rule": ("UPDATE services SET suspend_on = '2026-01-31'", {"suspend-rules"}),
     "lease-over": ("UPDATE jobs SET next_attempt_at = next_attempt_at - interval '200 seconds'", {"jobs"}),
 }
 

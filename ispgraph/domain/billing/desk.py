@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import amounts, audit, customers, idempotency, money, services, tax_profiles, values
-from ispgraph.domain.billing import corrections, payments
+from ispgraph.domain.billing import corrections, dunning_run, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
@@ -194,6 +194,7 @@ async def void(session: AsyncSession, invoice_id: UUID, *, reason: str, by: View
     await corrections.void(session, invoice, reason=told, at=clock.now(), by=by)
     details = {"invoice": invoice.number, "total_minor": invoice.total_minor, "reason": told}
     audit.record(session, by=by, action="invoice.void", subject_id=customer.id, details=details)
+    await dunning_run.relieve(session, customer, by=by)
     return invoice, customer
 
 
@@ -338,6 +339,7 @@ class _Key:
 
 async def _done(session: AsyncSession, key: _Key, paid: Paid, by: Viewer) -> Paid:
     await _begin_what_waited(session, paid.customer, by)
+    await dunning_run.relieve(session, paid.customer, by=by)
     payment = paid.payment
     details = {"payment": payment.number, "amount_minor": payment.amount_minor, "method": payment.method.value}
     audit.record(session, by=by, action="payment.record", subject_id=paid.customer.id, details=details)

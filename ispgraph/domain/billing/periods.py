@@ -117,6 +117,11 @@ def span(found: Period, zone: str) -> str:
     return f"{first.day} {first:%B}{year} to {last.day} {last:%B} {last.year}"
 
 
+def day_in_words(day: date) -> str:
+    """For a person, where the year goes without saying: "14 March"."""
+    return f"{day.day} {day:%B}"
+
+
 def in_days(count: int) -> str:
     """For a person: "1 day", "7 days"."""
     return "1 day" if count == 1 else f"{count} days"

@@ -43,6 +43,13 @@ from ispgraph.domain.models.customers import (
     SuspendReason,
     WizardStep,
 )
+from ispgraph.domain.models.dunning import (
+    BillingProfile,
+    DunningKind,
+    DunningOutcome,
+    DunningStep,
+    SuspendRule,
+)
 from ispgraph.domain.models.files import File, FileChunk
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import Message, MessageChannel, MessageStatus
@@ -84,6 +91,7 @@ __all__ = [
     "AuditEntry",
     "BilledPeriod",
     "BillingCycle",
+    "BillingProfile",
     "ConnectionType",
     "CustomField",
     "CustomFieldType",
@@ -94,6 +102,9 @@ __all__ = [
     "Draft",
     "DraftLogEntry",
     "DraftStatus",
+    "DunningKind",
+    "DunningOutcome",
+    "DunningStep",
     "File",
     "FileChunk",
     "IdempotencyKey",
@@ -136,6 +147,7 @@ __all__ = [
     "StepOutcome",
     "StepProtocol",
     "SuspendReason",
+    "SuspendRule",
     "Suspension",
     "TaxProfile",
     "Tenant",

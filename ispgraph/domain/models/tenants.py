@@ -1,11 +1,23 @@
 """Tenants, their operators, and who is signed in."""
 
 import enum
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, Uuid, false
+from sqlalchemy import (
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    String,
+    Time,
+    UniqueConstraint,
+    Uuid,
+    false,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -43,6 +55,7 @@ class Tenant(Base):
         CheckConstraint("country ~ '^[A-Z]{2}$'", name="country"),
         CheckConstraint("tax_rate >= 0 AND tax_rate <= 100", name="tax_rate"),
         CheckConstraint("walled_kbps BETWEEN 8 AND 1000000", name="walled_kbps"),
+        CheckConstraint("dunning_grace_days BETWEEN 0 AND 60", name="dunning_grace_days"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.uuid7)
@@ -76,6 +89,16 @@ class Tenant(Base):
     tax_number: Mapped[str | None] = mapped_column(String(60))
     footer: Mapped[str | None] = mapped_column(String(500))
     """In lines: how to pay, thanks, the register of the company."""
+    dunning_before: Mapped[list[int]] = mapped_column(ARRAY(Integer), default=lambda: [3], server_default="{3}")
+    """How many days before the due day of an invoice its customer is reminded."""
+    dunning_after: Mapped[list[int]] = mapped_column(ARRAY(Integer), default=lambda: [1, 3], server_default="{1,3}")
+    """And how many days after it."""
+    dunning_grace_days: Mapped[int] = mapped_column(default=3, server_default="3")
+    """How many days after the due day a service goes on."""
+    dunning_holidays: Mapped[list[date]] = mapped_column(ARRAY(Date), default=list, server_default="{}")
+    """Days that are no days of grace, and on which nobody is suspended for an invoice."""
+    dunning_at: Mapped[time] = mapped_column(Time, default=time(9), server_default="09:00")
+    """When reminders go out and services are suspended, by the tenant's clock."""
     created_at: Mapped[datetime] = moment()
 
 
