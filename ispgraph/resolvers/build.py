@@ -18,6 +18,7 @@ from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.payments import PaymentMutations
+from ispgraph.resolvers.reports import ReportMutations, ReportQueries
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
@@ -39,6 +40,7 @@ class Query(
     CatalogueQueries,
     RouterQueries,
     BillingQueries,
+    ReportQueries,
     JobQueries,
     TenantQueries,
 ):
@@ -56,6 +58,7 @@ class Mutation(
     OnboardingMutations,
     CatalogueMutations,
     PaymentMutations,
+    ReportMutations,
     RouterMutations,
     JobMutations,
     TenantMutations,

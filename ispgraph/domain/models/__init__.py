@@ -4,6 +4,7 @@ from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
+    AllocationRelease,
     CustomerBalance,
     Invoice,
     InvoiceKind,
@@ -79,6 +80,7 @@ from ispgraph.domain.models.tenants import (
 __all__ = [
     "Account",
     "Allocation",
+    "AllocationRelease",
     "Announcement",
     "AuditEntry",
     "BillingCycle",
