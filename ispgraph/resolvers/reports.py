@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import strawberry
 
 from ispgraph.domain.permissions import Permission
-from ispgraph.domain.reports import exports, periods, receivables, revenue, takings
+from ispgraph.domain.reports import exports, periods, receivables, revenue, subscribers, takings
 from ispgraph.domain.reports.periods import ReportGranularity
 from ispgraph.resolvers.base import action, query
 from ispgraph.schema import reports as shown
@@ -64,6 +64,16 @@ async def receivables_report(info: Info, on: date | None = None) -> shown.Receiv
     return shown.receivables_report(info, day, owed, count)
 
 
+async def subscriber_report(info: Info, from_: _From, to: date) -> shown.SubscriberReport:
+    """The customers served, gained and lost, and what one brings, by whole months: those in which the days from `from`
+    until before `to` lie, as far as they have begun, and at most 36."""
+    viewer = info.context.viewer_or_refuse()
+    stretch = subscribers.months(from_, to, viewer)
+    async with info.context.read() as session:
+        found = await subscribers.by_month(session, stretch, viewer)
+    return shown.subscriber_report(info, stretch, found)
+
+
 async def export_report(info: Info, input: shown.ReportExportInput) -> JobPayload:
     """Make a file of a report. The job tells when it is there, and where. Needs the permission VIEW_REPORTS as well,
     and RECEIVABLES also VIEW_CUSTOMERS."""
@@ -80,6 +90,7 @@ class ReportQueries:
     tax_report = query(tax_report, Permission.VIEW_REPORTS)
     collections_report = query(collections_report, Permission.VIEW_REPORTS)
     receivables_report = query(receivables_report, Permission.VIEW_REPORTS)
+    subscriber_report = query(subscriber_report, Permission.VIEW_REPORTS)
 
 
 @strawberry.type

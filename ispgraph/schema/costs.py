@@ -47,6 +47,7 @@ WEIGHTS = {
     "Query.customerStats": 1800,
     "Query.receivablesReport": 5000,
     "Query.revenueReport": 5000,
+    "Query.subscriberReport": 5000,
     "Query.taxReport": 5000,
     "ReceivablesReport.customers": 1900,
     "Router.onlineSessions": 100,

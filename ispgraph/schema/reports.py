@@ -15,6 +15,7 @@ from ispgraph.domain.permissions import Permission
 from ispgraph.domain.reports import receivables, revenue
 from ispgraph.domain.reports.exports import ReportKind
 from ispgraph.domain.reports.periods import ReportGranularity, Stretch
+from ispgraph.domain.reports.subscribers import Month
 from ispgraph.domain.reports.takings import Takings
 from ispgraph.schema.base import Money, money
 from ispgraph.schema.compiler.reading import RowOf
@@ -260,6 +261,56 @@ class ReceivablesReport:
 def receivables_report(info: Info, on: date, owed: receivables.Aged, count: int) -> ReceivablesReport:
     """As the schema shows it."""
     return ReceivablesReport(on=on, total=_aged(info, owed), customer_count=count)
+
+
+@strawberry.type(
+    description="A month of the calendar. A customer is served while the time of a service runs: time that is charged, "
+    "or, of a service that is not charged for, all of it until it ends. A suspended service counts until its time is "
+    "over."
+)
+class SubscriberMonth:
+    start: date
+    end: date = strawberry.field(description=_END)
+    served_at_start: int = strawberry.field(description="Customers when the month begins.")
+    gained: int = strawberry.field(description="Not served when the month begins, but when it ends.")
+    lost: int = strawberry.field(
+        description="Served when the month begins, but not when it ends: terminated, or expired and not renewed."
+    )
+    served_at_end: int = strawberry.field(
+        description="Customers when the month ends, or, of one that is not over, now."
+    )
+    net_revenue: Money = strawberry.field(description="As in `revenueReport`.")
+    arpu: Money | None = strawberry.field(
+        description="Average revenue per user: `netRevenue` shared by the average of `servedAtStart` and "
+        "`servedAtEnd`, rounded half away from zero; null without customers."
+    )
+    churn_percent: Decimal | None = strawberry.field(
+        description="How many of `servedAtStart` were `lost`, with two decimals; null without customers."
+    )
+
+
+@strawberry.type
+class SubscriberReport:
+    months: list[SubscriberMonth]
+
+
+def subscriber_report(info: Info, stretch: Stretch, found: Sequence[Month]) -> SubscriberReport:
+    """As the schema shows it."""
+    months = [
+        SubscriberMonth(
+            start=start,
+            end=end,
+            served_at_start=each.served_at_start,
+            gained=each.gained,
+            lost=each.lost,
+            served_at_end=each.served_at_end,
+            net_revenue=money(info, each.net_minor),
+            arpu=None if each.arpu_minor is None else money(info, each.arpu_minor),
+            churn_percent=each.churn_percent,
+        )
+        for start, end, each in zip(stretch.days, stretch.days[1:], found, strict=False)
+    ]
+    return SubscriberReport(months=months)
 
 
 @strawberry.input

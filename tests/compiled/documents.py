@@ -43,6 +43,7 @@ PREFIXED = {
 OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
 LISTS = {"customerDrafts": "drafts"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
+LOADED += ("subscriber_report",)
 """Roots that Python answers."""
 ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")

@@ -116,7 +116,7 @@ async def test_a_workbook_has_numbers(desk: Desk, moved_clock: None) -> None:
         page, styles = (book.read(f"xl/{name}.xml").decode() for name in ("worksheets/sheet1", "styles"))
     # A number, not a text, and shown with its decimals.
     assert re.search(r'<c r="G2" s="\d"><v>100.00</v></c>', page)
-    assert re.search(r'numFmtId="2" .*applyNumberFormat="1"', styles)
+    assert 'formatCode="0.00"' in styles
 
 
 async def test_what_is_wished_for_must_be_there(desk: Desk, moved_clock: None) -> None:

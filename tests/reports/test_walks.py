@@ -157,7 +157,13 @@ async def ledger(house: House, account: Account, before: datetime | None = None)
 
 @pytest.mark.parametrize(
     ("seed", "zone"),
-    [(1, "Asia/Dhaka"), (2, "America/New_York"), (3, "Australia/Lord_Howe"), (4, "Europe/London")],
+    [
+        (2, "America/New_York"),
+        *(
+            pytest.param(seed, zone, marks=pytest.mark.long)
+            for seed, zone in ((1, "Asia/Dhaka"), (3, "Australia/Lord_Howe"), (4, "Europe/London"))
+        ),
+    ],
 )
 async def test_reports_agree_with_the_lists(
     api: Api, owner: Database, database: Database, moved_clock: None, seed: int, zone: str
@@ -175,7 +181,7 @@ async def test_reports_agree_with_the_lists(
         random=Random(seed),
         at=datetime(2024, 1, 31, 12, tzinfo=UTC),
     )
-    for _ in range(60):
+    for _ in range(45):
         await walk.step()
     await sound(owner)
     clock.set_clock((walk.at + timedelta(hours=1)).isoformat())
@@ -184,7 +190,7 @@ async def test_reports_agree_with_the_lists(
     for who, counts in ((house.admin, lambda key: True), (reseller, lambda key: key in resellers)):
         for start, stop, by in (
             (first, end, "MONTH"),
-            (date(2024, 3, 10), date(2025, 3, 10), "DAY"),
+            (date(2024, 3, 9), date(2024, 4, 8), "DAY"),
             (date(2024, 10, 27), date(2024, 11, 4), "DAY"),
             (date(2024, 2, 29), date(2024, 3, 31), "MONTH"),
         ):

@@ -14,8 +14,8 @@ from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.exports import ExportFormat
 from ispgraph.domain.models import Job, Tenant
 from ispgraph.domain.permissions import Permission, Viewer
-from ispgraph.domain.reports import periods, receivables
-from ispgraph.domain.reports.periods import ReportGranularity, Stretch
+from ispgraph.domain.reports import periods, receivables, subscribers
+from ispgraph.domain.reports.periods import Asker, ReportGranularity, Stretch
 
 OPERATION = "reportExport"
 
@@ -25,6 +25,7 @@ class ReportKind(enum.Enum):
     TAX = "TAX"
     COLLECTIONS = "COLLECTIONS"
     RECEIVABLES = "RECEIVABLES"
+    SUBSCRIBERS = "SUBSCRIBERS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,23 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class OnBehalf:
+    """An `Asker` that is no viewer any more."""
+
+    scope_id: UUID | None
+    currency: str
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """The same, judged: of a stretch of time, or of a day; and on whose behalf, as an `Asker`."""
+    """The same, judged: of a stretch of time, or of a day."""
 
     report: ReportKind
     format: ExportFormat
     stretch: Stretch | None
     on: date | None
-    scope_id: UUID | None
-    currency: str
-    time_zone: str
+    by: OnBehalf
 
 
 async def promise(session: AsyncSession, wish: Wish, *, idempotency_key: str | None, by: Viewer) -> Job:
@@ -87,7 +95,7 @@ def _arguments(wish: Wish, by: Viewer) -> dict[str, object]:
     faults.raise_if_any()
     on = receivables.day(wish.on, by, "input") if of_a_day else None
     if wish.first is not None and wish.end is not None:
-        periods.stretch(wish.first, wish.end, wish.granularity, by.time_zone, "input")
+        _stretch(wish.report, wish.first, wish.end, wish.granularity, by, "input")
     return {
         "report": wish.report.value,
         "format": wish.format.value,
@@ -99,6 +107,14 @@ def _arguments(wish: Wish, by: Viewer) -> dict[str, object]:
     }
 
 
+def _stretch(
+    report: ReportKind, first: date, end: date, granularity: ReportGranularity, by: Asker, *at: str
+) -> Stretch:
+    if report is ReportKind.SUBSCRIBERS:
+        return subscribers.months(first, end, by, *at)
+    return periods.stretch(first, end, granularity, by.time_zone, *at)
+
+
 def _text(day: date | None) -> str | None:
     return None if day is None else day.isoformat()
 
@@ -107,18 +123,10 @@ async def wanted_of(session: AsyncSession, job: Job) -> Wanted:
     """What a job was promised for."""
     given: Mapping[str, Any] = job.arguments
     tenant = await session.get_one(Tenant, job.tenant_id)
+    report = ReportKind(given["report"])
+    by = OnBehalf(UUID(given["scope"]) if given["scope"] else None, tenant.currency, tenant.time_zone)
     first, end, on = (date.fromisoformat(given[name]) if given[name] else None for name in ("from", "to", "on"))
-    asked = (
-        periods.stretch(first, end, ReportGranularity(given["granularity"]), tenant.time_zone)
-        if first is not None and end is not None
-        else None
-    )
-    return Wanted(
-        report=ReportKind(given["report"]),
-        format=ExportFormat(given["format"]),
-        stretch=asked,
-        on=on,
-        scope_id=UUID(given["scope"]) if given["scope"] else None,
-        currency=tenant.currency,
-        time_zone=tenant.time_zone,
-    )
+    asked = None
+    if first is not None and end is not None:
+        asked = _stretch(report, first, end, ReportGranularity(given["granularity"]), by)
+    return Wanted(report, ExportFormat(given["format"]), asked, on, by)

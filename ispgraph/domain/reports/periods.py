@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, ColumnElement, DateTime, Integer, and_, bindparam, func
+from sqlalchemy import ARRAY, ColumnElement, DateTime, Integer, and_, bindparam, func, literal_column
 
 from ispgraph.domain.errors import ErrorCode, fail
 
@@ -59,8 +59,15 @@ class Stretch:
 
     def place(self, at: Any) -> ColumnElement[int]:
         """The place of the period around an instant that lies in the stretch."""
-        begins = bindparam(None, list(self.bounds[:-1]), ARRAY(_INSTANT))
-        return func.width_bucket(at, begins, type_=Integer) - 1
+        return _reached(at, self.bounds[:-1]) - 1
+
+    def before(self, at: Any) -> ColumnElement[int]:
+        """How many of the bounds lie before an instant."""
+        return _reached(at - literal_column("interval '1 microsecond'"), self.bounds)
+
+
+def _reached(at: Any, bounds: Sequence[datetime]) -> ColumnElement[int]:
+    return func.width_bucket(at, bindparam(None, list(bounds), ARRAY(_INSTANT)), type_=Integer)
 
 
 def stretch(first: date, end: date, granularity: ReportGranularity, time_zone: str, *at: str) -> Stretch:
@@ -77,7 +84,8 @@ def stretch(first: date, end: date, granularity: ReportGranularity, time_zone: s
         raise fail(ErrorCode.INVALID, f"By day, ask for at most {MOST_DAYS} days.", *at, "from")
     days = [first]
     while days[-1] < end:
-        days.append(min(end, _after(days[-1], granularity)))
+        next_one = month_after(days[-1]) if granularity is ReportGranularity.MONTH else days[-1] + timedelta(days=1)
+        days.append(min(end, next_one))
     return Stretch(days, [midnight(day, time_zone) for day in days])
 
 
@@ -92,9 +100,7 @@ def _months(first: date, end: date) -> int:
     return whole + (end.day > first.day)
 
 
-def _after(day: date, granularity: ReportGranularity) -> date:
-    """The beginning of the next period; none begins after the last day of the calendar."""
-    if granularity is ReportGranularity.DAY:
-        return day + timedelta(days=1)
+def month_after(day: date) -> date:
+    """The first day of the next month; none begins after the last day of the calendar."""
     year, month = divmod(day.year * 12 + day.month, 12)
     return date.max if year > date.max.year else date(year, month + 1, 1)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph.domain import money
 from ispgraph.domain.exports import Cell, neutral
 from ispgraph.domain.models import Operator
-from ispgraph.domain.reports import receivables, revenue, takings
+from ispgraph.domain.reports import receivables, revenue, subscribers, takings
 from ispgraph.domain.reports.exports import ReportKind, Wanted
 from ispgraph.domain.reports.periods import Stretch
 
@@ -31,7 +31,7 @@ async def sheet(session: AsyncSession, wanted: Wanted) -> Sheet:
     where there was anything."""
 
     def amount(minor: int) -> Cell:
-        return money.to_decimal(minor, wanted.currency)
+        return money.to_decimal(minor, wanted.by.currency)
 
     if wanted.stretch is None:
         columns, rows = await _receivables(session, wanted, amount)
@@ -39,9 +39,11 @@ async def sheet(session: AsyncSession, wanted: Wanted) -> Sheet:
         columns, rows = await _revenue(session, wanted, wanted.stretch, amount)
     elif wanted.report is ReportKind.TAX:
         columns, rows = await _taxes(session, wanted, wanted.stretch, amount)
+    elif wanted.report is ReportKind.SUBSCRIBERS:
+        columns, rows = await _subscribers(session, wanted, wanted.stretch, amount)
     else:
         columns, rows = await _takings(session, wanted, wanted.stretch, amount)
-    return Sheet([each.replace("¤", wanted.currency) for each in columns], rows)
+    return Sheet([each.replace("¤", wanted.by.currency) for each in columns], rows)
 
 
 def stem(wanted: Wanted) -> str:
@@ -60,7 +62,7 @@ async def _revenue(
     session: AsyncSession, wanted: Wanted, stretch: Stretch, amount: Amount
 ) -> tuple[Sequence[str], Sequence[Row]]:
     columns = ("From", "To", "Invoices", "Invoiced (¤)", "Voided (¤)", "Credited (¤)", "Net (¤)")
-    found = await revenue.revenue(session, stretch, wanted)
+    found = await revenue.revenue(session, stretch, wanted.by)
     minors = [(each.invoiced_minor, each.voided_minor, each.credited_minor, each.net_minor) for each in found]
     return columns, [
         [*_days(stretch, place), each.invoices, *map(amount, minors[place])] for place, each in enumerate(found)
@@ -71,9 +73,32 @@ async def _taxes(
     session: AsyncSession, wanted: Wanted, stretch: Stretch, amount: Amount
 ) -> tuple[Sequence[str], Sequence[Row]]:
     columns = ("From", "To", "Rate (%)", "Net (¤)", "Tax (¤)")
-    found = await revenue.rates(session, stretch, wanted)
+    found = await revenue.rates(session, stretch, wanted.by)
     return columns, [
         [*_days(stretch, each.place), each.rate, amount(each.net_minor), amount(each.tax_minor)] for each in found
+    ]
+
+
+async def _subscribers(
+    session: AsyncSession, wanted: Wanted, stretch: Stretch, amount: Amount
+) -> tuple[Sequence[str], Sequence[Row]]:
+    columns = (
+        *("From", "To", "Served at start", "Gained", "Lost", "Served at end"),
+        *("Net revenue (¤)", "ARPU (¤)", "Churn (%)"),
+    )
+    found = await subscribers.by_month(session, stretch, wanted.by)
+    return columns, [
+        [
+            *_days(stretch, place),
+            each.served_at_start,
+            each.gained,
+            each.lost,
+            each.served_at_end,
+            amount(each.net_minor),
+            None if each.arpu_minor is None else amount(each.arpu_minor),
+            each.churn_percent,
+        ]
+        for place, each in enumerate(found)
     ]
 
 
@@ -81,7 +106,7 @@ async def _takings(
     session: AsyncSession, wanted: Wanted, stretch: Stretch, amount: Amount
 ) -> tuple[Sequence[str], Sequence[Row]]:
     columns = ("From", "To", "Operator", "Method", "Payments", "Received (¤)", "Refunds", "Refunded (¤)", "Net (¤)")
-    found = await takings.takings(session, stretch, wanted)
+    found = await takings.takings(session, stretch, wanted.by)
     names = await _names(session, {each.operator_id for each in found if each.operator_id is not None})
     return columns, [
         [
@@ -109,7 +134,7 @@ async def _receivables(session: AsyncSession, wanted: Wanted, amount: Amount) ->
         *("61-90 days (¤)", "Over 90 days (¤)", "Total (¤)", "Invoices", "Oldest due on"),
     )
     assert wanted.on is not None
-    rows = await receivables.every_debtor(session, wanted.on, wanted)
+    rows = await receivables.every_debtor(session, wanted.on, wanted.by)
     return columns, [
         [
             neutral(each.account_number),
