@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,8 +11,18 @@ import pytest
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
-from ispgraph.domain.billing import ledger
-from ispgraph.domain.models import Account, Customer, Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, Role
+from ispgraph.domain.billing import invoices, ledger, payments
+from ispgraph.domain.models import (
+    Account,
+    Customer,
+    Invoice,
+    InvoiceKind,
+    InvoiceLine,
+    InvoiceStatus,
+    PaymentCategory,
+    PaymentMethod,
+    Role,
+)
 from ispgraph.domain.permissions import Permission
 from tests.api import Api
 from tests.billing.conftest import Till
@@ -129,6 +139,24 @@ async def test_things_count_when_they_happen(desk: Desk, moved_clock: None) -> N
 
 def _amounts(figures: dict[str, Any]) -> list[str]:
     return [each["amount"] for each in figures.values() if isinstance(each, dict)]
+
+
+async def test_midnight_belongs_to_the_day_that_begins(desk: Desk, moved_clock: None) -> None:
+    house = desk.till.house
+    midnight = datetime.fromisoformat("2026-02-01T00:00:00+06:00")
+    for instant, minor in ((midnight, 100), (midnight - timedelta(microseconds=1), 30)):
+        async with house.database.transaction(house.tenant.id) as session:
+            draft = await desk.till.draft(session, desk.customer.id, minor)
+            await invoices.open(session, draft, tenant=house.tenant, at=instant, by=desk.till.by)
+            paid = {"tenant": house.tenant, "customer_id": desk.customer.id, "invoices": [], "notes": None}
+            paid |= {"method": PaymentMethod.CARD, "category": PaymentCategory.ADVANCE, "reference": None}
+            await payments.record(session, amount_minor=minor, at=instant, by=desk.till.by, **paid)
+    at("2026-03-01T00:00:00Z")
+    for first, end, minor in (("2026-01-31", "2026-02-01", 30), ("2026-02-01", "2026-02-02", 100)):
+        found = await desk.months(first, end)
+        assert found["revenueReport"]["total"]["net"]["amount"] == f"{minor / 100:.2f}"
+        assert found["collectionsReport"]["periods"][0]["figures"]["net"]["amount"] == f"{minor / 100:.2f}"
+    assert [(await desk.owed(on))["total"] for on in ("2026-01-31", "2026-02-01")] == ["0.30", "1.30"]
 
 
 async def test_each_age_ends_where_the_next_begins(desk: Desk, moved_clock: None) -> None:

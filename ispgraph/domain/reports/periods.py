@@ -8,7 +8,19 @@ from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, ColumnElement, DateTime, Integer, and_, bindparam, func, literal_column
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
+    Executable,
+    Integer,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain.errors import ErrorCode, fail
 
@@ -68,6 +80,16 @@ class Stretch:
 
 def _reached(at: Any, bounds: Sequence[datetime]) -> ColumnElement[int]:
     return func.width_bucket(at, bindparam(None, list(bounds), ARRAY(_INSTANT)), type_=Integer)
+
+
+async def answer(session: AsyncSession, rows: Executable) -> Sequence[Any]:
+    """The rows of a report, which may take more time and more memory than those of a page."""
+    await session.execute(_ROOM)
+    found: Sequence[Any] = (await session.execute(rows)).all()
+    return found
+
+
+_ROOM = text("SELECT set_config('statement_timeout', '30s', true), set_config('work_mem', '64MB', true)")
 
 
 def stretch(first: date, end: date, granularity: ReportGranularity, time_zone: str, *at: str) -> Stretch:

@@ -43,14 +43,13 @@ from ispgraph.domain.models import (
     AllocationRelease,
     Customer,
     Invoice,
-    InvoiceKind,
     InvoiceStatus,
     Journal,
     Operator,
     Posting,
 )
 from ispgraph.domain.pages import Page, Window, cursor, page
-from ispgraph.domain.reports.periods import Asker, midnight
+from ispgraph.domain.reports.periods import Asker, answer, midnight
 
 _DAYS = (0, 30, 60, 90)
 """Whoever is at most so many days late is in the age of the same place; the last age has no end."""
@@ -108,7 +107,7 @@ def day(on: date | None, by: Asker, *at: str) -> date:
 async def totals(session: AsyncSession, on: date, by: Asker) -> tuple[Aged, int]:
     """What all customers owed at the end of a day, and how many of them owed anything."""
     owed = _owed(on, by)
-    row = (await session.execute(select(*_figures(owed, on), func.count(owed.c.customer_id.distinct())))).one()
+    (row,) = await answer(session, select(*_figures(owed, on), func.count(owed.c.customer_id.distinct())))
     return Aged(*row[:-1]), row[-1]
 
 
@@ -117,7 +116,7 @@ async def debtors(session: AsyncSession, on: date, wanted: Window, count: int, b
     each = _each(on, by)
     rows = page(select(each), ORDER, wanted, lambda name, kind: literal(wanted.value(name), kind), one_more=True)
     rows = rows.add_columns(cursor(ORDER, [key.expression for key in ORDER.keys]))  # type: ignore[misc]
-    found = (await session.execute(rows)).all()
+    found = await answer(session, rows)
     more, kept = len(found) > wanted.size, found[: wanted.size]
     if wanted.backwards:
         kept = kept[::-1]
@@ -143,7 +142,7 @@ async def every_debtor(session: AsyncSession, on: date, by: Asker) -> Sequence[N
         .join(Operator, Operator.id == Customer.operator_id)
         .order_by(each.c.total_minor.desc(), each.c.customer_id.desc())
     )
-    found: Sequence[Any] = (await session.execute(rows)).all()
+    found = await answer(session, rows)
     return [NamedDebtor(row[0], row[1], row[2], row[3], Aged(*row[5 : 5 + _FIGURES])) for row in found]
 
 
@@ -203,7 +202,6 @@ def _owed(on: date, by: Asker) -> Any:
         Invoice.total_minor - Invoice.paid_minor + func.coalesce(paid.c.minor, 0) - func.coalesce(released.c.minor, 0)
     )
     was_there = and_(
-        Invoice.kind == InvoiceKind.INVOICE,
         ~func.coalesce(booked.c.opened, false()),
         or_(Invoice.status != InvoiceStatus.VOID, booked.c.voided),
     )

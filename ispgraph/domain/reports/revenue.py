@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers
 from ispgraph.domain.models import Account, Invoice, InvoiceLine, Journal, Posting
-from ispgraph.domain.reports.periods import Asker, Stretch
+from ispgraph.domain.reports.periods import Asker, Stretch, answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ async def revenue(session: AsyncSession, stretch: Stretch, by: Asker) -> Sequenc
         _sum(Posting.amount_minor, and_(taken, ~note)),
         _sum(Posting.amount_minor, note),
     )
-    found = {row[0]: Revenue(*row[1:]) for row in await session.execute(rows.group_by(place))}
+    found = {row[0]: Revenue(*row[1:]) for row in await answer(session, rows.group_by(place))}
     return [found.get(number, Revenue()) for number in range(stretch.count)]
 
 
@@ -71,7 +71,7 @@ async def taxes(session: AsyncSession, stretch: Stretch, by: Asker) -> Sequence[
     place = stretch.place(Journal.at).label("place")
     sums = (_sum(-Posting.amount_minor, Posting.account == account) for account in (Account.REVENUE, Account.TAX))
     rows = _booked(stretch, by, [Account.REVENUE, Account.TAX], place, *sums)
-    found = {row[0]: Taxed(*row[1:]) for row in await session.execute(rows.group_by(place))}
+    found = {row[0]: Taxed(*row[1:]) for row in await answer(session, rows.group_by(place))}
     return [found.get(number, Taxed()) for number in range(stretch.count)]
 
 
@@ -96,7 +96,7 @@ async def rates(session: AsyncSession, stretch: Stretch, by: Asker) -> Sequence[
         .group_by(each.c.place, InvoiceLine.tax_rate)
         .order_by(each.c.place, InvoiceLine.tax_rate)
     )
-    return [Rate(*row) for row in await session.execute(rows)]
+    return [Rate(*row) for row in await answer(session, rows)]
 
 
 def _booked(stretch: Stretch, by: Asker, accounts: Sequence[Account], *columns: Any) -> Select[Any]:

@@ -33,7 +33,7 @@ from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import BilledPeriod, Service, ServiceStatus
 from ispgraph.domain.money import half_up
 from ispgraph.domain.reports import revenue
-from ispgraph.domain.reports.periods import Asker, ReportGranularity, Stretch, month_after, stretch
+from ispgraph.domain.reports.periods import Asker, ReportGranularity, Stretch, answer, month_after, stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ async def by_month(session: AsyncSession, asked: Stretch, by: Asker) -> Sequence
     # Bit by bit: who was served at a bound, and who at this one and the next as well.
     served = [func.count().filter(_has(each.c.mask, 1 << place)) for place in bounds]
     stayed = [func.count().filter(_has(each.c.mask, 3 << place)) for place in bounds[:-1]]
-    row = (await session.execute(select(*served, *stayed).select_from(each))).one()
+    (row,) = await answer(session, select(*served, *stayed).select_from(each))
     earned = await revenue.revenue(session, asked, by)
     return [
         Month(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, cast, func, select
@@ -10,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers
 from ispgraph.domain.models import Account, Journal, Payment, PaymentMethod, Posting
-from ispgraph.domain.reports.periods import Asker, Stretch
+from ispgraph.domain.reports.periods import Asker, Stretch, answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +52,4 @@ async def takings(session: AsyncSession, stretch: Stretch, by: Asker) -> Sequenc
     if by.scope_id is not None:
         own = select(Payment.id).where(customers.belonging(by, Payment.customer_id))
         rows = rows.where(Journal.payment_id.in_(own))
-    found: Sequence[Any] = (await session.execute(rows)).all()
-    return [Takings(*row) for row in found]
+    return [Takings(*row) for row in await answer(session, rows)]
