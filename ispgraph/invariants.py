@@ -80,6 +80,14 @@ RULES = (
             WHERE i.tenant_id = :tenant AND i.paid_minor <> COALESCE(paid.minor, 0)""",
     ),
     Rule(
+        "releases",
+        "what an allocation has released is the sum of its releases",
+        """SELECT a.id::text FROM allocations a LEFT JOIN (
+               SELECT allocation_id, sum(amount_minor) AS minor FROM allocation_releases
+                WHERE tenant_id = :tenant GROUP BY 1) freed ON freed.allocation_id = a.id
+            WHERE a.tenant_id = :tenant AND a.released_minor <> COALESCE(freed.minor, 0)""",
+    ),
+    Rule(
         "invoice-status",
         "the status of an invoice says how much of it is paid",
         """SELECT id::text FROM invoices WHERE tenant_id = :tenant AND status <> CASE

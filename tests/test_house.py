@@ -22,6 +22,8 @@ SOURCES = sorted((ROOT / "ispgraph").rglob("*.py"))
 
 # Fields that list objects without pages, each with what bounds it.
 SHORT_LISTS = {
+    "CollectionsReport.operators": "the staff of one house, by method",
+    "CollectionsReport.periods": "36 months, or 366 days",
     "CustomerActionPayload.jobs": "what one action promised",
     "CustomerActionResult.jobs": "what one action promised",
     "Customer.customFields": "one per custom field",
@@ -49,9 +51,13 @@ SHORT_LISTS = {
     "Query.packages": "what one house sells",
     "Query.taxProfiles": "the rates of one house",
     "Query.routers": "the routers of one house",
+    "RevenueReport.periods": "36 months, or 366 days",
     "Router.drift": "at most two hundred are kept",
     "RouterPayload.jobs": "what one change promised",
     "Subscription.liveUsageAll": "batches of at most five hundred",
+    "SubscriberReport.months": "at most 36",
+    "TaxReport.periods": "36 months, or 366 days",
+    "TaxReport.rates": "the rates of one house",
     "TimeLimit.windows": "the hours of one week",
     "Usage.points": "as many as the longest stretch of time has",
     "Query.zones": "the zones of one house",

@@ -2,21 +2,22 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row
-
 from ispgraph.actors.run import Run
 from ispgraph.actors.sheets import CsvSheet, Sheet, XlsxSheet
 from ispgraph.domain import exports, files, jobs
-from ispgraph.domain.exports import ExportFormat, Totals, Wanted
+from ispgraph.domain.exports import Cell, ExportFormat, Totals, Wanted
 from ispgraph.domain.jobs import Permanent
 from ispgraph.domain.models import Customer, File, Tenant
+from ispgraph.domain.reports import exports as reports
+from ispgraph.domain.reports import sheets
 
 _PACKING = "Packing the workbook."
 
@@ -49,6 +50,19 @@ class _Out:
             jobs.progress(session, job, rows, self._total, message)
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What goes into a file: rows in pages, each of which becomes cells, and what is told of it at the end."""
+
+    stem: str
+    format: ExportFormat
+    columns: Sequence[str]
+    total: int
+    pages: AsyncIterator[Sequence[Any]]
+    cells: Callable[[Any], Sequence[Cell]]
+    told: Callable[[int], str]
+
+
 async def sessions(run: Run) -> None:
     """The sessions that a job was promised for, as a sheet."""
     wanted = exports.wanted_of(run.job)
@@ -59,16 +73,54 @@ async def sessions(run: Run) -> None:
     if found.count > exports.MOST:
         message = f"There are {found.count} sessions, and one file may have {exports.MOST}: ask for a shorter time."
         raise Permanent(message)
+    await _make(
+        run,
+        _Content(
+            stem=exports.stem(customer.account_number, zone),
+            format=wanted.format,
+            columns=exports.COLUMNS,
+            total=found.count,
+            pages=_pages(run, wanted),
+            cells=lambda row: exports.cells(row, zone),
+            told=lambda rows: _told(found, rows),
+        ),
+    )
+
+
+async def report(run: Run) -> None:
+    """The report that a job was promised for, as a sheet. All of it is read at once, so that it adds up."""
+    async with run.database.read(run.job.tenant_id) as session:
+        wanted = await reports.wanted_of(session, run.job)
+        found = await sheets.sheet(session, wanted)
+    await _make(
+        run,
+        _Content(
+            stem=sheets.stem(wanted),
+            format=wanted.format,
+            columns=found.columns,
+            total=len(found.rows),
+            pages=_chunks(found.rows),
+            cells=lambda row: row,
+            told=lambda rows: f"{rows} rows.",
+        ),
+    )
+
+
+async def _make(run: Run, content: _Content) -> None:
+    """Store the file, and end the job with it."""
     with tempfile.TemporaryDirectory(prefix="ispgraph-export-", ignore_cleanup_errors=True) as place:
-        sheet = _sheet(wanted, Path(place))
+        sheet = _sheet(content, Path(place))
         async with run.transaction() as session:
             job = await jobs.hold(session, run.job.id, run.lease)
-            name = exports.file_name(customer.account_number, wanted, zone)
+            name = exports.file_name(content.stem, content.format)
             file = await files.begin(session, job, name=name, media_type=sheet.media_type)
-            jobs.progress(session, job, 0, found.count)
-        out = _Out(run, file, found.count)
-        rows = await _fill(run, wanted, sheet, out, zone)
-        if wanted.format is ExportFormat.XLSX:
+            jobs.progress(session, job, 0, content.total)
+        out = _Out(run, file, content.total)
+        rows = 0
+        async for page in content.pages:
+            rows += len(page)
+            await out.write(await asyncio.to_thread(_add, sheet, page, content.cells), rows)
+        if content.format is ExportFormat.XLSX:
             await out.write(b"", rows, _PACKING)
         ready = sheet.end()
         while (body := await asyncio.to_thread(_next, ready)) is not None:
@@ -78,29 +130,33 @@ async def sessions(run: Run) -> None:
         job = await jobs.hold(session, run.job.id, run.lease)
         whole = await files.finish(session, file, out.size)
         job.arguments = {**job.arguments, **exports.result(file.id, rows, whole.expires_at)}
-        await run.succeed(session, _told(found, rows))
+        await run.succeed(session, content.told(rows))
 
 
-def _sheet(wanted: Wanted, place: Path) -> Sheet:
-    return CsvSheet(exports.COLUMNS) if wanted.format is ExportFormat.CSV else XlsxSheet(exports.COLUMNS, place)
+def _sheet(content: _Content, place: Path) -> Sheet:
+    if content.format is ExportFormat.CSV:
+        return CsvSheet(content.columns)
+    return XlsxSheet(content.columns, place)
 
 
-async def _fill(run: Run, wanted: Wanted, sheet: Sheet, out: _Out, zone: ZoneInfo) -> int:
-    """Add every page; how many rows there were."""
+async def _pages(run: Run, wanted: Wanted) -> AsyncIterator[Sequence[Any]]:
     after: tuple[datetime, UUID] | None = None
-    rows = 0
     while True:
         async with run.database.read(run.job.tenant_id) as session:
             page = await exports.page(session, wanted, after)
         if not page:
-            return rows
+            return
+        yield page
         after = (page[-1].started_at, page[-1].id)
-        rows += len(page)
-        await out.write(await asyncio.to_thread(_add, sheet, page, zone), rows)
 
 
-def _add(sheet: Sheet, page: Sequence[Row[Any]], zone: ZoneInfo) -> bytes:
-    return sheet.add([exports.cells(row, zone) for row in page])
+async def _chunks(rows: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
+    for first in range(0, len(rows), exports.PAGE):
+        yield rows[first : first + exports.PAGE]
+
+
+def _add(sheet: Sheet, page: Sequence[Any], cells: Callable[[Any], Sequence[Cell]]) -> bytes:
+    return sheet.add([cells(row) for row in page])
 
 
 def _next(ready: Iterator[bytes]) -> bytes | None:

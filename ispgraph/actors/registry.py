@@ -12,4 +12,5 @@ ACTIONS: dict[str, Action] = {
     jobs.PROVISION: radius.provision,
     jobs.PACKAGE: packages.apply,
     jobs.EXPORT_SESSIONS: exports.sessions,
+    jobs.EXPORT_REPORT: exports.report,
 }

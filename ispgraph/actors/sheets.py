@@ -6,8 +6,9 @@ No event loop here: these are called in threads, for a page of rows takes a tent
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import xlsxwriter
 
@@ -18,8 +19,9 @@ CSV_TYPE = "text/csv; charset=utf-8"
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 # What one page of a workbook holds.
 _ROWS = 1_048_576
-# A workbook's numbers are binary64.
+# A workbook's numbers are binary64: so large whole ones, and so many digits of others, are kept as they are.
 _EXACT = 2**53
+_DIGITS = 15
 
 
 class Sheet(Protocol):
@@ -70,6 +72,7 @@ class XlsxSheet:
         plain = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
         self._book = xlsxwriter.Workbook(self._path, {"constant_memory": True, "tmpdir": str(directory), **plain})
         self._bold = self._book.add_format({"bold": True})
+        self._decimals: dict[int, Any] = {}
         self._head = head
         self._begin()
 
@@ -89,12 +92,25 @@ class XlsxSheet:
             for column, cell in enumerate(row):
                 if isinstance(cell, str):
                     self._page.write_string(self._row, column, cell)
+                elif isinstance(cell, Decimal):
+                    self._write_decimal(column, cell)
                 elif cell is not None and abs(cell) > _EXACT:
                     self._page.write_string(self._row, column, str(cell))
                 elif cell is not None:
                     self._page.write_number(self._row, column, cell)
             self._row += 1
         return b""
+
+    def _write_decimal(self, column: int, value: Decimal) -> None:
+        _, digits, exponent = value.as_tuple()
+        if len(digits) > _DIGITS or not isinstance(exponent, int):
+            self._page.write_string(self._row, column, str(value))
+            return
+        decimals = max(0, -exponent)
+        if decimals not in self._decimals:
+            pattern = "0." + "0" * decimals if decimals else "0"
+            self._decimals[decimals] = self._book.add_format({"num_format": pattern})
+        self._page.write_number(self._row, column, value, self._decimals[decimals])
 
     def end(self) -> Iterator[bytes]:
         """The packed workbook."""

@@ -9,15 +9,15 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ispgraph.domain.errors import not_found
 from ispgraph.domain.models import Customer
-from ispgraph.domain.permissions import Viewer, in_scope
+from ispgraph.domain.permissions import Scoped, Viewer, in_scope
 
 
-def visible(by: Viewer) -> Select[Customer]:
+def visible(by: Scoped) -> Select[Customer]:
     """Customers of the viewer's tenant whose responsible operator stands in the viewer's subtree."""
     return select(Customer).where(in_scope(by, Customer.operator_id))
 
 
-def belonging(by: Viewer, customer_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+def belonging(by: Scoped, customer_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
     """Rows that belong to a customer the viewer may see; rows of no customer are for those who see the whole tenant."""
     if by.scope_id is None:
         return true()

@@ -1,9 +1,11 @@
-"""The history of a customer's sessions as a sheet: what is wanted of it, its columns, and its rows page by page."""
+"""Files of rows that people download, and the one of a customer's sessions: what is wanted of it, its columns, and its
+rows page by page."""
 
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -26,7 +28,8 @@ COLUMNS = (
     *("Duration (s)", "Download (bytes)", "Upload (bytes)", "Total (bytes)", "IP address", "MAC address"),
     *("NAS address", "Router", "Terminate cause"),
 )
-Cell = str | int | None
+Cell = str | int | Decimal | None
+"""What stands in a sheet; a Decimal with all its decimals."""
 
 # A spreadsheet would run what follows these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -193,10 +196,15 @@ def neutral(text: str | None) -> str | None:
     return f"'{text}" if text is not None and text.startswith(_FORMULA) else text
 
 
-def file_name(account_number: str, wanted: Wanted, zone: ZoneInfo) -> str:
-    """What the file is called: ASCII letters, digits, dots and hyphens."""
-    plain = "".join(each if each.isascii() and each.isalnum() else "-" for each in account_number)
-    return f"sessions-{plain}-{clock.now().astimezone(zone):%Y-%m-%d}.{wanted.format.value.lower()}"
+def stem(account_number: str, zone: ZoneInfo) -> str:
+    """What a file of today is called, without its ending."""
+    return f"sessions-{account_number}-{clock.now().astimezone(zone):%Y-%m-%d}"
+
+
+def file_name(stem: str, format: ExportFormat) -> str:
+    """What a file is called: ASCII letters, digits, dots and hyphens."""
+    plain = "".join(each if each.isascii() and each.isalnum() else "-" for each in stem)
+    return f"{plain}.{format.value.lower()}"
 
 
 def _instant(at: datetime | None, zone: ZoneInfo) -> str | None:

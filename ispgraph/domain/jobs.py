@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ARRAY, ColumnElement, Select, String, any_, or_, select, type_coerce, update
+from sqlalchemy import ARRAY, ColumnElement, Select, String, and_, any_, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids, pubsub
@@ -22,13 +22,13 @@ from ispgraph.domain.errors import ErrorCode, fail, not_found
 from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import Customer, Job, JobStatus
 from ispgraph.domain.pages import newest_first
-from ispgraph.domain.permissions import Permission, Viewer
+from ispgraph.domain.permissions import Permission, Viewer, in_scope
 
 PROVISION, DISCONNECT = "service.provision", "service.disconnect"
 TEST, RECONCILE = "router.test", "router.reconcile"
 PACKAGE = "package.apply"
-EXPORT_SESSIONS = "sessions.export"
-EXPORTS = (EXPORT_SESSIONS,)
+EXPORT_SESSIONS, EXPORT_REPORT = "sessions.export", "report.export"
+EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT)
 """The kinds that make a file; all others reach the network."""
 
 LEASE = timedelta(seconds=30)
@@ -264,8 +264,12 @@ FILTERS = {"status": Filter(ARRAY(String()), lambda value, by: type_coerce(Job.s
 
 
 def visible(by: Viewer, job: Any = Job) -> ColumnElement[bool]:
-    """Jobs of the viewer's customers; a job without a customer is for those who see the whole tenant."""
-    return customers.belonging(by, job.customer_id)
+    """Jobs of the viewer's customers; a job without a customer is for those who see the whole tenant, but for the files
+    that somebody of the viewer's subtree asked for."""
+    own = customers.belonging(by, job.customer_id)
+    if by.scope_id is None:
+        return own
+    return or_(own, and_(job.kind == EXPORT_REPORT, in_scope(by, job.created_by_id)))
 
 
 async def find(session: AsyncSession, job_id: UUID, *, by: Viewer) -> Job | None:

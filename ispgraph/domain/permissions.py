@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, any_, or_, select, true
@@ -130,7 +130,15 @@ def scope_of(operator: Operator, ancestors: Mapping[UUID, Role]) -> UUID | None:
     return None
 
 
-def in_scope(viewer: Viewer, operator_id: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
+class Scoped(Protocol):
+    """Whoever sees a part of a tenant: a viewer, or a job on behalf of one."""
+
+    @property
+    def scope_id(self) -> UUID | None:
+        """As `Viewer.scope_id`."""
+
+
+def in_scope(viewer: Scoped, operator_id: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
     """Rows whose responsible operator stands in the viewer's subtree: the one rule for customers, drafts and jobs."""
     if viewer.scope_id is None:
         return true()
@@ -138,7 +146,7 @@ def in_scope(viewer: Viewer, operator_id: InstrumentedAttribute[UUID]) -> Column
     return operator_id.in_(select(operator.id).where(manageable(viewer, operator)))
 
 
-def manageable(viewer: Viewer, operator: Any = Operator) -> ColumnElement[bool]:
+def manageable(viewer: Scoped, operator: Any = Operator) -> ColumnElement[bool]:
     """Operators in the viewer's subtree, the viewer's reseller included."""
     if viewer.scope_id is None:
         return true()

@@ -43,8 +43,15 @@ WEIGHTS = {
     "JobConnection.totalCount": 50,
     "NetworkState.radius": 20,
     "Package.customerCount": 200,
+    "Query.collectionsReport": 5000,
     "Query.customerStats": 1800,
+    "Query.receivablesReport": 5000,
+    "Query.revenueReport": 5000,
+    "Query.subscriberReport": 5000,
+    "Query.taxReport": 5000,
+    "ReceivablesReport.customers": 1900,
     "Router.onlineSessions": 100,
+    "TaxReport.rates": 5000,
     "Zone.customerCount": 50,
 }
 

@@ -7,7 +7,7 @@ import strawberry
 from sqlalchemy import Integer, and_, case, cast
 
 from ispgraph.domain import exports, links, models, visibility
-from ispgraph.domain.jobs import EXPORTS
+from ispgraph.domain.jobs import EXPORT_REPORT, EXPORTS
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
@@ -74,11 +74,12 @@ class ExportJob(Job):
 
     @strawberry.field(
         description="Where the file can be had for 24 hours by whoever has this address; null before, after, and for "
-        "those without the permission EXPORT_DATA."
+        "those without the permission EXPORT_DATA, or, of a report, VIEW_REPORTS."
     )
     def download_url(root: strawberry.Parent[models.Job], info: Info) -> str | None:
         viewer = info.context.viewer_or_refuse()
-        made = exports.file_of(root) if viewer.may(Permission.EXPORT_DATA) else None
+        may = viewer.may(Permission.EXPORT_DATA) and (root.kind != EXPORT_REPORT or viewer.may(Permission.VIEW_REPORTS))
+        made = exports.file_of(root) if may else None
         if made is None:
             return None
         file_id, until = made

@@ -82,7 +82,11 @@ DAMAGE = {
         "UPDATE payments p SET customer_id = (SELECT id FROM customers c WHERE c.id <> p.customer_id LIMIT 1)",
         {"allocations-of-own-customer"},
     ),
-    "released-unseen": ("UPDATE allocations SET released_minor = 1 WHERE released_minor = 0", {"invoice-paid"}),
+    "released-unseen": (
+        "UPDATE allocations SET released_minor = 1 WHERE released_minor = 0",
+        {"invoice-paid", "releases"},
+    ),
+    "release-lost": ("DELETE FROM allocation_releases", {"releases"}),
     "refund-grown": ("UPDATE refunds SET amount_minor = amount_minor + 1000", {"refunds", "refunds-in-the-ledger"}),
     "refund-unsaid": ("UPDATE payments SET status = 'REFUNDED' WHERE status = 'COMPLETED'", {"refunds"}),
     "refund-by-another-way": (

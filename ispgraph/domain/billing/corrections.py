@@ -18,6 +18,7 @@ from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import (
     Account,
     Allocation,
+    AllocationRelease,
     Invoice,
     InvoiceStatus,
     Payment,
@@ -58,7 +59,7 @@ async def void(session: AsyncSession, invoice: Invoice, *, reason: str, at: date
     shares = await _shares(session, Allocation.invoice_id == invoice.id)
     paid = invoice.paid_minor
     for share in shares:
-        _release(share, share.minor)
+        _release(session, share, share.minor, at)
     invoice.status = InvoiceStatus.VOID
     await bills.release(session, invoice.id, at)
     await _undo_wallet_payments(session, [share.payment for share in shares])
@@ -117,7 +118,7 @@ async def refund(
         possible = money.shown(settled + min(left - settled, held), currency)
         message = f"At most {possible} can be given back: the rest was spent from the wallet on other invoices."
         raise fail(ErrorCode.INSUFFICIENT_FUNDS, message, "amount")
-    _release_last_first(shares, amount - from_wallet)
+    _release_last_first(session, shares, amount - from_wallet, at)
     row = Refund(tenant_id=payment.tenant_id, payment_id=payment.id, amount_minor=amount, reason=reason, at=at)
     row.by_id = by.operator_id if by else None
     session.add(row)
@@ -162,15 +163,21 @@ async def _shares(session: AsyncSession, which: ColumnElement[bool]) -> list[_Sh
     return sorted(found, key=lambda share: share.allocation.id, reverse=True)
 
 
-def _release_last_first(shares: Sequence[_Share], amount_minor: int) -> None:
+def _release_last_first(session: AsyncSession, shares: Sequence[_Share], amount_minor: int, at: datetime) -> None:
     for share in shares:
         part = min(amount_minor, share.minor)
-        _release(share, part)
+        _release(session, share, part, at)
         amount_minor -= part
 
 
-def _release(share: _Share, minor: int) -> None:
-    share.allocation.released_minor += minor
+def _release(session: AsyncSession, share: _Share, minor: int, at: datetime) -> None:
+    if minor == 0:
+        return
+    allocation = share.allocation
+    allocation.released_minor += minor
+    session.add(
+        AllocationRelease(tenant_id=allocation.tenant_id, allocation_id=allocation.id, amount_minor=minor, at=at)
+    )
     billing.settle(share.invoice, -minor)
 
 

@@ -4,6 +4,7 @@ from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
+    AllocationRelease,
     BilledPeriod,
     CustomerBalance,
     Invoice,
@@ -87,6 +88,7 @@ from ispgraph.domain.models.tenants import (
 __all__ = [
     "Account",
     "Allocation",
+    "AllocationRelease",
     "Announcement",
     "AuditEntry",
     "BilledPeriod",

@@ -242,6 +242,21 @@ class Allocation(TenantRow):
     created_at: Mapped[datetime] = moment()
 
 
+class AllocationRelease(TenantRow):
+    """What was taken from an invoice again, and when: the `released_minor` of an allocation, one by one."""
+
+    __tablename__ = "allocation_releases"
+    __table_args__ = of_tenant(
+        refers("allocation_id", "allocations"),
+        Index("ix_allocation_releases_at", "tenant_id", "at"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+    )
+
+    allocation_id: Mapped[UUID]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = moment()
+
+
 class Refund(TenantRow):
     """Money of a payment that was given back, by the way it came."""
 
@@ -269,6 +284,7 @@ class Journal(TenantRow):
         refers("payment_id", "payments"),
         refers("refund_id", "refunds"),
         refers("by_id", "operators"),
+        Index("ix_journals_at", "tenant_id", "at"),
     )
 
     at: Mapped[datetime] = moment()
