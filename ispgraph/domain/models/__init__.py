@@ -28,6 +28,14 @@ from ispgraph.domain.models.catalogue import (
     TaxProfile,
     Zone,
 )
+from ispgraph.domain.models.commissions import (
+    Commission,
+    CommissionRate,
+    CommissionShare,
+    OperatorEntryKind,
+    OperatorPayment,
+    OperatorPaymentKind,
+)
 from ispgraph.domain.models.customers import (
     Customer,
     CustomerStatus,
@@ -55,6 +63,7 @@ from ispgraph.domain.models.network import (
     StepOutcome,
     StepProtocol,
 )
+from ispgraph.domain.models.overrides import PriceOverride
 from ispgraph.domain.models.sessions import (
     OpenSession,
     Session,
@@ -82,6 +91,9 @@ __all__ = [
     "Announcement",
     "AuditEntry",
     "BillingCycle",
+    "Commission",
+    "CommissionRate",
+    "CommissionShare",
     "ConnectionType",
     "CustomField",
     "CustomFieldType",
@@ -109,12 +121,16 @@ __all__ = [
     "NumberSeries",
     "OpenSession",
     "Operator",
+    "OperatorEntryKind",
+    "OperatorPayment",
+    "OperatorPaymentKind",
     "Package",
     "Payment",
     "PaymentCategory",
     "PaymentMethod",
     "PaymentStatus",
     "Posting",
+    "PriceOverride",
     "ProvisioningState",
     "Refund",
     "ResetPeriod",
