@@ -58,10 +58,11 @@ async def set_rate(session: AsyncSession, given: Rate, *, idempotency_key: str |
         faults.add(ErrorCode.INVALID, "Give percent or a fixed amount, one of them.", "percent")
     if given.percent is not None and not _is_percent(given.percent):
         faults.add(ErrorCode.INVALID, "A rate is from 0 to 100 per cent with at most three decimals.", "percent")
+    percent = None if given.percent is None else given.percent.normalize()
     fixed = None if given.fixed is None else amounts.minor(faults, given.fixed, by.currency, "fixed")
     if fixed is not None and fixed <= 0:
         faults.add(ErrorCode.INVALID, "The amount must be more than zero.", "fixed")
-    return await _say(session, SET, given, faults, idempotency_key, by, percent=given.percent, fixed_minor=fixed)
+    return await _say(session, SET, given, faults, idempotency_key, by, percent=percent, fixed_minor=fixed)
 
 
 async def end(session: AsyncSession, given: Rate, *, idempotency_key: str | None, by: Viewer) -> CommissionRate:
@@ -131,7 +132,7 @@ def _is_percent(value: Decimal) -> bool:
 def _details(row: CommissionRate) -> Mapping[str, object]:
     return {
         "package": None if row.package_id is None else str(row.package_id),
-        "percent": None if row.percent is None else str(row.percent),
+        "percent": None if row.percent is None else f"{row.percent:f}",
         "fixed_minor": row.fixed_minor,
         "valid_from": row.valid_from.isoformat(),
     }

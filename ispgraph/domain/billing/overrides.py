@@ -194,7 +194,7 @@ def _price(faults: Faults, given: Terms, by: Viewer) -> tuple[int | None, Decima
     if discount is not None and not (discount.is_finite() and 0 < discount <= 100 and discount == round(discount, 3)):
         message = "A discount is above 0 and at most 100 per cent, with at most three decimals."
         faults.add(ErrorCode.INVALID, message, "discountPercent")
-    return price, discount
+    return price, None if discount is None else discount.normalize()
 
 
 def _whose(faults: Faults, given: Terms) -> UUID | None:
@@ -241,7 +241,7 @@ def _details(row: PriceOverride) -> Mapping[str, object]:
         "override": str(row.id),
         "package": str(row.package_id),
         "price_minor": row.price_minor,
-        "discount_percent": None if row.discount_percent is None else str(row.discount_percent),
+        "discount_percent": None if row.discount_percent is None else f"{row.discount_percent:f}",
         "valid_from": row.valid_from.isoformat(),
         "valid_until": None if row.valid_until is None else row.valid_until.isoformat(),
         "reason": row.reason,
