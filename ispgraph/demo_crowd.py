@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.domain import customer_records, packages, secrets
-from ispgraph.domain.billing import invoices, payments, periods, proration
+from ispgraph.domain.billing import bills, payments, periods, proration
 from ispgraph.domain.models import (
     ConnectionType,
     Customer,
@@ -167,16 +167,16 @@ async def _bill(
     paid: bool,
     by: Viewer,
 ) -> None:
-    invoice = await invoices.draft(
+    invoice = await bills.issue(
         session,
         tenant=place.tenant,
-        customer_id=customer.id,
-        service_id=service.id,
+        service=service,
         lines=[proration.whole(sold, period, place.tenant.time_zone)],
-        period_start=period.start,
-        period_end=period.end,
+        period=period,
+        charged=sold,
+        at=period.start,
+        by=by,
     )
-    await invoices.open(session, invoice, tenant=place.tenant, at=period.start, by=by)
     if paid:
         await payments.record(
             session,

@@ -102,6 +102,12 @@ RULES = (
                   <> COALESCE(settled.minor, 0) + COALESCE(kept.minor, 0)""",
     ),
     Rule(
+        "billed-periods",
+        "no time is charged on an invoice that is void, or not open yet",
+        """SELECT p.id::text FROM billed_periods p JOIN invoices i ON i.tenant_id = p.tenant_id AND i.id = p.invoice_id
+            WHERE p.tenant_id = :tenant AND p.released_at IS NULL AND i.status IN ('DRAFT', 'VOID')""",
+    ),
+    Rule(
         "refunds",
         "no more of a payment was given back than it is, and one that was given back whole says so",
         """SELECT p.id::text FROM payments p

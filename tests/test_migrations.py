@@ -113,6 +113,48 @@ async def test_balances_begin_with_what_was_posted_before(fresh: Fresh) -> None:
     ]
 
 
+async def test_time_that_was_charged_before_is_known(fresh: Fresh) -> None:
+    await fresh.run(command.upgrade, "0014")
+    connection = await fresh.connect()
+    await connection.execute("""
+        SET session_replication_role = replica;
+        INSERT INTO tenants SELECT t.* FROM jsonb_populate_record(NULL::tenants, jsonb_build_object(
+            'id', lpad('1', 32, '0'), 'slug', 'tenant', 'name', 'T', 'currency', 'USD', 'country', 'BD',
+            'time_zone', 'UTC', 'tax_rate', 0, 'tax_inclusive', false, 'invoice_due_days', 7, 'account_prefix', '',
+            'email_required', false, 'pending_until_paid', false, 'suspension', 'REJECT', 'walled_address_list', 'w',
+            'walled_pool', 'w', 'walled_kbps', 512, 'created_at', now())) t;
+        INSERT INTO packages SELECT p.* FROM jsonb_populate_record(NULL::packages, jsonb_build_object(
+            'id', lpad('3', 32, '0'), 'tenant_id', lpad('1', 32, '0'), 'name', 'Package', 'active', true,
+            'connection_types', '[]'::jsonb, 'download_kbps', 1, 'upload_kbps', 1, 'price_minor', 100,
+            'billing_cycle', 'MONTHLY', 'validity_days', 30, 'created_at', now(), 'updated_at', now(),
+            'bind_mac_on_first_login', false)) p;
+        INSERT INTO services SELECT s.* FROM jsonb_populate_record(NULL::services, jsonb_build_object(
+            'id', lpad('5', 32, '0'), 'tenant_id', lpad('1', 32, '0'), 'customer_id', lpad('2', 32, '0'),
+            'package_id', lpad('3', 32, '0'), 'is_primary', true, 'connection_type', 'PPPOE', 'status', 'ACTIVE',
+            'auto_renew', false, 'desired_version', 1, 'applied_version', 1, 'provisioning', 'APPLIED',
+            'username', 'someone', 'password', '', 'drift', '[]'::jsonb, 'created_at', now())) s;
+        INSERT INTO invoices SELECT i.* FROM generate_series(1, 4) n, jsonb_populate_record(NULL::invoices,
+            jsonb_build_object('id', lpad('a' || n, 32, '0'), 'tenant_id', lpad('1', 32, '0'),
+            'customer_id', lpad('2', 32, '0'), 'service_id', lpad('5', 32, '0'), 'number', n, 'kind', 'INVOICE',
+            'status', CASE n WHEN 1 THEN 'VOID' ELSE 'OPEN' END, 'period_start', '2026-01-01Z'::timestamptz
+            + n / 3 * interval '31 days', 'period_end', '2026-02-01Z'::timestamptz + n / 3 * interval '28 days',
+            'subtotal_minor', 100, 'tax_minor', 5, 'total_minor', 105, 'paid_minor', 0, 'created_at', now())) i;
+        INSERT INTO invoice_lines SELECT l.* FROM invoices i, jsonb_populate_record(NULL::invoice_lines,
+            jsonb_build_object('id', i.id, 'tenant_id', i.tenant_id, 'invoice_id', i.id, 'position', 1,
+            'description', 'Line', 'quantity', 2, 'unit_price_minor', 50, 'amount_minor', 100, 'tax_rate', 5,
+            'tax_minor', 5, 'tax_included', false)) l""")
+    await fresh.run(command.upgrade, "head")
+    found = await connection.fetch("""
+        SELECT right(invoice_id::text, 2), starts_at::date::text, ends_at::date::text, price_minor, tax_rate::text
+          FROM billed_periods ORDER BY 1""")
+    await connection.close()
+    # The first was void, and of the two for the same time the earlier one stands.
+    assert [tuple(row) for row in found] == [
+        ("a2", "2026-01-01", "2026-02-01", 100, "5.000"),
+        ("a3", "2026-02-01", "2026-03-01", 100, "5.000"),
+    ]
+
+
 # (id, tenant, unique id, began, stopped): over several quarters, years, and what a clock at 1970 says.
 SESSIONS = [
     (1, 1, "a", "1970-01-01 00:05Z", "1970-01-01 01:00Z"),

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain.billing import periods
+from ispgraph.domain.billing import bills, periods
 from ispgraph.domain.models import Package, Service, Tenant
 
 
@@ -16,4 +16,6 @@ async def begin(session: AsyncSession, service: Service, at: datetime) -> None:
         tenant = await session.get_one(Tenant, service.tenant_id)
         cycle = periods.cycle_of(package.billing_cycle, package.validity_days)
         service.billing_anchor = at
-        service.expires_at = periods.boundary(at, cycle, 1, tenant.time_zone)
+        period = periods.period(at, cycle, 0, tenant.time_zone)
+        service.expires_at = period.end
+        await bills.move(session, service, period)

@@ -64,6 +64,13 @@ DAMAGE = {
         "UPDATE invoices SET status = 'VOID' WHERE status = 'PARTIALLY_PAID'",
         {"invoice-status", "receivable"},
     ),
+    "time-of-a-void-invoice": (
+        "INSERT INTO billed_periods SELECT p.* FROM services s, invoices i, LATERAL jsonb_populate_record("
+        "NULL::billed_periods, to_jsonb(i) || jsonb_build_object('service_id', s.id, 'invoice_id', i.id, 'package_id',"
+        " s.package_id, 'starts_at', now(), 'ends_at', now() + interval '1 day', 'price_minor', 1, 'tax_rate', 0,"
+        " 'tax_included', false)) p WHERE i.status = 'DRAFT' LIMIT 1",
+        {"billed-periods"},
+    ),
     "payment-failed-later": ("UPDATE payments SET status = 'FAILED' WHERE amount_minor = 40", {"invoice-paid"}),
     "payment-changed": ("UPDATE payments SET amount_minor = amount_minor + 1", {"payment-split"}),
     "allocation-grown": (
@@ -146,6 +153,8 @@ async def books(till: Till) -> Till:
     await till.pay(40, await till.bill(other.id, 300))
     await till.pay(50, customer_id=customer.id)
     await till.refund(await till.pay(70, await till.bill(other.id, 60)), 30)
+    async with till.database.transaction(till.house.tenant.id) as session:
+        await till.draft(session, other.id, 10)
     package = await till.house.package()
     service = Service(
         customer_id=customer.id,

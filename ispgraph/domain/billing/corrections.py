@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import money
-from ispgraph.domain.billing import commissions, ledger
+from ispgraph.domain.billing import bills, commissions, ledger
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import (
@@ -48,7 +48,8 @@ class _Share:
 
 
 async def void(session: AsyncSession, invoice: Invoice, *, reason: str, at: datetime, by: Viewer | None) -> None:
-    """Take an open or paid invoice back as a whole. What had been paid of it goes to the customer's wallet.
+    """Take an open or paid invoice back as a whole. What had been paid of it goes to the customer's wallet, and the
+    time it charged for can be charged again.
 
     `invoice` is locked. Raises DomainError INVALID_STATE for a draft or one that is void.
     """
@@ -59,7 +60,7 @@ async def void(session: AsyncSession, invoice: Invoice, *, reason: str, at: date
     for share in shares:
         _release(share, share.minor)
     invoice.status = InvoiceStatus.VOID
-    await session.flush()
+    await bills.release(session, invoice.id, at)
     await _undo_wallet_payments(session, [share.payment for share in shares])
     if invoice.total_minor == 0:
         return

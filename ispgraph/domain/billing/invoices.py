@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -169,12 +169,20 @@ def _row(invoice: Invoice, position: int, line: Line) -> InvoiceLine:
     )
 
 
-async def open(session: AsyncSession, invoice: Invoice, *, tenant: Tenant, at: datetime, by: Viewer | None) -> Invoice:
+async def open(
+    session: AsyncSession,
+    invoice: Invoice,
+    *,
+    tenant: Tenant,
+    at: datetime,
+    by: Viewer | None,
+    due_on: date | None = None,
+) -> Invoice:
     """Number a draft, post it, and make it final; with nothing to pay it is PAID at once.
 
-    Holds the tenant's invoice counter from here to the end of the transaction: call it late. The day of issue is never
-    before that of the number before it, also when two programs open across midnight. Raises DomainError
-    INVALID_STATE.
+    Due so many days after its issue as the tenant gives, or on `due_on`. Holds the tenant's invoice counter from here
+    to the end of the transaction: call it late. The day of issue is never before that of the number before it, also
+    when two programs open across midnight. Raises DomainError INVALID_STATE.
     """
     await session.refresh(invoice, with_for_update=True)
     if invoice.status is not InvoiceStatus.DRAFT:
@@ -186,7 +194,7 @@ async def open(session: AsyncSession, invoice: Invoice, *, tenant: Tenant, at: d
     )
     invoice.number = numbers.invoice_number(today.year, number)
     invoice.issued_on = max(today, before or today)
-    invoice.due_on = invoice.issued_on + timedelta(days=tenant.invoice_due_days)
+    invoice.due_on = due_on or invoice.issued_on + timedelta(days=tenant.invoice_due_days)
     invoice.status = settled_status(invoice.total_minor, 0)
     await session.flush()
     if invoice.total_minor:

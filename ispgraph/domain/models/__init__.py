@@ -4,6 +4,7 @@ from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
+    BilledPeriod,
     CustomerBalance,
     Invoice,
     InvoiceKind,
@@ -90,6 +91,7 @@ __all__ = [
     "Allocation",
     "Announcement",
     "AuditEntry",
+    "BilledPeriod",
     "BillingCycle",
     "Commission",
     "CommissionRate",

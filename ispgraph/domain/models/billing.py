@@ -18,7 +18,9 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ispgraph.db import Base
@@ -158,6 +160,40 @@ class InvoiceLine(TenantRow):
     tax_minor: Mapped[int] = mapped_column(BigInteger)
     tax_included: Mapped[bool] = mapped_column(default=False, server_default=false())
     explanation: Mapped[str | None] = mapped_column(Text)
+
+
+class BilledPeriod(TenantRow):
+    """Time of a service that is charged, once: no two that are not released overlap, whatever invoices they are on.
+
+    A package that is changed within a period cuts it, which takes what is not used off its price; a void releases it.
+    """
+
+    __tablename__ = "billed_periods"
+    __table_args__ = of_tenant(
+        refers("service_id", "services"),
+        refers("invoice_id", "invoices"),
+        refers("package_id", "packages"),
+        Index("ix_billed_periods_invoice", "tenant_id", "invoice_id"),
+        CheckConstraint("starts_at < ends_at", name="period"),
+        CheckConstraint("price_minor >= 0", name="price"),
+        ExcludeConstraint(
+            ("service_id", "="),
+            (text("tstzrange(starts_at, ends_at)"), "&&"),
+            where=text("released_at IS NULL"),
+            name="ex_billed_periods_once",
+        ),
+    )
+
+    service_id: Mapped[UUID]
+    invoice_id: Mapped[UUID]
+    package_id: Mapped[UUID]
+    starts_at: Mapped[datetime] = mapped_column(Instant)
+    ends_at: Mapped[datetime] = mapped_column(Instant)
+    price_minor: Mapped[int] = mapped_column(BigInteger)
+    """For the whole of it; the tax, of `tax_rate` percent, is on top of it or, `tax_included`, in it."""
+    tax_rate: Mapped[Decimal] = mapped_column(Numeric(6, 3))
+    tax_included: Mapped[bool]
+    released_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
 class Payment(TenantRow):

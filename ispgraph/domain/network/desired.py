@@ -102,7 +102,8 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
     on_line: dict[UUID | None, list[Session]] = {}
     for row in await session.scalars(here):
         on_line.setdefault(row.service_id, []).append(row)
-    told = _TOLD.bindparams(services=list(service_ids), at=clock.now()).subquery("told")
+    # Materialized, for a planner that expects one row would ask it all again for each service.
+    told = _TOLD.bindparams(services=list(service_ids), at=clock.now()).cte("told").prefix_with("MATERIALIZED")
     found = (
         select(Service, Customer, Package, Tenant, told)
         .join(Customer, Customer.id == Service.customer_id)

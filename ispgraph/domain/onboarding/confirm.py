@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.domain import audit, customer_records, idempotency, passwords, secrets, usernames
-from ispgraph.domain.billing import invoices, payments
+from ispgraph.domain.billing import bills, payments
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import DomainError, ErrorCode, Fault
 from ispgraph.domain.models import (
@@ -113,7 +113,7 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
         await session.flush()
         session.add_all(_belongings(draft, customer, service))
         await session.flush()
-    invoice = await _invoice(session, tenant, customer, service, planned, at, by)
+    invoice = await _invoice(session, tenant, service, planned, at, by)
     payment = await _payment(session, draft, tenant, customer, invoice, planned, at, by)
     job, *_ = await changes.promised(session, service, by=by.operator_id)
     _complete(session, draft, customer, invoice, payment, job, by)
@@ -185,23 +185,21 @@ def _belongings(draft: Draft, customer: Customer, service: Service) -> list[Serv
 async def _invoice(
     session: AsyncSession,
     tenant: Tenant,
-    customer: Customer,
     service: Service,
     planned: review.Plan,
     at: datetime,
     by: Viewer,
 ) -> Invoice:
-    invoice = await invoices.draft(
+    return await bills.issue(
         session,
         tenant=tenant,
-        customer_id=customer.id,
-        service_id=service.id,
+        service=service,
         lines=[planned.line],
-        period_start=planned.period.start,
-        period_end=planned.period.end,
+        period=planned.period,
+        charged=planned.sold,
+        at=at,
+        by=by,
     )
-    await invoices.open(session, invoice, tenant=tenant, at=at, by=by)
-    return invoice
 
 
 async def _payment(

@@ -39,6 +39,7 @@ REQUIRED_STEPS = (
 class Plan:
     """The first invoice and what becomes of the first payment, in minor units; instants of the first period."""
 
+    sold: proration.Sold
     line: invoices.Line
     paid_minor: int
     period: periods.Period
@@ -83,6 +84,7 @@ async def plan(session: AsyncSession, draft: Draft, package: Package, tenant: Te
     sold = await packages.sold(session, package, tenant)
     period = periods.period(at, sold.cycle, 0, tenant.time_zone)
     return Plan(
+        sold=sold,
         line=proration.whole(sold, period, tenant.time_zone),
         paid_minor=paid,
         period=period,
