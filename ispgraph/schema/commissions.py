@@ -98,7 +98,7 @@ class OperatorStatement:
         found: Any = RowOf(models.Operator, root.operator_id, if_visible=True)
         return found
 
-    @strawberry.field
+    @strawberry.field(name="from")
     def from_(root: Root) -> date:
         return root.first
 

@@ -2,9 +2,10 @@
 
 When a part of an invoice is settled, by money that comes in or out of the customer's wallet, the operator who is
 responsible for the customer and each one above earn by the rate that they have at that moment. Each has an own rate:
-what the one earns is not taken from the other. A rate for the package of the invoice's service goes before the general
-one. A rate in percent is of what was settled, without the tax in it. A fixed amount is for each invoice of a service,
-earned in proportion to what of it is settled, and is no more than the invoice is without tax.
+what the one earns is not taken from the other. A rate for the package that the invoice charges for, or that its service
+has where it charges for no time, goes before the general one. A rate in percent is of what was settled, without the tax
+in it. A fixed amount is for each invoice of a service, earned in proportion to what of it is settled, and is no more
+than the invoice is without tax.
 
 What an operator has earned by an invoice is reckoned as a whole, from every allocation that still settles a part of it
 and the rate kept with each, and is rounded once, half up. What is booked is the difference to what was booked before.
@@ -30,6 +31,7 @@ from ispgraph.domain.billing import ledger
 from ispgraph.domain.models import (
     Account,
     Allocation,
+    BilledPeriod,
     Commission,
     CommissionRate,
     CommissionShare,
@@ -64,12 +66,19 @@ def earned_minor(shares: Iterable[Share], net_minor: int, total_minor: int) -> i
 
 async def accrue(session: AsyncSession, payments: Sequence[Payment], *, by: Viewer | None) -> None:
     """Have operators earn by what these new payments of one tenant settle; once for each of their allocations."""
+    charged = (
+        select(BilledPeriod.package_id)
+        .where(BilledPeriod.invoice_id == Invoice.id)
+        .order_by(BilledPeriod.starts_at)
+        .limit(1)
+        .scalar_subquery()
+    )
     settled = (
         select(
             Allocation.id,
             Allocation.invoice_id,
             Allocation.payment_id,
-            Service.package_id,
+            func.coalesce(charged, Service.package_id).label("package_id"),
             Operator.id.label("operator_id"),
             Operator.ancestors,
         )

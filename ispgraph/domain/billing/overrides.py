@@ -6,7 +6,7 @@ once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -17,10 +17,11 @@ from sqlalchemy import BigInteger, ColumnElement, Uuid, and_, func, or_, select,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import amounts, audit, customers, idempotency, money, operators, values
+from ispgraph.domain import amounts, audit, customers, idempotency, money, operators, packages, values
+from ispgraph.domain.billing.proration import Sold
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.lists import Filter
-from ispgraph.domain.models import Operator, Package, PriceOverride
+from ispgraph.domain.models import Operator, Package, PriceOverride, Tenant
 from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
 
@@ -92,6 +93,20 @@ async def agreed_minor(
         return row.price_minor
     assert row.discount_percent is not None
     return reduced_minor(package.price_minor, row.discount_percent)
+
+
+async def sold(
+    session: AsyncSession,
+    package: Package,
+    tenant: Tenant,
+    *,
+    operator_id: UUID,
+    customer_id: UUID | None,
+    at: datetime,
+) -> Sold:
+    """A period of a package as it is sold at a moment to a customer, or, for None, to a new one of this operator."""
+    price = await agreed_minor(session, package, operator_id=operator_id, customer_id=customer_id, at=at)
+    return replace(await packages.sold(session, package, tenant), price_minor=price)
 
 
 # -- what is agreed
