@@ -52,15 +52,15 @@ async def statement(
     operator_id: strawberry.ID | None = None,
     from_: Annotated[date | None, strawberry.argument(name="from")] = None,
     to: date | None = None,
-) -> OperatorStatement:
+) -> OperatorStatement | None:
     """The wallet of an operator, by default the viewer's own, from one day to another, both within: by default from the
     beginning of the month until today. Of the operators below too; of everybody with the permission VIEW_REPORTS and
-    the whole tenant in view."""
+    the whole tenant in view. Null for others."""
     viewer = info.context.viewer_or_refuse()
     key = optional_id("opr", operator_id, "operatorId") or viewer.operator_id
     async with info.context.read() as session:
         found: Any = await operator_wallets.statement(session, key, from_, to, by=viewer)
-    shown: OperatorStatement = found
+    shown: OperatorStatement | None = found
     return shown
 
 

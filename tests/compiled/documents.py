@@ -34,15 +34,20 @@ from ispgraph.schema.compiler.sources import source_of
 ALIASES = ("a", "id", "name", "node", "n", "t", "x", "k", "key0", "cursor", "parent_id", "value", "customers_1", "f0")
 ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order", "select", "__a", "A", "aB", "json_agg")
 PREFIXED = {
-    "id": ("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
+    "id": (
+        *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
+        *("crt", "opp", "pov"),
+    ),
     "packageId": ("pkg",),
     "zoneId": ("zon",),
     "operatorId": ("opr",),
+    "customerId": ("cus",),
     "routerId": ("rtr",),
 }
 OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
-LISTS = {"customerDrafts": "drafts"}
-LOADED = ("viewer", "tenant_settings")
+LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "priceOverrides": "price-overrides"}
+LISTS |= {"entries": "operator-wallet"}
+LOADED = ("viewer", "tenant_settings", "operator_statement")
 """Roots that Python answers."""
 ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")
@@ -417,6 +422,7 @@ class _Making:
             "Boolean": lambda: self._chance(0.5),
             "Decimal": lambda: self._random.choice(DECIMALS),
             "DateTime": lambda: "2026-02-30T00:00:00Z" if self._mistake(0.2) else self._random.choice(INSTANTS),
+            "Date": lambda: "2026-02-30" if self._mistake(0.2) else self._random.choice(INSTANTS)[:10],
             "String": lambda: self._text(name),
         }
         return makers[kind.name]()

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from ispgraph import clock, ids
 from ispgraph.domain import amounts, audit, idempotency, money, operators, values
 from ispgraph.domain.billing import ledger, periods
-from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
+from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.models import (
     Account,
     Operator,
@@ -213,14 +213,14 @@ async def _require_room(session: AsyncSession, operator: Operator, into_minor: i
 
 async def statement(
     session: AsyncSession, operator_id: UUID, first: date | None, last: date | None, *, by: Viewer
-) -> Statement:
+) -> Statement | None:
     """The statement of an operator's wallet: from the beginning of the month and until today when not said otherwise.
 
-    Raises DomainError NOT_FOUND for an operator whose wallet the viewer may not see, INVALID for days in wrong order.
+    None for an operator whose wallet the viewer may not see. Raises DomainError INVALID for days in wrong order.
     """
     rows = select(Operator.id).where(Operator.id == operator_id, operators.visible(by), readable(by, Operator.id))
     if await session.scalar(rows) is None:
-        raise not_found("operator", "operatorId")
+        return None
     today = periods.local_date(clock.now(), by.time_zone)
     until = last or max(today, first or today)
     since = first or until.replace(day=1)
