@@ -3,6 +3,7 @@
 import re
 import secrets
 import threading
+from datetime import datetime
 from uuid import UUID
 
 from ispgraph import clock
@@ -27,6 +28,11 @@ def uuid7() -> UUID:
         value = _last
     high, low = (value >> 62) & 0xFFF, value & ((1 << 62) - 1)
     return UUID(int=((value >> 74) << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low)
+
+
+def lowest(at: datetime) -> UUID:
+    """What no UUIDv7 of this instant, to the millisecond, or of a later one is below, and each of an earlier one is."""
+    return UUID(int=max(int(at.timestamp() * 1000), 0) << 80)
 
 
 def encode(prefix: str, value: UUID) -> str:

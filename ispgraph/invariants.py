@@ -180,6 +180,56 @@ RULES = (
                   IS DISTINCT FROM (COALESCE(l.receivable, 0), COALESCE(l.wallet, 0))""",
     ),
     Rule(
+        "commissions",
+        "what operators have earned by an invoice is by their rates, of what settles it still; and so it was booked",
+        """SELECT COALESCE(e.invoice_id, b.invoice_id) || ' ' || COALESCE(e.operator_id, b.operator_id) FROM (
+               SELECT s.invoice_id, s.operator_id, i.total_minor::numeric * 200000 AS twice, sum(
+                        CASE WHEN r.percent IS NULL THEN LEAST(r.fixed_minor, i.subtotal_minor)::numeric * 100000
+                             ELSE r.percent * 1000 * i.subtotal_minor END
+                        * (a.amount_minor - a.released_minor)) AS minor
+                 FROM commission_shares s
+                 JOIN allocations a ON a.tenant_id = s.tenant_id AND a.id = s.allocation_id
+                 JOIN invoices i ON i.tenant_id = s.tenant_id AND i.id = s.invoice_id
+                 JOIN commission_rates r ON r.tenant_id = s.tenant_id AND r.id = s.rate_id
+                WHERE s.tenant_id = :tenant GROUP BY s.invoice_id, s.operator_id, i.total_minor) e
+             FULL JOIN (
+               SELECT invoice_id, operator_id, sum(amount_minor) AS minor FROM commissions
+                WHERE tenant_id = :tenant GROUP BY invoice_id, operator_id) b
+               ON (b.invoice_id, b.operator_id) = (e.invoice_id, e.operator_id)
+            WHERE COALESCE(b.minor, 0) <> COALESCE(div(2 * e.minor + e.twice / 2, e.twice), 0)""",
+    ),
+    Rule(
+        "commission-shares",
+        "an allocation earns for its own invoice, by a rate of the operator's own that had begun",
+        """SELECT s.id::text FROM commission_shares s
+             JOIN allocations a ON a.tenant_id = s.tenant_id AND a.id = s.allocation_id
+             JOIN commission_rates r ON r.tenant_id = s.tenant_id AND r.id = s.rate_id
+            WHERE s.tenant_id = :tenant AND (a.invoice_id <> s.invoice_id OR r.operator_id <> s.operator_id
+                  OR r.valid_from > a.created_at)""",
+    ),
+    Rule(
+        "operator-wallets",
+        "what stands in the wallets of operators is commission, or a payment of theirs",
+        """SELECT COALESCE(w.journal_id, c.journal_id) || ' ' || COALESCE(w.operator_id, c.operator_id) FROM (
+               SELECT journal_id, operator_id, -sum(amount_minor) AS minor FROM postings
+                WHERE tenant_id = :tenant AND account = 'OPERATOR_WALLET' GROUP BY 1, 2) w
+             FULL JOIN (
+               SELECT journal_id, operator_id, amount_minor AS minor FROM commissions WHERE tenant_id = :tenant
+                UNION ALL
+               SELECT journal_id, operator_id, amount_minor FROM operator_payments WHERE tenant_id = :tenant) c
+               ON (c.journal_id, c.operator_id) = (w.journal_id, w.operator_id)
+            WHERE w.minor IS DISTINCT FROM c.minor""",
+    ),
+    Rule(
+        "commission-expense",
+        "what commission costs is what operators have earned",
+        """SELECT p.minor || ' booked, ' || c.minor || ' earned' FROM
+               (SELECT COALESCE(sum(amount_minor), 0) AS minor FROM postings
+                 WHERE tenant_id = :tenant AND account = 'COMMISSION') p,
+               (SELECT COALESCE(sum(amount_minor), 0) AS minor FROM commissions WHERE tenant_id = :tenant) c
+            WHERE p.minor <> c.minor""",
+    ),
+    Rule(
         "numbers",
         "invoices and payments are numbered from 1 to the last of their series, each number once",
         """SELECT COALESCE(n.series, s.series) FROM (

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph.domain import audit, passwords, values, viewers
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
-from ispgraph.domain.models import Account, Operator, Posting, Role
+from ispgraph.domain.models import Operator, Posting, Role
 from ispgraph.domain.permissions import DEFAULTS, LEVELS, Permission, Viewer, manageable
 from ispgraph.domain.references import typed_id
 
@@ -43,9 +44,25 @@ def wallet_minor(operator: Any) -> ColumnElement[int]:
     """What an operator's wallet holds, in minor units: the credit balance of its ledger account."""
     return (
         select(func.coalesce(func.sum(-Posting.amount_minor), 0))
-        .where(Posting.account == Account.OPERATOR_WALLET, Posting.operator_id == operator.id)
+        .where(Posting.operator_id == operator.id)
         .scalar_subquery()
     )
+
+
+async def lock_paid(session: AsyncSession, operator_id: UUID, *, by: Viewer) -> Operator:
+    """An operator below the viewer to whom the provider's money may be promised or given, locked to the end of the
+    transaction. Raises DomainError NOT_FOUND, or NOT_PERMITTED; a reseller gives nothing of what is the provider's.
+    """
+    rows = select(Operator).where(Operator.id == operator_id, visible(by)).with_for_update(key_share=True)
+    row = await session.scalar(rows.execution_options(populate_existing=True))
+    if row is None:
+        raise not_found("operator", "input", "operatorId")
+    if by.scope_id is not None:
+        message = "Commission and the wallets of operators are the provider's matter, not a reseller's."
+        raise fail(ErrorCode.NOT_PERMITTED, message, "input", "operatorId")
+    if not commands(by, row):
+        raise fail(ErrorCode.NOT_PERMITTED, "You may manage operators below you only.", "input", "operatorId")
+    return row
 
 
 async def create(session: AsyncSession, new: NewOperator, *, by: Viewer) -> Operator:
@@ -94,7 +111,7 @@ async def set_permissions(
     row = await session.scalar(rows)
     if row is None:
         raise not_found("operator", "operatorId")
-    if not _commands(by, row):
+    if not commands(by, row):
         raise fail(ErrorCode.NOT_PERMITTED, "You may manage operators below you only.", "operatorId")
     if not by.permissions.issuperset(permissions):
         raise fail(ErrorCode.NOT_PERMITTED, _beyond(permissions, by), "permissions")
@@ -133,14 +150,14 @@ async def _parent(session: AsyncSession, faults: Faults, new: NewOperator, by: V
     parent = await session.scalar(select(Operator).where(Operator.id == key, visible(by)))
     if parent is None:
         faults.add(ErrorCode.NOT_FOUND, "There is no such operator.", "parentId")
-    elif parent.id != by.operator_id and not _commands(by, parent):
+    elif parent.id != by.operator_id and not commands(by, parent):
         faults.add(ErrorCode.NOT_PERMITTED, "You may place operators below yourself only.", "parentId")
     elif parent.level >= LEVELS[new.role] and LEVELS[new.role] > by.level:
         faults.add(ErrorCode.INVALID, "The parent must rank above the new operator.", "parentId")
     return parent
 
 
-def _commands(viewer: Viewer, operator: Operator) -> bool:
+def commands(viewer: Viewer, operator: Operator) -> bool:
     """Whether an operator stands below the viewer."""
     whole = viewer.level <= _WHOLE_TENANT
     return operator.level > viewer.level and (whole or viewer.operator_id in operator.ancestors)

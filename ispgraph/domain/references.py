@@ -15,6 +15,7 @@ _NAMES = {
     "opr": "operator",
     "pay": "payment",
     "pkg": "package",
+    "pov": "price override",
     "rtr": "router",
     "ses": "session",
     "svc": "service",

@@ -8,7 +8,9 @@ from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers, jobs, operators
+from ispgraph.domain.billing import operator_wallets, overrides
 from ispgraph.domain.models import (
+    CommissionRate,
     Customer,
     CustomField,
     Draft,
@@ -16,9 +18,11 @@ from ispgraph.domain.models import (
     Job,
     Message,
     Operator,
+    OperatorPayment,
     Package,
     Payment,
     Posting,
+    PriceOverride,
     Router,
     Service,
     Session,
@@ -55,6 +59,9 @@ RULES: Mapping[type[Any], Rule] = {
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),
+    OperatorPayment: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
+    CommissionRate: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
+    PriceOverride: (Permission.VIEW_CUSTOMERS, overrides.visible),
     Tenant: (None, lambda by, row: row.id == by.tenant_id),
     Package: (None, _anyone),
     TaxProfile: (None, _anyone),

@@ -8,6 +8,7 @@ from strawberry.schema.config import StrawberryConfig
 from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bulk import BulkMutations
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
+from ispgraph.resolvers.commissions import CommissionMutations, CommissionQueries
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
@@ -17,6 +18,7 @@ from ispgraph.resolvers.live import LiveSubscriptions
 from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
+from ispgraph.resolvers.overrides import OverrideMutations, OverrideQueries
 from ispgraph.resolvers.payments import PaymentMutations
 from ispgraph.resolvers.profiles import ProfileMutations, ProfileQueries
 from ispgraph.resolvers.reports import ReportMutations, ReportQueries
@@ -43,6 +45,8 @@ class Query(
     BillingQueries,
     ProfileQueries,
     ReportQueries,
+    CommissionQueries,
+    OverrideQueries,
     JobQueries,
     TenantQueries,
 ):
@@ -62,6 +66,8 @@ class Mutation(
     PaymentMutations,
     ProfileMutations,
     ReportMutations,
+    CommissionMutations,
+    OverrideMutations,
     RouterMutations,
     JobMutations,
     TenantMutations,

@@ -31,6 +31,8 @@ for _kind in (
     models.JobStatus,
     models.MessageChannel,
     models.MessageStatus,
+    models.OperatorEntryKind,
+    models.OperatorPaymentKind,
     models.PaymentCategory,
     models.PaymentMethod,
     models.PaymentStatus,

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
 from ispgraph.domain import customer_lists, jobs, models, operators, packages
-from ispgraph.domain.billing import invoices
+from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
@@ -76,5 +76,23 @@ OPERATORS = Many(
     lambda _, operator, asked: _operator(operator, asked),
     lambda operator, asked: [operator.level, operator.name, operator.id],
     values_of(role=ARRAY(String())),
+)
+COMMISSION_RATES = Pages(
+    lambda _, asked: operator_wallets.readable(asked.viewer, models.CommissionRate.operator_id),
+    commission_rates.NEWEST,
+    commission_rates.FILTERS,
+    values_of(**kinds_of(commission_rates.FILTERS)),
+)
+OPERATOR_ENTRIES = Pages(
+    lambda _, asked: operator_wallets.entry(asked.given),
+    operator_wallets.NEWEST,
+    {},
+    values_of(operator=Uuid(), since=Uuid(), until=Uuid()),
+)
+PRICE_OVERRIDES = Pages(
+    lambda _, asked: overrides.visible(asked.viewer, models.PriceOverride),
+    overrides.NEWEST,
+    overrides.FILTERS,
+    values_of(**kinds_of(overrides.FILTERS)),
 )
 CUSTOM_FIELDS = Many(lambda _, field, asked: true(), lambda field, asked: [field.id])

@@ -8,6 +8,7 @@ import pytest
 from graphql import GraphQLArgument, GraphQLInputField, GraphQLInputObjectType, build_schema, get_named_type
 
 from ispgraph import ids
+from ispgraph.domain.models import Role
 from tests.api import Api
 from tests.billing.conftest import Till
 from tests.conftest import Dsns
@@ -57,6 +58,7 @@ async def places(api: Api, till: Till) -> dict[tuple[str, ...], Place]:
     invoice = ids.encode("inv", (await till.bill(someone.id, 10_000)).id)
     payment = ids.encode("pay", (await till.pay(5_000, customer_id=someone.id)).id)
     package = await house.package()
+    operator = ids.encode("opr", (await house.operator(Role.OPERATOR)).id)
     draft = (await Wizard.begin(api, house.admin)).draft
     terms = {"name": "New", "connectionTypes": ["PPPOE"], "downloadKbps": 1, "uploadKbps": 1, "billingCycle": "MONTHLY"}
     terms |= {"price": "5", "validityDays": 30}
@@ -70,6 +72,19 @@ async def places(api: Api, till: Till) -> dict[tuple[str, ...], Place]:
         "invoiceRecordPayment": Place("InvoicePaymentInput", amount, {"invoiceId": invoice, "method": "CASH"}),
         "customerRecordAdvancePayment": Place("AdvancePaymentInput", amount, paid),
         "customerRecordOtherPayment": Place("OtherPaymentInput", amount, paid | {"category": "EQUIPMENT"}),
+        "operatorRecordPayment": Place(
+            "OperatorPaymentInput", amount, {"operatorId": operator, "kind": "TOP_UP", "method": "CASH"}
+        ),
+        "operatorAdjustWallet": Place(
+            "OperatorAdjustmentInput", amount, {"operatorId": operator, "reason": "x"}, [*ZERO, "-0.01"]
+        ),
+        "commissionRateSet": Place("CommissionRateInput", ("input", "fixed"), {"operatorId": operator}),
+        "priceOverrideSet": Place(
+            "PriceOverrideInput",
+            ("input", "price"),
+            {"operatorId": operator, "packageId": ids.encode("pkg", package.id), "reason": "x"},
+            BELOW,
+        ),
         "paymentRefund": Place("paymentId: $paymentId, amount: $amount, reason: $reason", ("amount",)),
     }
     found["paymentRefund"].given = {"paymentId": payment, "reason": "x"}
@@ -111,8 +126,8 @@ def amounts_of_the_schema() -> set[tuple[str, ...]]:
     for name, mutation in mutations.fields.items():
         for argument, given in mutation.args.items():
             look((name, argument), given)
-    # Rates of tax are per cent, and have tests of their own.
-    return {path for path in found if path[-1] not in ("rate", "taxRate")}
+    # Rates of tax and commission and discounts are per cent, and have tests of their own.
+    return {path for path in found if path[-1] not in ("rate", "taxRate", "percent", "discountPercent")}
 
 
 async def state(dsns: Dsns) -> dict[str, tuple[int, int]]:

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 
 import asyncpg
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import text, update
 from ispgraph import clock, ids, invariants
 from ispgraph.db import Database
 from ispgraph.domain.models import (
+    CommissionRate,
     ConnectionType,
     Customer,
     CustomerStatus,
@@ -94,6 +96,23 @@ DAMAGE = {
         " AND account = 'CASH'",
         {"refunds-in-the-ledger"},
     ),
+    "commission-changed": (
+        "UPDATE commissions SET amount_minor = amount_minor + 1",
+        {"commissions", "operator-wallets", "commission-expense"},
+    ),
+    "commission-lost": ("DELETE FROM commissions", {"commissions", "operator-wallets", "commission-expense"}),
+    "commission-share-lost": ("DELETE FROM commission_shares", {"commissions"}),
+    "commission-not-taken-back": ("UPDATE allocations SET released_minor = 0", {"commissions", "invoice-paid"}),
+    "commission-rate-changed": ("UPDATE commission_rates SET percent = percent + 1", {"commissions"}),
+    "commission-before-its-rate": (
+        "UPDATE commission_rates SET valid_from = valid_from + interval '1 day'",
+        {"commission-shares"},
+    ),
+    "commission-astray": (
+        "UPDATE postings SET operator_id = (SELECT max(id::text)::uuid FROM customers)"
+        " WHERE account = 'OPERATOR_WALLET'",
+        {"operator-wallets"},
+    ),
     "number-skipped": ("UPDATE number_series SET last = last + 1 WHERE series LIKE 'PAY-%'", {"numbers"}),
     "number-lost": (
         "UPDATE invoices SET number = regexp_replace(number, '000001$', '000009')",
@@ -157,8 +176,12 @@ DAMAGE = {
 @pytest.fixture
 async def books(till: Till) -> Till:
     """Two customers, one with a service from a draft; invoices paid in full, in part, and too much, a
-    refund; a running job."""
+    refund, commission for the admin; a running job."""
     customer, other = await till.customer(), await till.customer()
+    rate = CommissionRate(
+        operator_id=till.house.admin.id, percent=Decimal("12.5"), valid_from=till.house.tenant.created_at
+    )
+    await till.house.add(rate)
     bills = [await till.bill(customer.id, 100, rate="10"), await till.bill(customer.id, 200)]
     await till.pay(310, *bills)
     await till.pay(40, await till.bill(other.id, 300))

@@ -34,16 +34,21 @@ from ispgraph.schema.compiler.sources import source_of
 ALIASES = ("a", "id", "name", "node", "n", "t", "x", "k", "key0", "cursor", "parent_id", "value", "customers_1", "f0")
 ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order", "select", "__a", "A", "aB", "json_agg")
 PREFIXED = {
-    "id": ("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
+    "id": (
+        *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
+        *("crt", "opp", "pov"),
+    ),
     "packageId": ("pkg",),
     "zoneId": ("zon",),
     "operatorId": ("opr",),
+    "customerId": ("cus",),
     "routerId": ("rtr",),
 }
 OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
-LISTS = {"customerDrafts": "drafts"}
+LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "priceOverrides": "price-overrides"}
+LISTS |= {"entries": "operator-wallet"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
-LOADED += ("subscriber_report",)
+LOADED += ("subscriber_report", "operator_statement")
 """Roots that Python answers."""
 ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text
 from ispgraph import ids
 from ispgraph.db import Database
 from ispgraph.domain import models
-from ispgraph.domain.billing import invoices
+from ispgraph.domain.billing import invoices, operator_wallets
 from ispgraph.domain.models import (
     ConnectionType,
     CustomerStatus,
@@ -20,6 +20,8 @@ from ispgraph.domain.models import (
     InvoiceStatus,
     JobStatus,
     Operator,
+    OperatorPaymentKind,
+    PaymentMethod,
     PaymentStatus,
     ResetPeriod,
     Role,
@@ -153,6 +155,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         ],
     )
     services = await _services(house, customers, packages, routers)
+    agreed = await _agreed(land, customers, packages)
     await _limits(house, services)
     await _money(land, customers)
     jobs = await _jobs(house, customers, services, routers, operators)
@@ -172,6 +175,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *jobs,
         *messages,
         *drafts,
+        *agreed,
     ]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
@@ -322,6 +326,49 @@ async def _limits(house: House, services: list[models.Service]) -> None:
                 watch.fup_activated_at = NOW + timedelta(days=number * 3000)
             if number % 3 == 0:
                 watch.fup_reset_at, watch.fup_forgiven_octets = NOW + timedelta(days=300_000), 1000
+
+
+async def _agreed(land: Land, customers: list[models.Customer], packages: list[models.Package]) -> list[Any]:
+    """What operators earn from here on, money in their wallets, and prices beside those of the packages."""
+    house, operators = land.house, land.operators
+    begin = house.tenant.created_at - timedelta(days=1)
+    people = [operators[name] for name in ("reseller", "sub", "seller", "rival")]
+    rates = [
+        models.CommissionRate(
+            operator_id=each.id,
+            package_id=packages[number % 3].id if number % 2 else None,
+            percent=Decimal("12.345") if number % 3 else None,
+            fixed_minor=None if number % 3 or number == 6 else 333,
+            valid_from=begin + timedelta(days=number * 100 * (number > 5)),
+            by_id=house.admin.id,
+        )
+        for number, each in enumerate(people * 3)
+    ]
+    prices = [
+        models.PriceOverride(
+            package_id=packages[number % len(packages)].id,
+            operator_id=people[number].id if number < len(people) else None,
+            customer_id=None if number < len(people) else customers[number].id,
+            price_minor=number * 1_001 if number % 2 else None,
+            discount_percent=None if number % 2 else Decimal("33.333"),
+            valid_from=begin,
+            valid_until=NOW + timedelta(days=number) if number % 3 == 0 else None,
+            reason='"Agreed" \\ ঢাকা',
+            by_id=house.admin.id if number % 2 else None,
+        )
+        for number in range(9)
+    ]
+    await _add(house, rates)
+    await _add(house, prices)
+    by, paid = await house.viewer(), []
+    async with house.database.transaction(house.tenant.id) as session:
+        for number, each in enumerate(people * 2):
+            kind = OperatorPaymentKind.PAYOUT if number > 5 else OperatorPaymentKind.TOP_UP
+            given = operator_wallets.Given(kind, Decimal(number + 1), PaymentMethod.CARD, None, "by hand 😀")
+            paid.append(await operator_wallets.record(session, each.id, given, idempotency_key=None, by=by))
+            reason = {"amount": Decimal(1), "reason": 'Rounded "up"'}
+            paid.append(await operator_wallets.adjust(session, each.id, **reason, idempotency_key=None, by=by))
+    return [*rates, *prices, *paid]
 
 
 async def _money(land: Land, customers: list[models.Customer]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import money
-from ispgraph.domain.billing import bills, ledger
+from ispgraph.domain.billing import bills, commissions, ledger
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import (
@@ -79,6 +79,7 @@ async def void(session: AsyncSession, invoice: Invoice, *, reason: str, at: date
         invoice_id=invoice.id,
         by=by,
     )
+    await commissions.follow(session, {invoice.id: None}, tenant_id=invoice.tenant_id, at=at, by=by)
 
 
 def refunded(payment: Any) -> ColumnElement[int]:
@@ -139,6 +140,8 @@ async def refund(
         refund_id=row.id,
         by=by,
     )
+    settled_by = {share.invoice.id: payment.id for share in shares}
+    await commissions.follow(session, settled_by, tenant_id=payment.tenant_id, at=at, by=by, refund_id=row.id)
     return row
 
 

@@ -23,6 +23,7 @@ class Entry:
     amount_minor: int
     customer_id: UUID | None = None
     method: PaymentMethod | None = None
+    operator_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ async def post(
             amount_minor=entry.amount_minor,
             customer_id=entry.customer_id,
             method=entry.method,
+            operator_id=entry.operator_id,
         )
         for entry in entries
     )

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, String, any_, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph.domain.billing import commissions, ledger, numbers, periods
 from ispgraph.domain.billing import invoices as billing
-from ispgraph.domain.billing import ledger, numbers, periods
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import (
@@ -82,6 +82,8 @@ async def record(
         ledger.Entry(Account.WALLET, allocated - amount_minor, customer_id=customer_id),
     ]
     await _post(session, payment, postings, by)
+    if allocated:
+        await commissions.accrue(session, [payment], by=by)
     return payment
 
 
@@ -116,6 +118,7 @@ async def from_wallet(
         ledger.Entry(Account.RECEIVABLE, -spent, customer_id=customer_id),
     ]
     await _post(session, payment, postings, by)
+    await commissions.accrue(session, [payment], by=by)
     return payment
 
 

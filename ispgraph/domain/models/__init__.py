@@ -30,6 +30,14 @@ from ispgraph.domain.models.catalogue import (
     TaxProfile,
     Zone,
 )
+from ispgraph.domain.models.commissions import (
+    Commission,
+    CommissionRate,
+    CommissionShare,
+    OperatorEntryKind,
+    OperatorPayment,
+    OperatorPaymentKind,
+)
 from ispgraph.domain.models.customers import (
     Customer,
     CustomerStatus,
@@ -64,6 +72,7 @@ from ispgraph.domain.models.network import (
     StepOutcome,
     StepProtocol,
 )
+from ispgraph.domain.models.overrides import PriceOverride
 from ispgraph.domain.models.sessions import (
     OpenSession,
     Session,
@@ -94,6 +103,9 @@ __all__ = [
     "BilledPeriod",
     "BillingCycle",
     "BillingProfile",
+    "Commission",
+    "CommissionRate",
+    "CommissionShare",
     "ConnectionType",
     "CustomField",
     "CustomFieldType",
@@ -124,12 +136,16 @@ __all__ = [
     "NumberSeries",
     "OpenSession",
     "Operator",
+    "OperatorEntryKind",
+    "OperatorPayment",
+    "OperatorPaymentKind",
     "Package",
     "Payment",
     "PaymentCategory",
     "PaymentMethod",
     "PaymentStatus",
     "Posting",
+    "PriceOverride",
     "ProvisioningState",
     "Refund",
     "ResetPeriod",

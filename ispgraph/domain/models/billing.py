@@ -71,7 +71,8 @@ class PaymentCategory(enum.Enum):
 
 
 class Account(enum.Enum):
-    """The chart of accounts. Receivable and wallet are kept per customer, cash per method of payment."""
+    """The chart of accounts. Receivable and wallet are kept per customer, the operator wallet per operator, cash per
+    method of payment."""
 
     RECEIVABLE = "RECEIVABLE"
     WALLET = "WALLET"
@@ -311,9 +312,17 @@ class Posting(TenantRow):
             "id",
             postgresql_include=["account", "amount_minor"],
         ),
-        Index("ix_postings_operator", "tenant_id", "operator_id", postgresql_where="operator_id IS NOT NULL"),
+        Index(
+            "ix_postings_operator",
+            "tenant_id",
+            "operator_id",
+            "id",
+            postgresql_include=["amount_minor"],
+            postgresql_where="operator_id IS NOT NULL",
+        ),
         CheckConstraint("amount_minor <> 0", name="amount"),
         CheckConstraint("(account IN ('RECEIVABLE', 'WALLET')) = (customer_id IS NOT NULL)", name="customer_account"),
+        CheckConstraint("(account = 'OPERATOR_WALLET') = (operator_id IS NOT NULL)", name="operator_account"),
         CheckConstraint("(account = 'CASH') = (method IS NOT NULL)", name="cash_method"),
     )
 

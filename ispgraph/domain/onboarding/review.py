@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import custom_fields, packages, radius_rows, usernames
-from ispgraph.domain.billing import invoices, periods, proration
+from ispgraph.domain import custom_fields, radius_rows, usernames
+from ispgraph.domain.billing import invoices, overrides, periods, proration
 from ispgraph.domain.errors import ErrorCode, Fault, Faults
 from ispgraph.domain.models import (
     ConnectionType,
@@ -81,14 +81,14 @@ async def plan(session: AsyncSession, draft: Draft, package: Package, tenant: Te
     payment = draft.payment or {}
     paid = payment.get("amount_minor", 0)
     assert isinstance(paid, int)
-    sold = await packages.sold(session, package, tenant)
+    sold = await overrides.sold(session, package, tenant, operator_id=draft.created_by_id, customer_id=None, at=at)
     period = periods.period(at, sold.cycle, 0, tenant.time_zone)
     return Plan(
         sold=sold,
         line=proration.whole(sold, period, tenant.time_zone),
         paid_minor=paid,
         period=period,
-        active=not tenant.pending_until_paid or paid > 0 or package.price_minor == 0,
+        active=not tenant.pending_until_paid or paid > 0 or sold.price_minor == 0,
     )
 
 
@@ -144,7 +144,10 @@ async def _connection_faults(session: AsyncSession, faults: Faults, draft: Draft
     if package is not None:
         if not package.active:
             faults.add(ErrorCode.INVALID_STATE, f"The package {package.name} is not sold any more.", "package")
-        if package.price_minor != draft.package_price_minor:
+        price = await overrides.agreed_minor(
+            session, package, operator_id=draft.created_by_id, customer_id=None, at=clock.now()
+        )
+        if price != draft.package_price_minor:
             message = f"The price of {package.name} has changed since it was chosen: save the package step again."
             faults.add(ErrorCode.QUOTE_STALE, message, "package")
     if draft.connection is not None:

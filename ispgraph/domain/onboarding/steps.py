@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import custom_fields, secrets
+from ispgraph.domain.billing import overrides
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import (
     ConnectionType,
@@ -97,7 +98,9 @@ async def set_package(
     faults.raise_if_any()
     assert package is not None, "no fault was found"
     draft.package_id = package.id
-    draft.package_price_minor = package.price_minor
+    draft.package_price_minor = await overrides.agreed_minor(
+        session, package, operator_id=draft.created_by_id, customer_id=None, at=clock.now()
+    )
     return await _saved(session, draft, WizardStep.PACKAGE, by)
 
 
