@@ -338,6 +338,27 @@ async def test_whose_time_is_over_is_not_put_on_line_by_paying(debtor: Debtor) -
     assert await debtor.status() == "SUSPENDED"
 
 
+async def test_a_debt_that_is_gone_by_another_way_frees_on_the_next_day(debtor: Debtor) -> None:
+    debtor.go("2027-03-07")
+    bill = await debtor.bill(10_000)
+    assert "SUSPENDED" in await debtor.day("2027-03-18")
+    await debtor.till.pay(10_000, bill)
+    assert await debtor.status() == "SUSPENDED", "nobody has looked yet"
+    assert await debtor.day("2027-03-19") == ["service.activated", "ACTIVE"]
+    # More grace frees as well.
+    await debtor.bill(10_000)
+    assert "SUSPENDED" in await debtor.day("2027-03-30")
+    assert await debtor.day("2027-03-31") == []
+    await debtor.update(graceDays=10)
+    assert await debtor.day("2027-04-01") == ["service.activated", "ACTIVE"]
+
+
+async def test_whom_an_operator_has_suspended_is_freed_by_a_payment_alone(debtor: Debtor) -> None:
+    debtor.go("2027-03-07")
+    await debtor.api.data(SUSPEND, debtor.house.admin, input={"customerId": debtor.id, "reason": "NON_PAYMENT"})
+    assert await debtor.day("2027-03-18") == []
+
+
 async def test_an_invoice_of_one_service_leaves_the_other_alone(debtor: Debtor) -> None:
     other = await subscribers.service(debtor.house, debtor.customer, is_primary=False)
     debtor.go("2027-03-07")
@@ -451,7 +472,7 @@ async def test_many_are_looked_at_some_at_a_time(
     for _ in range(6):
         await scheduler.dun(till.house.database, done, places)
         seen.append(([await each.status() for each in debtors].count("SUSPENDED"), len(done)))
-    assert seen == [(2, 0), (4, 0), (5, 0), (5, 1), (5, 1), (5, 1)]
+    assert seen == [(1, 0), (3, 0), (5, 0), (5, 0), (5, 1), (5, 1)]
     assert places == {}
 
 

@@ -114,7 +114,6 @@ async def weigh(
         proration_minor=found.minor,
         requires_confirmation=(
             found.big
-            or before.billing_cycle is not after.billing_cycle
             or (before.auto_generate and not after.auto_generate)
             or (before.auto_suspend and not after.auto_suspend)
             or more > MUCH_GRACE_DAYS
@@ -144,6 +143,7 @@ class _Weighed:
         moved = day is not None and (day != self.before.billing_day or anchor != one.anchor)
         if day is not None and moved and cycle.months:
             anchor = cycles.on_day(one.ends_at, day, zone)
+        self.big = self.big or cycle != was
         next_one = cycles.upcoming(anchor, cycle, one.ends_at, zone)
         if cycle == was and next_one == cycles.upcoming(one.anchor, was, one.ends_at, zone):
             return
