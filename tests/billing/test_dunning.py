@@ -121,6 +121,9 @@ def test_a_plan_in_words() -> None:
             "due 14 March + 3 days of grace + 1 holiday (17 March), and the day after",
         ),
     ]
+    # On the day on which it is issued, or before, nobody is reminded of it.
+    soon = dunning.plan(Owed(date(2027, 3, 11), date(2027, 3, 14)), Rules([1, 2, 3, 4], [], 0, set(), suspends=False))
+    assert [str(step.on) for step in soon] == ["2027-03-12", "2027-03-13"]
     again = Owed(date(2027, 3, 7), date(2027, 3, 14), date(2027, 4, 2))
     assert [(str(step.on), step.rule) for step in dunning.plan(again, rules)][1:] == [
         ("2027-04-03", "owed again by a refund on 2 April + 1 day"),
