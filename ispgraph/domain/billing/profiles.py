@@ -52,8 +52,8 @@ STORED = tuple(each.name for each in fields(Terms) if each.name != "auto_renew")
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What a change brings. `proration_minor`, with tax, is charged for the shorter period that comes next; it is more
-    of the time, not more of the price. `anchors` are those of the services whose periods end otherwise."""
+    """What a change brings. `proration_minor`, with tax, is what the shorter periods cost that come next. `anchors` are
+    those of the services whose periods end otherwise."""
 
     next_invoice_on: date | None
     next_suspension_on: date | None
