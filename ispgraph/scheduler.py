@@ -59,7 +59,7 @@ DAILY = (
 )
 
 DUNNING = "dunning"
-_DUNNING = (dunning_run.chunk, suspend_dates.chunk)
+_DUNNING = (dunning_run.relief, dunning_run.chunk, suspend_dates.chunk)
 
 
 @dataclass(slots=True)

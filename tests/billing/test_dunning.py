@@ -121,6 +121,9 @@ def test_a_plan_in_words() -> None:
             "due 14 March + 3 days of grace + 1 holiday (17 March), and the day after",
         ),
     ]
+    # On the day on which it is issued, or before, nobody is reminded of it.
+    soon = dunning.plan(Owed(date(2027, 3, 11), date(2027, 3, 14)), Rules([1, 2, 3, 4], [], 0, set(), suspends=False))
+    assert [str(step.on) for step in soon] == ["2027-03-12", "2027-03-13"]
     again = Owed(date(2027, 3, 7), date(2027, 3, 14), date(2027, 4, 2))
     assert [(str(step.on), step.rule) for step in dunning.plan(again, rules)][1:] == [
         ("2027-04-03", "owed again by a refund on 2 April + 1 day"),
@@ -338,6 +341,27 @@ async def test_whose_time_is_over_is_not_put_on_line_by_paying(debtor: Debtor) -
     assert await debtor.status() == "SUSPENDED"
 
 
+async def test_a_debt_that_is_gone_by_another_way_frees_on_the_next_day(debtor: Debtor) -> None:
+    debtor.go("2027-03-07")
+    bill = await debtor.bill(10_000)
+    assert "SUSPENDED" in await debtor.day("2027-03-18")
+    await debtor.till.pay(10_000, bill)
+    assert await debtor.status() == "SUSPENDED", "nobody has looked yet"
+    assert await debtor.day("2027-03-19") == ["service.activated", "ACTIVE"]
+    # More grace frees as well.
+    await debtor.bill(10_000)
+    assert "SUSPENDED" in await debtor.day("2027-03-30")
+    assert await debtor.day("2027-03-31") == []
+    await debtor.update(graceDays=10)
+    assert await debtor.day("2027-04-01") == ["service.activated", "ACTIVE"]
+
+
+async def test_whom_an_operator_has_suspended_is_freed_by_a_payment_alone(debtor: Debtor) -> None:
+    debtor.go("2027-03-07")
+    await debtor.api.data(SUSPEND, debtor.house.admin, input={"customerId": debtor.id, "reason": "NON_PAYMENT"})
+    assert await debtor.day("2027-03-18") == []
+
+
 async def test_an_invoice_of_one_service_leaves_the_other_alone(debtor: Debtor) -> None:
     other = await subscribers.service(debtor.house, debtor.customer, is_primary=False)
     debtor.go("2027-03-07")
@@ -451,7 +475,7 @@ async def test_many_are_looked_at_some_at_a_time(
     for _ in range(6):
         await scheduler.dun(till.house.database, done, places)
         seen.append(([await each.status() for each in debtors].count("SUSPENDED"), len(done)))
-    assert seen == [(2, 0), (4, 0), (5, 0), (5, 1), (5, 1), (5, 1)]
+    assert seen == [(1, 0), (3, 0), (5, 0), (5, 0), (5, 1), (5, 1)]
     assert places == {}
 
 

@@ -256,6 +256,12 @@ async def test_another_cycle(debtor: Debtor) -> None:
     assert "7 days at 10.50 USD" in impact["explanation"]
 
 
+async def test_the_cycle_that_counts_already_is_no_big_change(debtor: Debtor) -> None:
+    assert (await debtor.impact(billingCycle="MONTHLY"))["requiresConfirmation"] is False
+    assert (await debtor.update(billingCycle="MONTHLY"))["errors"] == []
+    assert (await service(debtor)).billing_anchor == datetime(2027, 1, 10, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -48,12 +48,13 @@ OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
 LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "priceOverrides": "price-overrides"}
 LISTS |= {"entries": "operator-wallet"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
-LOADED += ("subscriber_report", "operator_statement")
+LOADED += ("subscriber_report", "operator_statement", "billing_profile_impact", "suspend_date_impact")
 """Roots that Python answers."""
 ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")
 SEARCHES += ("INV-2026", "N0001", "person1@", "  plain  ", '"q"', "x' OR '1'='1", "nobody at all", "2001:db8::1")
 DAYS = ("2026-05-31", "2026-06-01", "2026-06-15", "2026-07-01", "2025-12-01", "2024-02-29", "1999-01-01")
+DAYS += ("2026-06-16", "2026-07-31", "2028-02-29", "1900-01-01", "9999-12-31")
 INSTANTS = ("2026-06-15T12:10:30.123456Z", "2026-06-01T00:00:00Z", "2026-05-20T06:00:00+06:00", "2026-07-01T00:00:00Z")
 INSTANTS += ("2025-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z")
 DECIMALS = ("0", "-1", "12.50", "-1000.5", "0.001", "999999999999", "1000000000000000000")
@@ -423,8 +424,10 @@ class _Making:
             "Int": lambda: self._size(room),
             "Boolean": lambda: self._chance(0.5),
             "Decimal": lambda: self._random.choice(DECIMALS),
-            "Date": lambda: "2026-02-30" if self._mistake(0.2) else self._random.choice(DAYS),
             "DateTime": lambda: "2026-02-30T00:00:00Z" if self._mistake(0.2) else self._random.choice(INSTANTS),
+            "Date": lambda: "2026-02-30" if self._mistake(0.2) else self._random.choice(DAYS),
+            "EmailAddress": lambda: self._text(name),
+            "PhoneNumber": lambda: self._text(name),
             "String": lambda: self._text(name),
         }
         return makers[kind.name]()

@@ -158,6 +158,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     agreed = await _agreed(land, customers, packages)
     await _limits(house, services)
     await _money(land, customers)
+    await _agreed(land, customers, services)
     jobs = await _jobs(house, customers, services, routers, operators)
     messages = await _messages(house, customers, operators)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
@@ -415,6 +416,46 @@ async def _money(land: Land, customers: list[models.Customer]) -> None:
             if number % 5 == 3:
                 row = await session.get_one(models.Payment, key)
                 row.status = list(PaymentStatus)[number % 4]
+
+
+async def _agreed(land: Land, customers: list[models.Customer], services: list[models.Service]) -> None:
+    """Of every five customers four have billing profiles, and about some invoices something was done already."""
+    house = land.house
+    kinds: list[dict[str, Any]] = [
+        {"billing_cycle": models.BillingCycle.YEARLY, "billing_day": 28, "auto_generate": False},
+        {"grace_days": 0, "payment_method": models.PaymentMethod.MOBILE_MONEY, "contact_name": 'Accounts "ঢাকা"'},
+        {"auto_suspend": False, "contact_email": "a@example.net", "contact_mobile": "+8801811223344"},
+        {"billing_cycle": models.BillingCycle.DAILY, "grace_days": 60},
+    ]
+    usual = {"auto_generate": True, "auto_suspend": True}
+    chosen = [(each, kinds[number % 5]) for number, each in enumerate(customers) if number % 5 < len(kinds)]
+    await _add(house, [models.BillingProfile(customer_id=each.id, **usual | kind) for each, kind in chosen])
+    ruled = [each for each in services if each.suspend_on is not None]
+    rules = [
+        models.SuspendRule(
+            service_id=each.id, recurring_day=(None, 1)[number % 2], remind_days_before=(3, None)[number % 2]
+        )
+        for number, each in enumerate(ruled)
+    ]
+    await _add(house, rules)
+    async with house.database.read(house.tenant.id) as session:
+        bills = list(await session.scalars(text("SELECT id FROM invoices WHERE due_on IS NOT NULL ORDER BY id")))
+        due = [(await session.get_one(models.Invoice, key)).due_on for key in bills]
+    steps = [
+        models.DunningStep(
+            invoice_id=key,
+            kind=list(models.DunningKind)[number % 2],
+            counted_from=day,
+            days=number % 2 - 1,
+            planned_on=day,
+            rule='due "today" - রহিম',
+            outcome=list(models.DunningOutcome)[number % 3],
+            done_at=NOW,
+        )
+        for number, (key, day) in enumerate(zip(bills, due, strict=True))
+        if number % 3 and day is not None
+    ]
+    await _add(house, steps)
 
 
 async def _messages(

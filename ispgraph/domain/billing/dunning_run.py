@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
@@ -68,6 +68,47 @@ async def chunk(session: AsyncSession, tenant_id: UUID, day: date, after: UUID |
     if found:
         await _act(session, tenant, [one.debt.invoice for one in found], day)
     return looked[-1].id
+
+
+async def relief(session: AsyncSession, tenant_id: UUID, day: date, after: UUID | None) -> UUID | None:
+    """Put those on line again whose debt is gone by another way than a payment at the desk: the wallet has paid it, or
+    there is more grace now, or more time. The next services by id; the last one's id; None at the end.
+
+    Whom an operator has suspended by hand, before any invoice was past its grace, is not among them.
+    """
+    stopped = exists().where(
+        Invoice.tenant_id == Service.tenant_id,
+        Invoice.customer_id == Service.customer_id,
+        DunningStep.tenant_id == Invoice.tenant_id,
+        DunningStep.invoice_id == Invoice.id,
+        DunningStep.outcome == DunningOutcome.SUSPENDED,
+        DunningStep.done_at >= Service.suspended_at,
+    )
+    rows = select(Service.id, Service.customer_id).where(
+        Service.status == ServiceStatus.SUSPENDED,
+        Service.suspend_reason == SuspendReason.NON_PAYMENT,
+        or_(Service.expires_at.is_(None), Service.expires_at > clock.now()),
+        stopped,
+    )
+    rows = rows.order_by(Service.id).limit(CHUNK)
+    if after is not None:
+        rows = rows.where(Service.id > after)
+    held = (await session.execute(rows)).all()
+    if not held:
+        return None
+    owing = select(Invoice).where(Invoice.customer_id.in_({row.customer_id for row in held}))
+    owing = owing.where(Invoice.status.in_(billing.AWAITING))
+    tenant = await session.get_one(Tenant, tenant_id)
+    owed = await debts.of(session, (await session.scalars(owing)).all(), tenant)
+    late = [debt for debt in owed if debt.suspension_on is not None and debt.suspension_on <= day]
+    owned = await _services(session, [debt.invoice for debt in late])
+    kept = {one.id for debt in late for one in owned[debt.invoice.customer_id] if debt.concerns(one)}
+    freed = {row.customer_id for row in held if row.id not in kept}
+    locked = select(Customer).where(Customer.id.in_(freed)).order_by(Customer.id).with_for_update(key_share=True)
+    for customer in (await session.scalars(locked)).all():
+        await relieve(session, customer, by=None)
+    last: UUID = held[-1].id
+    return last
 
 
 async def relieve(session: AsyncSession, customer: Customer, *, by: Viewer | None) -> Sequence[Job]:

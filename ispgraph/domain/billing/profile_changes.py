@@ -33,7 +33,7 @@ class _Known:
 
 async def impact(session: AsyncSession, customer_id: UUID, given: Given, *, by: Viewer) -> Impact:
     """What a change would bring, without making it. Raises DomainError as `update` does, below `input`."""
-    known = await _known(session, await _seen(session, customer_id, by))
+    known = await _looked_at(session, customer_id, by)
     after = replace(known.before, **await _checked(session, known, given, by, ("input",)))
     return await profiles.weigh(session, known.customer, known.services, known.before, after)
 
@@ -41,7 +41,7 @@ async def impact(session: AsyncSession, customer_id: UUID, given: Given, *, by: 
 async def suspend_date_impact(session: AsyncSession, customer_id: UUID, on: date, *, by: Viewer) -> Impact:
     """What it would bring to have the primary service suspended on a day to come. Raises DomainError."""
     suspend_dates.check_day(on, periods.local_date(clock.now(), by.time_zone), "suspendOn")
-    known = await _known(session, await _seen(session, customer_id, by))
+    known = await _looked_at(session, customer_id, by)
     return await profiles.suspended_on(session, known.customer, known.services, on)
 
 
@@ -64,8 +64,7 @@ async def update(
     if answer is not None:
         return await _seen(session, UUID(str(answer["customer"])), by, "input")
     customer = await customers.lock(session, customer_id, by=by)
-    await services.services_of(session, [customer.id])
-    known = await _known(session, customer)
+    known = await _known(session, customer, (await services.services_of(session, [customer.id]))[customer.id])
     after = replace(known.before, **await _checked(session, known, given, by, ("input", "profile")))
     if after != known.before:
         found = await profiles.weigh(session, customer, known.services, known.before, after)
@@ -110,9 +109,14 @@ async def _seen(session: AsyncSession, customer_id: UUID, by: Viewer, *prefix: s
     return customer
 
 
-async def _known(session: AsyncSession, customer: Customer) -> _Known:
+async def _looked_at(session: AsyncSession, customer_id: UUID, by: Viewer) -> _Known:
+    """Without locking anything."""
+    customer = await _seen(session, customer_id, by)
     rows = select(Service).where(Service.customer_id == customer.id).order_by(Service.id)
-    owned = (await session.scalars(rows)).all()
+    return await _known(session, customer, (await session.scalars(rows)).all())
+
+
+async def _known(session: AsyncSession, customer: Customer, owned: Sequence[Service]) -> _Known:
     key = (customer.tenant_id, customer.id)
     profile = await session.get(BillingProfile, key, populate_existing=True)
     return _Known(customer, owned, profile, profiles.terms_of(profile, owned))

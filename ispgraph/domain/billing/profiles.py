@@ -52,8 +52,8 @@ STORED = tuple(each.name for each in fields(Terms) if each.name != "auto_renew")
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What a change brings. `proration_minor`, with tax, is charged for the shorter period that comes next; it is more
-    of the time, not more of the price. `anchors` are those of the services whose periods end otherwise."""
+    """What a change brings. `proration_minor`, with tax, is what the shorter periods cost that come next. `anchors` are
+    those of the services whose periods end otherwise."""
 
     next_invoice_on: date | None
     next_suspension_on: date | None
@@ -114,7 +114,6 @@ async def weigh(
         proration_minor=found.minor,
         requires_confirmation=(
             found.big
-            or before.billing_cycle is not after.billing_cycle
             or (before.auto_generate and not after.auto_generate)
             or (before.auto_suspend and not after.auto_suspend)
             or more > MUCH_GRACE_DAYS
@@ -144,6 +143,7 @@ class _Weighed:
         moved = day is not None and (day != self.before.billing_day or anchor != one.anchor)
         if day is not None and moved and cycle.months:
             anchor = cycles.on_day(one.ends_at, day, zone)
+        self.big = self.big or cycle != was
         next_one = cycles.upcoming(anchor, cycle, one.ends_at, zone)
         if cycle == was and next_one == cycles.upcoming(one.anchor, was, one.ends_at, zone):
             return
