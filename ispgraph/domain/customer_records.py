@@ -22,6 +22,7 @@ from ispgraph.domain.models import (
     Job,
     Payment,
     Posting,
+    PriceOverride,
     Service,
     ServiceMac,
     Session,
@@ -44,6 +45,7 @@ _HISTORY: Sequence[tuple[Any, str, str]] = (
     (Session, "session", "sessions"),
     (UsageDay, "day of usage", "days of usage"),
     (Job, "job", "jobs"),
+    (PriceOverride, "agreed price", "agreed prices"),
 )
 
 

@@ -9,7 +9,7 @@ import strawberry
 from sqlalchemy import Integer, Select, and_, func, select
 
 from ispgraph.domain import jobs, messages, models, radius_rows, services, sessions, standings
-from ispgraph.domain.billing import invoices, ledger, payments
+from ispgraph.domain.billing import invoices, ledger, overrides, payments
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
 from ispgraph.domain.permissions import Viewer, in_scope
@@ -99,6 +99,10 @@ class Service(Node):
     suspend_rule: SuspendRule | None = suspend_rule()
     auto_renew: bool
     package: Package = one("package_id")
+    price: Money = amount(
+        lambda service, asked: overrides.price_minor(service.customer_id, service.package_id, asked.now),
+        description="What a period of the package costs this customer now: as agreed, or as the package says.",
+    )
     mac_addresses: list[MacAddress] = expression(lambda service, asked: services.mac_addresses(service))
     router: Router | None = one("router_id")
     speed_limit: SpeedLimit | None = speed_limit()

@@ -100,6 +100,17 @@ async def test_the_customer_then_the_nearest_operator_then_the_package(tree: Tre
     assert await price(tree, away, package) == 1_333
 
 
+async def test_a_service_says_what_it_costs(tree: Tree) -> None:
+    package, customer = await tree.till.house.package(), await tree.customer(tree.sub)
+    await tree.service(customer, package)
+    await agree(tree, package, tree.reseller, discountPercent="10")
+    document = """query ($id: ID!) { customer(by: {id: $id}) { service { price { amount }
+      package { price { amount } } } } }"""
+    for who in (tree.admin, tree.sub):
+        found = await tree.ask(document, who, id=cus(customer))
+        assert found["service"] == {"price": {"amount": "450.00"}, "package": {"price": {"amount": "500.00"}}}
+
+
 async def test_for_some_time(tree: Tree, moved_clock: None) -> None:
     clock.set_clock("2027-03-01T00:00:00Z")
     package = await tree.till.house.package()
@@ -139,6 +150,10 @@ async def test_a_new_price_ends_the_one_before(tree: Tree, moved_clock: None) ->
     clock.set_clock("2027-04-02T00:00:00Z")
     assert await price(tree, customer, package) == 50_000
     assert (await agree(tree, package, customer, price="4"))["errors"] == []
+    removed = await tree.ask(
+        "mutation ($id: ID!) { customerDelete(customerId: $id) { errors { code message field } } }", id=cus(customer)
+    )
+    assert [each["message"] for each in removed["errors"]] == ["A customer with 4 agreed prices cannot be deleted."]
     nodes = (await tree.ask(LIST, customer=cus(customer)))["nodes"]
     assert [row["inForce"] for row in nodes] == [True, False, False, False]
 

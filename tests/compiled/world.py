@@ -332,7 +332,7 @@ async def _limits(house: House, services: list[models.Service]) -> None:
 async def _agreed(land: Land, customers: list[models.Customer], packages: list[models.Package]) -> list[Any]:
     """What operators earn from here on, money in their wallets, and prices beside those of the packages."""
     house, operators = land.house, land.operators
-    begin = house.tenant.created_at - timedelta(days=1)
+    begin = NOW - timedelta(days=300)
     people = [operators[name] for name in ("reseller", "sub", "seller", "rival")]
     rates = [
         models.CommissionRate(
@@ -365,7 +365,7 @@ async def _agreed(land: Land, customers: list[models.Customer], packages: list[m
     async with house.database.transaction(house.tenant.id) as session:
         for number, each in enumerate(people * 2):
             kind = OperatorPaymentKind.PAYOUT if number > 5 else OperatorPaymentKind.TOP_UP
-            given = operator_wallets.Given(kind, Decimal(number + 1), PaymentMethod.CARD, None, "by hand 😀")
+            given = operator_wallets.Given(kind, Decimal(1 + number % 4), PaymentMethod.CARD, None, "by hand 😀")
             paid.append(await operator_wallets.record(session, each.id, given, idempotency_key=None, by=by))
             reason = {"amount": Decimal(1), "reason": 'Rounded "up"'}
             paid.append(await operator_wallets.adjust(session, each.id, **reason, idempotency_key=None, by=by))

@@ -128,43 +128,53 @@ async def follow(
     if not earned:
         return
     booked = await _booked(session, earned.keys())
-    for (invoice_id, number), operators in sorted(earned.items(), key=lambda item: item[0][1]):
-        changes = {
-            operator_id: minor - booked.get((invoice_id, operator_id), 0)
-            for operator_id, minor in sorted(operators.items())
-        }
-        changes = {operator_id: minor for operator_id, minor in changes.items() if minor}
-        if not changes:
-            continue
-        taken_back = sum(changes.values()) < 0
-        journal = await ledger.post(
-            session,
+    changes = {
+        key: changed
+        for key, operators in sorted(earned.items(), key=lambda item: item[0][1])
+        if (changed := _changed(key[0], operators, booked))
+    }
+    journals = await ledger.post_all(
+        session,
+        [
+            _event(number, changed, invoice_id, invoices[invoice_id], refund_id)
+            for (invoice_id, number), changed in changes.items()
+        ],
+        tenant_id=tenant_id,
+        at=at,
+        by=by,
+    )
+    session.add_all(
+        Commission(
             tenant_id=tenant_id,
-            description=f"Commission on {number} taken back" if taken_back else f"Commission on {number}",
-            postings=[
-                ledger.Entry(Account.COMMISSION, sum(changes.values())),
-                *(
-                    ledger.Entry(Account.OPERATOR_WALLET, -minor, operator_id=operator_id)
-                    for operator_id, minor in changes.items()
-                ),
-            ],
-            at=at,
+            operator_id=operator_id,
             invoice_id=invoice_id,
-            payment_id=invoices[invoice_id],
-            refund_id=refund_id,
-            by=by,
+            journal_id=journal.id,
+            amount_minor=minor,
         )
-        session.add_all(
-            Commission(
-                tenant_id=tenant_id,
-                operator_id=operator_id,
-                invoice_id=invoice_id,
-                journal_id=journal.id,
-                amount_minor=minor,
-            )
-            for operator_id, minor in changes.items()
-        )
+        for journal, ((invoice_id, _), changed) in zip(journals, changes.items(), strict=True)
+        for operator_id, minor in changed.items()
+    )
     await session.flush()
+
+
+def _changed(
+    invoice_id: UUID, operators: Mapping[UUID, int], booked: Mapping[tuple[UUID, UUID], int]
+) -> Mapping[UUID, int]:
+    """By operator: how much more, or less, is earned by an invoice than was booked."""
+    differences = {
+        operator_id: minor - booked.get((invoice_id, operator_id), 0) for operator_id, minor in operators.items()
+    }
+    return {operator_id: minor for operator_id, minor in sorted(differences.items()) if minor}
+
+
+def _event(
+    number: str, changed: Mapping[UUID, int], invoice_id: UUID, payment_id: UUID | None, refund_id: UUID | None
+) -> ledger.Event:
+    cost = sum(changed.values())
+    postings = [ledger.Entry(Account.COMMISSION, cost)]
+    postings += [ledger.Entry(Account.OPERATOR_WALLET, -minor, operator_id=key) for key, minor in changed.items()]
+    told = f"Commission on {number} taken back" if cost < 0 else f"Commission on {number}"
+    return ledger.Event(told, postings, invoice_id, payment_id, refund_id)
 
 
 _Rates = Mapping[tuple[UUID, UUID | None], CommissionRate]

@@ -27,6 +27,22 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What a journal is to tell: its postings, and what gave cause to it."""
+
+    description: str
+    postings: Sequence[Entry]
+    invoice_id: UUID | None = None
+    payment_id: UUID | None = None
+    refund_id: UUID | None = None
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The postings that are not zero."""
+        return [entry for entry in self.postings if entry.amount_minor != 0]
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """What a customer has with us and owes us, in minor units."""
 
@@ -53,13 +69,24 @@ async def post(
 ) -> Journal:
     """Add a journal. Entries of zero are left out. Raises ValueError when the rest is empty or does not balance;
     PostgreSQL checks the balance again at commit."""
-    entries = [entry for entry in postings if entry.amount_minor != 0]
-    if not entries or sum(entry.amount_minor for entry in entries) != 0:
-        raise ValueError(f"not a balanced journal: {entries}")
-    journal = Journal(tenant_id=tenant_id, at=at, description=description[:300])
-    journal.invoice_id, journal.payment_id, journal.refund_id = invoice_id, payment_id, refund_id
-    journal.by_id = by.operator_id if by else None
-    session.add(journal)
+    event = Event(description, list(postings), invoice_id, payment_id, refund_id)
+    (journal,) = await post_all(session, [event], tenant_id=tenant_id, at=at, by=by)
+    return journal
+
+
+async def post_all(
+    session: AsyncSession, events: Sequence[Event], *, tenant_id: UUID, at: datetime, by: Viewer | None
+) -> Sequence[Journal]:
+    """Add a journal for each of these, in as few statements as for one; as `post`."""
+    journals = []
+    for event in events:
+        if not event.entries or sum(entry.amount_minor for entry in event.entries) != 0:
+            raise ValueError(f"not a balanced journal: {event.entries}")
+        journal = Journal(tenant_id=tenant_id, at=at, description=event.description[:300])
+        journal.invoice_id, journal.payment_id, journal.refund_id = event.invoice_id, event.payment_id, event.refund_id
+        journal.by_id = by.operator_id if by else None
+        journals.append(journal)
+    session.add_all(journals)
     await session.flush()
     session.add_all(
         Posting(
@@ -71,10 +98,11 @@ async def post(
             method=entry.method,
             operator_id=entry.operator_id,
         )
-        for entry in entries
+        for journal, event in zip(journals, events, strict=True)
+        for entry in event.entries
     )
     await session.flush()
-    return journal
+    return journals
 
 
 async def balances(session: AsyncSession, customer_ids: Sequence[UUID]) -> dict[UUID, Balance]:
