@@ -108,6 +108,27 @@ RULES = (
             WHERE p.tenant_id = :tenant AND p.released_at IS NULL AND i.status IN ('DRAFT', 'VOID')""",
     ),
     Rule(
+        "given-back",
+        "time was given back by a document that counts, and of an invoice that is not void",
+        """SELECT p.id::text FROM billed_periods p
+             JOIN invoices i ON i.tenant_id = p.tenant_id AND i.id = p.invoice_id
+             JOIN invoices d ON d.tenant_id = p.tenant_id AND d.id = p.given_back_by_id
+            WHERE p.tenant_id = :tenant AND (d.status IN ('DRAFT', 'VOID') OR i.status IN ('DRAFT', 'VOID')
+                  OR i.customer_id <> d.customer_id)""",
+    ),
+    Rule(
+        "credit-notes",
+        "what a credit note gives went into the wallet of its customer, who had the invoice that it credits",
+        """SELECT n.id::text FROM invoices n JOIN invoices i ON i.tenant_id = n.tenant_id AND i.id = n.credits_id
+            WHERE n.tenant_id = :tenant AND n.kind = 'CREDIT_NOTE' AND n.status <> 'DRAFT'
+              AND (n.customer_id <> i.customer_id OR i.kind <> 'INVOICE'
+                   OR i.status IN ('DRAFT', 'VOID') AND n.status <> 'VOID'
+                   OR (SELECT COALESCE(sum(q.amount_minor), 0) FROM journals j
+                         JOIN postings q ON q.tenant_id = j.tenant_id AND q.journal_id = j.id
+                        WHERE j.tenant_id = n.tenant_id AND j.invoice_id = n.id AND q.account = 'WALLET')
+                      <> CASE n.status WHEN 'VOID' THEN 0 ELSE n.total_minor END)""",
+    ),
+    Rule(
         "refunds",
         "no more of a payment was given back than it is, and one that was given back whole says so",
         """SELECT p.id::text FROM payments p
@@ -147,7 +168,8 @@ RULES = (
         "what the ledger says a customer owes is what the customer's invoices say",
         """SELECT COALESCE(b.customer_id, l.customer_id)::text FROM (
                SELECT customer_id, sum(total_minor - paid_minor) AS minor FROM invoices
-                WHERE tenant_id = :tenant AND status NOT IN ('DRAFT', 'VOID') GROUP BY customer_id) b
+                WHERE tenant_id = :tenant AND kind = 'INVOICE' AND status NOT IN ('DRAFT', 'VOID')
+                GROUP BY customer_id) b
              FULL JOIN (
                SELECT customer_id, sum(amount_minor) AS minor FROM postings
                 WHERE tenant_id = :tenant AND account = 'RECEIVABLE' GROUP BY customer_id) l

@@ -17,6 +17,7 @@ from ispgraph.resolvers.live import LiveSubscriptions
 from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
+from ispgraph.resolvers.package_changes import PackageChangeMutations, PackageChangeQueries
 from ispgraph.resolvers.payments import PaymentMutations
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
@@ -39,6 +40,7 @@ class Query(
     CatalogueQueries,
     RouterQueries,
     BillingQueries,
+    PackageChangeQueries,
     JobQueries,
     TenantQueries,
 ):
@@ -56,6 +58,7 @@ class Mutation(
     OnboardingMutations,
     CatalogueMutations,
     PaymentMutations,
+    PackageChangeMutations,
     RouterMutations,
     JobMutations,
     TenantMutations,

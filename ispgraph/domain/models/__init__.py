@@ -56,6 +56,7 @@ from ispgraph.domain.models.network import (
     StepOutcome,
     StepProtocol,
 )
+from ispgraph.domain.models.package_changes import PackageChange, PackageChangeStatus
 from ispgraph.domain.models.sessions import (
     OpenSession,
     Session,
@@ -112,6 +113,8 @@ __all__ = [
     "OpenSession",
     "Operator",
     "Package",
+    "PackageChange",
+    "PackageChangeStatus",
     "Payment",
     "PaymentCategory",
     "PaymentMethod",
