@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph.domain import money
 from ispgraph.domain.billing import invoices, payments
 from ispgraph.domain.billing.periods import Period
 from ispgraph.domain.billing.proration import Sold
@@ -145,16 +146,19 @@ async def restore(session: AsyncSession, document_id: UUID) -> None:
     rows = select(BilledPeriod).where(BilledPeriod.given_back_by_id == document_id).order_by(BilledPeriod.starts_at)
     for row in (await session.scalars(rows)).all():
         row.given_back_by_id = None
-        lowered = await session.scalar(
-            select(BilledPeriod).where(
-                BilledPeriod.invoice_id == row.invoice_id,
-                BilledPeriod.released_at.is_(None),
-                BilledPeriod.starts_at == row.starts_at,
-                BilledPeriod.ends_at == row.ends_at,
-            )
+        # A price that was lowered goes up again; it may be that of two rows by now, where a change was taken back.
+        lowered = select(BilledPeriod).where(
+            BilledPeriod.invoice_id == row.invoice_id,
+            BilledPeriod.released_at.is_(None),
+            BilledPeriod.starts_at < row.ends_at,
+            BilledPeriod.ends_at > row.starts_at,
         )
-        if lowered is not None:
-            lowered.price_minor, row.price_minor = lowered.price_minor + row.price_minor, 0
+        if charged := (await session.scalars(lowered.order_by(BilledPeriod.starts_at))).all():
+            weights = [each.price_minor for each in charged]
+            shares = money.allocate(row.price_minor, weights if any(weights) else [1] * len(charged))
+            for each, share in zip(charged, shares, strict=True):
+                each.price_minor += share
+            row.price_minor = 0
         else:
             row.released_at = None
         await session.flush()
