@@ -12,6 +12,8 @@ NEWEST = newest_first("messages", Message.id)
 _TEXTS = {
     "service.suspended": "{tenant}: Dear {customer}, your internet service is suspended. {reason}",
     "service.activated": "{tenant}: Dear {customer}, your internet service is active.",
+    "renewal.short": "{tenant}: Dear {customer}, your internet service ends {until}. Another period of {package} costs "
+    "{price}; your balance holds {held}.",
     "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
     "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
 }

@@ -16,7 +16,6 @@ from ispgraph.domain.billing.plans import Plan
 from ispgraph.domain.billing.quotes import Quote
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
-    BilledPeriod,
     Customer,
     OpenSession,
     Package,
@@ -180,9 +179,9 @@ async def carry_out(session: AsyncSession, change_id: UUID) -> None:
     Raises DomainError when it cannot be; `failed` keeps why.
     """
     request = await session.get_one(PackageChange, change_id)
-    found = await session.get_one(Service, request.service_id)
-    # As whoever changes a service: the customer first.
-    lock = select(Customer).where(Customer.id == found.customer_id).with_for_update(key_share=True)
+    # As whoever changes a service: the customer first, and nothing of the service is believed before.
+    owner = select(Service.customer_id).where(Service.id == request.service_id).scalar_subquery()
+    lock = select(Customer).where(Customer.id == owner).with_for_update(key_share=True)
     customer = (await session.scalars(lock)).one()
     others = (await services.services_of(session, [customer.id]))[customer.id]
     service = next(row for row in others if row.id == request.service_id)
@@ -290,29 +289,18 @@ def _next_invoice_on(case: _Case) -> date | None:
 
 
 def _facts(case: _Case) -> quotes.Facts:
-    service, plan = case.service, case.plan
-    rows: list[BilledPeriod] = [each.row for each in plan.given_back]
-    terms = {column.name: getattr(plan.package, column.name) for column in Package.__table__.columns}
-    return {
-        "operation": CHANGE,
-        "tenant": case.tenant.id,
-        "currency": case.tenant.currency,
-        "service": [
-            service.id,
-            service.desired_version,
-            service.package_id,
-            service.status.value,
-            service.expires_at,
-            service.billing_anchor,
-        ],
-        "package": {name: str(value) for name, value in terms.items()},
-        "tax": [plan.sold.tax_rate, plan.sold.tax_included],
-        "price": plan.sold.price_minor,
-        "charged": [[row.id, row.starts_at, row.ends_at, row.price_minor, row.tax_rate] for row in rows],
-        "on": case.effective_on,
-        "today": periods.local_date(clock.now(), case.tenant.time_zone),
-        "wallet": case.held.wallet_minor,
-    }
+    rows = [each.row for each in case.plan.given_back]
+    return quotes.facts(
+        CHANGE,
+        tenant=case.tenant,
+        service=case.service,
+        package=case.plan.package,
+        sold=case.plan.sold,
+        held=case.held,
+        today=periods.local_date(clock.now(), case.tenant.time_zone),
+        on=case.effective_on,
+        charged=[[row.id, row.starts_at, row.ends_at, row.price_minor, row.tax_rate] for row in rows],
+    )
 
 
 async def _warnings(

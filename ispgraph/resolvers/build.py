@@ -19,6 +19,7 @@ from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.package_changes import PackageChangeMutations, PackageChangeQueries
 from ispgraph.resolvers.payments import PaymentMutations
+from ispgraph.resolvers.recharges import RechargeMutations, RechargeQueries
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
@@ -41,6 +42,7 @@ class Query(
     RouterQueries,
     BillingQueries,
     PackageChangeQueries,
+    RechargeQueries,
     JobQueries,
     TenantQueries,
 ):
@@ -59,6 +61,7 @@ class Mutation(
     CatalogueMutations,
     PaymentMutations,
     PackageChangeMutations,
+    RechargeMutations,
     RouterMutations,
     JobMutations,
     TenantMutations,

@@ -20,6 +20,14 @@ QUOTED = f"""token expiresAt {LINES} credit {{ amount }} charge {{ amount }} tax
 QUOTE = f"""query ($customer: ID!, $package: ID!, $on: Date) {{
   changePackageQuote(customerId: $customer, packageId: $package, effectiveOn: $on) {{ {QUOTED} }} }}"""
 CHANGE = f"mutation ($input: ChangePackageInput!) {{ customerChangePackage(input: $input) {{ {DONE} }} }}"
+RECHARGE_QUOTE = f"""query ($customer: ID!, $package: ID, $days: Int!) {{
+  dailyRechargeQuote(customerId: $customer, packageId: $package, days: $days) {{ {QUOTED} }} }}"""
+RECHARGE = f"mutation ($input: DailyRechargeInput!) {{ customerDailyRecharge(input: $input) {{ {DONE} }} }}"
+ADVANCE = """mutation ($input: AdvancePaymentInput!) { customerRecordAdvancePayment(input: $input) {
+  errors { code } } }"""
+MESSAGES = """query ($id: ID!) { node(id: $id) { ... on Customer { messages { nodes { channel body } }
+  service { expiresAt status package { name } } wallet { amount }
+  invoices { nodes { number status total { amount } periodStart periodEnd } } } } }"""
 HISTORY = """query ($id: ID!) { node(id: $id) { ... on Service { package { name } packageChanges { totalCount nodes {
   id status effectiveOn appliedAt reason message fromPackage { name } toPackage { name } requestedBy { name }
   invoice { number } } } } } }"""
@@ -59,6 +67,31 @@ class Buyer:
         asked = {"customerId": self.customer, "packageId": ids.encode("pkg", package.id), **given}
         payload: dict[str, Any] = (await self.api.data(CHANGE, self.house.admin, input=asked))["customerChangePackage"]
         return payload
+
+    async def days(self, days: int, package: Package | None = None) -> dict[str, Any]:
+        """What some days would cost."""
+        key = package and ids.encode("pkg", package.id)
+        given = {"customer": self.customer, "package": key, "days": days}
+        found: dict[str, Any] = (await self.api.data(RECHARGE_QUOTE, self.house.admin, **given))["dailyRechargeQuote"]
+        return found
+
+    async def recharge(self, days: int, method: str = "CASH", **given: Any) -> dict[str, Any]:
+        """Some days more: the payload."""
+        asked = {"customerId": self.customer, "days": days, "method": method, **given}
+        payload: dict[str, Any] = (await self.api.data(RECHARGE, self.house.admin, input=asked))[
+            "customerDailyRecharge"
+        ]
+        return payload
+
+    async def advance(self, amount: str) -> None:
+        """Cash for the wallet."""
+        given = {"customerId": self.customer, "amount": amount, "method": "CASH"}
+        await self.api.data(ADVANCE, self.house.admin, input=given)
+
+    async def state(self) -> dict[str, Any]:
+        """The customer with service, messages and invoices."""
+        found: dict[str, Any] = (await self.api.data(MESSAGES, self.house.admin, id=self.customer))["node"]
+        return found
 
     async def history(self) -> dict[str, Any]:
         """The service with the requests for other packages, the latest first."""

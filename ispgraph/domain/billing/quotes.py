@@ -14,7 +14,10 @@ from datetime import date, datetime, timedelta
 from ispgraph import clock
 from ispgraph.domain.billing import invoices
 from ispgraph.domain.billing.invoices import Line
+from ispgraph.domain.billing.ledger import Balance
+from ispgraph.domain.billing.proration import Sold
 from ispgraph.domain.errors import ErrorCode, fail
+from ispgraph.domain.models import Package, Service, Tenant
 from ispgraph.domain.radius_rows import RadiusRow
 
 LASTS = timedelta(minutes=15)
@@ -50,6 +53,33 @@ class Quote:
     def amounts(self) -> invoices.Amounts:
         """The sums of the lines: below zero when more is given back than is asked for."""
         return invoices.amounts(self.lines)
+
+
+def facts(
+    operation: str,
+    *,
+    tenant: Tenant,
+    service: Service,
+    package: Package,
+    sold: Sold,
+    held: Balance,
+    today: date,
+    **more: object,
+) -> Facts:
+    """What every quote of time rests on, beside what is particular to one of them."""
+    terms = {column.name: str(getattr(package, column.name)) for column in Package.__table__.columns}
+    return {
+        "operation": operation,
+        "tenant": tenant.id,
+        "currency": tenant.currency,
+        "service": [service.id, service.desired_version, service.package_id, service.status.value],
+        "periods": [service.expires_at, service.billing_anchor],
+        "package": terms,
+        "price": [sold.price_minor, sold.tax_rate, sold.tax_included],
+        "wallet": held.wallet_minor,
+        "today": today,
+        **more,
+    }
 
 
 def token(secret: bytes, facts: Facts, until: datetime) -> str:
