@@ -116,6 +116,27 @@ RULES = (
             WHERE p.tenant_id = :tenant AND p.released_at IS NULL AND i.status IN ('DRAFT', 'VOID')""",
     ),
     Rule(
+        "given-back",
+        "time was given back by a document that counts, and of an invoice that is not void",
+        """SELECT p.id::text FROM billed_periods p
+             JOIN invoices i ON i.tenant_id = p.tenant_id AND i.id = p.invoice_id
+             JOIN invoices d ON d.tenant_id = p.tenant_id AND d.id = p.given_back_by_id
+            WHERE p.tenant_id = :tenant AND (d.status IN ('DRAFT', 'VOID') OR i.status IN ('DRAFT', 'VOID')
+                  OR i.customer_id <> d.customer_id)""",
+    ),
+    Rule(
+        "credit-notes",
+        "what a credit note gives went into the wallet of its customer, who had the invoice that it credits",
+        """SELECT n.id::text FROM invoices n JOIN invoices i ON i.tenant_id = n.tenant_id AND i.id = n.credits_id
+            WHERE n.tenant_id = :tenant AND n.kind = 'CREDIT_NOTE' AND n.status <> 'DRAFT'
+              AND (n.customer_id <> i.customer_id OR i.kind <> 'INVOICE'
+                   OR i.status IN ('DRAFT', 'VOID') AND n.status <> 'VOID'
+                   OR (SELECT COALESCE(sum(q.amount_minor), 0) FROM journals j
+                         JOIN postings q ON q.tenant_id = j.tenant_id AND q.journal_id = j.id
+                        WHERE j.tenant_id = n.tenant_id AND j.invoice_id = n.id AND q.account = 'WALLET')
+                      <> CASE n.status WHEN 'VOID' THEN 0 ELSE n.total_minor END)""",
+    ),
+    Rule(
         "refunds",
         "no more of a payment was given back than it is, and one that was given back whole says so",
         """SELECT p.id::text FROM payments p
@@ -155,7 +176,8 @@ RULES = (
         "what the ledger says a customer owes is what the customer's invoices say",
         """SELECT COALESCE(b.customer_id, l.customer_id)::text FROM (
                SELECT customer_id, sum(total_minor - paid_minor) AS minor FROM invoices
-                WHERE tenant_id = :tenant AND status NOT IN ('DRAFT', 'VOID') GROUP BY customer_id) b
+                WHERE tenant_id = :tenant AND kind = 'INVOICE' AND status NOT IN ('DRAFT', 'VOID')
+                GROUP BY customer_id) b
              FULL JOIN (
                SELECT customer_id, sum(amount_minor) AS minor FROM postings
                 WHERE tenant_id = :tenant AND account = 'RECEIVABLE' GROUP BY customer_id) l
@@ -183,10 +205,13 @@ RULES = (
         "commissions",
         "what operators have earned by an invoice is by their rates, of what settles it still; and so it was booked",
         """SELECT COALESCE(e.invoice_id, b.invoice_id) || ' ' || COALESCE(e.operator_id, b.operator_id) FROM (
-               SELECT s.invoice_id, s.operator_id, i.total_minor::numeric * 200000 AS twice, sum(
+               SELECT s.invoice_id, s.operator_id, i.total_minor::numeric * i.total_minor * 200000 AS twice, sum(
                         CASE WHEN r.percent IS NULL THEN LEAST(r.fixed_minor, i.subtotal_minor)::numeric * 100000
                              ELSE r.percent * 1000 * i.subtotal_minor END
-                        * (a.amount_minor - a.released_minor)) AS minor
+                        * (a.amount_minor - a.released_minor)) * GREATEST(0, i.total_minor - COALESCE((
+                          SELECT -sum(n.total_minor) FROM invoices n
+                           WHERE n.tenant_id = :tenant AND n.credits_id = s.invoice_id AND n.status <> 'VOID'), 0))
+                        AS minor
                  FROM commission_shares s
                  JOIN allocations a ON a.tenant_id = s.tenant_id AND a.id = s.allocation_id
                  JOIN invoices i ON i.tenant_id = s.tenant_id AND i.id = s.invoice_id

@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import retention, sessions, suspend_dates, watches
-from ispgraph.domain.billing import dunning_run
+from ispgraph.domain import package_changes, renewals, retention, sessions, suspend_dates, watches
+from ispgraph.domain.billing import dunning_run, periods
+from ispgraph.domain.errors import DomainError
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -37,6 +38,8 @@ _WATCH_CHUNKS = 10
 # And of dunning so many.
 _DUNNING_CHUNKS = 10
 _SILENT_TICKS = 60
+# And services that get another package today, or another period.
+_TIME_TICKS = 60
 # The partitions of two quarters ahead: there is time, but nothing to lose by looking.
 _ROOM_TICKS = 3600
 _SILENT_LIMIT = 1000
@@ -143,6 +146,10 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
             await watch(database)
         if ticks % _SILENT_TICKS == 0:
             await end_silent(database)
+        if ticks % _TIME_TICKS == 0:
+            # In this order: who gets another package today is renewed with that one.
+            await change_packages(database)
+            await renew(database)
         if ticks % _ROOM_TICKS == 0:
             await make_room(database)
         ticks += 1
@@ -187,6 +194,41 @@ async def end_silent(database: Database) -> None:
                     ended = await sessions.end_silent(session, at=clock.now(), limit=_SILENT_LIMIT)
         except Exception:
             _log.exception("ending the silent sessions of tenant %s failed", tenant_id)
+
+
+async def change_packages(database: Database) -> None:
+    """Carry out the requests for other packages whose day has begun. Of two schedulers one does each."""
+    async with database.read(None) as session:
+        tenants = (await session.execute(text("select tenant_id, time_zone from all_tenants()"))).all()
+    for tenant_id, zone in tenants:
+        async with database.read(tenant_id) as session:
+            due = await package_changes.due(session, periods.local_date(clock.now(), zone))
+        for change_id in due:
+            await _change_package(database, tenant_id, change_id)
+
+
+async def _change_package(database: Database, tenant_id: UUID, change_id: UUID) -> None:
+    try:
+        await database.run(tenant_id, partial(package_changes.carry_out, change_id=change_id))
+    except DomainError as error:
+        await database.run(tenant_id, partial(package_changes.failed, change_id=change_id, error=error))
+    except Exception:
+        # One customer's trouble is not the others'; it is tried again soon.
+        _log.exception("changing a package of tenant %s failed", tenant_id)
+
+
+async def renew(database: Database) -> None:
+    """Have the wallets pay for another period of the services that are to renew themselves and end soon."""
+    async with database.read(None) as session:
+        tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
+    for tenant_id in tenants:
+        async with database.read(tenant_id) as session:
+            due = await renewals.due(session, clock.now())
+        for service_id in due:
+            try:
+                await database.run(tenant_id, partial(renewals.renew, service_id=service_id))
+            except Exception:
+                _log.exception("renewing a service of tenant %s failed", tenant_id)
 
 
 async def make_room(database: Database) -> None:

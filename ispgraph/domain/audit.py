@@ -33,3 +33,12 @@ def record(
             details=dict(details or {}),
         )
     )
+
+
+def noticed(
+    session: AsyncSession, tenant_id: UUID, action: str, subject_id: UUID, details: Mapping[str, object]
+) -> None:
+    """As `record`, for what the product does by itself."""
+    session.add(
+        AuditEntry(tenant_id=tenant_id, at=clock.now(), action=action, subject_id=subject_id, details=dict(details))
+    )

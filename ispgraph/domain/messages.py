@@ -18,6 +18,8 @@ _TEXTS = {
     "invoice.due": "{tenant}: Dear {customer}, invoice {number} is due on {day}. To be paid: {amount}.",
     "invoice.overdue": "{tenant}: Dear {customer}, invoice {number} was due on {day}. To be paid: {amount}. "
     "{otherwise}",
+    "renewal.short": "{tenant}: Dear {customer}, your internet service ends {until}. Another period of {package} costs "
+    "{price}; your balance holds {held}.",
     "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
     "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
 }

@@ -14,6 +14,7 @@ _NAMES = {
     "job": "job",
     "opr": "operator",
     "pay": "payment",
+    "pch": "package change",
     "pkg": "package",
     "pov": "price override",
     "rtr": "router",

@@ -16,8 +16,10 @@ from ispgraph.domain.models import (
     ConnectionType,
     Customer,
     CustomerStatus,
+    Invoice,
     Job,
     OpenSession,
+    Payment,
     Router,
     Service,
     ServiceMac,
@@ -66,20 +68,25 @@ class Chosen:
 
     customer_id: UUID
     service_id: UUID | None
+    above: tuple[str, ...] = ("input",)
+    """The path to where both were given."""
 
     @property
     def field(self) -> tuple[str, ...]:
         """The path to what chose the service."""
-        return ("input", "customerId" if self.service_id is None else "serviceId")
+        return (*self.above, "customerId" if self.service_id is None else "serviceId")
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an action changed, the jobs that carry it into the network, and what follows that one may not expect."""
+    """What an action changed, the jobs that carry it into the network, what follows that one may not expect, and the
+    money that it moved."""
 
     customer: Customer
     jobs: Sequence[Job]
     warnings: Sequence[str] = ()
+    invoice: Invoice | None = None
+    payment: Payment | None = None
 
 
 def mac_addresses(service: Any) -> ColumnElement[Any]:
@@ -211,6 +218,15 @@ async def put_on_line(
         await messages.tell(session, customer, "service.activated", by=by)
 
 
+def resumed(customer: Customer, service: Service, services: Sequence[Service]) -> bool:
+    """Time was given to a service: one whose time was over is active again. Locked as in `put_on_line`."""
+    if service.status is not ServiceStatus.EXPIRED:
+        return False
+    service.status = ServiceStatus.ACTIVE
+    _follow(customer, services, None)
+    return True
+
+
 async def disconnect(
     session: AsyncSession, chosen: Chosen, *, session_id: UUID | None, idempotency_key: str | None, by: Viewer
 ) -> Done:
@@ -271,7 +287,7 @@ def meant(services: Sequence[Service], chosen: Chosen) -> Service:
         raise fail(ErrorCode.INVALID_STATE, "This customer has no service.", *chosen.field)
     primary = next((row for row in services if row.is_primary), None)
     if primary is None and len(services) > 1:
-        raise fail(ErrorCode.REQUIRED, "This customer has several services: say which.", "input", "serviceId")
+        raise fail(ErrorCode.REQUIRED, "This customer has several services: say which.", *chosen.above, "serviceId")
     return primary or services[0]
 
 
@@ -366,12 +382,20 @@ async def done_before(
         raise not_found("customer", "input", "customerId")
     kept: Any = answer
     jobs = select(Job).where(Job.id.in_(UUID(job) for job in kept["jobs"])).order_by(Job.id)
-    return Done(customer, list(await session.scalars(jobs)), kept.get("warnings", []))
+    invoice, payment = kept.get("invoice"), kept.get("payment")
+    return Done(
+        customer,
+        list(await session.scalars(jobs)),
+        kept.get("warnings", []),
+        await session.get(Invoice, UUID(invoice)) if invoice else None,
+        await session.get(Payment, UUID(payment)) if payment else None,
+    )
 
 
 async def kept(session: AsyncSession, operation: str, key: str | None, done: Done, by: Viewer) -> Done:
     """The same, which the key answers with from now on."""
     jobs = [str(job.id) for job in done.jobs]
-    answer = {"customer": str(done.customer.id), "jobs": jobs, "warnings": list(done.warnings)}
+    answer: dict[str, object] = {"customer": str(done.customer.id), "jobs": jobs, "warnings": list(done.warnings)}
+    answer |= {name: str(row.id) for name, row in (("invoice", done.invoice), ("payment", done.payment)) if row}
     await idempotency.keep(session, by=by, operation=operation, key=key, answer=answer)
     return done

@@ -20,6 +20,7 @@ from ispgraph.domain.models import (
     Operator,
     OperatorPayment,
     Package,
+    PackageChange,
     Payment,
     Posting,
     PriceOverride,
@@ -40,6 +41,12 @@ def _of_customer(by: Viewer, row: Any) -> ColumnElement[bool]:
     return customers.belonging(by, row.customer_id)
 
 
+def _of_service(by: Viewer, row: Any) -> ColumnElement[bool]:
+    of_customers = select(Service.id).where(customers.belonging(by, Service.customer_id))
+    found: ColumnElement[bool] = row.service_id.in_(of_customers)
+    return found
+
+
 def _anyone(_by: Viewer, _row: Any) -> ColumnElement[bool]:
     return true()
 
@@ -48,6 +55,7 @@ def _anyone(_by: Viewer, _row: Any) -> ColumnElement[bool]:
 RULES: Mapping[type[Any], Rule] = {
     Customer: (Permission.VIEW_CUSTOMERS, lambda by, row: in_scope(by, row.operator_id)),
     Service: (Permission.VIEW_CUSTOMERS, _of_customer),
+    PackageChange: (Permission.VIEW_CUSTOMERS, _of_service),
     Session: (Permission.VIEW_CUSTOMERS, _of_customer),
     Invoice: (Permission.VIEW_CUSTOMERS, _of_customer),
     Payment: (Permission.VIEW_CUSTOMERS, _of_customer),

@@ -19,8 +19,10 @@ from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.overrides import OverrideMutations, OverrideQueries
+from ispgraph.resolvers.package_changes import PackageChangeMutations, PackageChangeQueries
 from ispgraph.resolvers.payments import PaymentMutations
 from ispgraph.resolvers.profiles import ProfileMutations, ProfileQueries
+from ispgraph.resolvers.recharges import RechargeMutations, RechargeQueries
 from ispgraph.resolvers.reports import ReportMutations, ReportQueries
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
@@ -47,6 +49,8 @@ class Query(
     ReportQueries,
     CommissionQueries,
     OverrideQueries,
+    PackageChangeQueries,
+    RechargeQueries,
     JobQueries,
     TenantQueries,
 ):
@@ -68,6 +72,8 @@ class Mutation(
     ReportMutations,
     CommissionMutations,
     OverrideMutations,
+    PackageChangeMutations,
+    RechargeMutations,
     RouterMutations,
     JobMutations,
     TenantMutations,

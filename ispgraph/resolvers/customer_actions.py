@@ -28,4 +28,8 @@ def payload(done: Done) -> CustomerActionPayload:
     """What was done, for the one who asked."""
     customer: Any = done.customer
     jobs: Any = list(done.jobs)
-    return CustomerActionPayload(customer=customer, jobs=jobs, warnings=list(done.warnings))
+    invoice: Any = done.invoice
+    payment: Any = done.payment
+    return CustomerActionPayload(
+        customer=customer, invoice=invoice, payment=payment, jobs=jobs, warnings=list(done.warnings)
+    )

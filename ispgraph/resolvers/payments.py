@@ -5,7 +5,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain.billing import desk
+from ispgraph.domain.billing import credit_notes, desk
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action
@@ -80,9 +80,29 @@ async def refund(
 
 
 async def void(info: Info, invoice_id: strawberry.ID, reason: str) -> InvoicePayload:
-    """Take an invoice back as a whole. What was paid of it is in the customer's wallet then."""
+    """Take an invoice back as a whole: what was paid of it is in the customer's wallet then. Of one that was credited,
+    or whose time was given back by a change of the package, the later paper is to be taken back first. A credit note
+    takes what it gave out of the wallet."""
     key = typed_id("inv", invoice_id, "invoiceId")
     row, customer = await desk.void(info.context.session, key, reason=reason, by=info.context.viewer_or_refuse())
+    shown: Any = row
+    owner: Any = customer
+    return InvoicePayload(invoice=shown, customer=owner)
+
+
+async def credit(
+    info: Info, invoice_id: strawberry.ID, amount: Decimal, reason: str, idempotency_key: str | None = None
+) -> InvoicePayload:
+    """Give a part of an invoice back, or all of it, by a credit note: `amount` has the tax in it. What it gives is in
+    the wallet, and settles what the customer has open. Answers with the credit note."""
+    row, customer = await credit_notes.give(
+        info.context.session,
+        typed_id("inv", invoice_id, "invoiceId"),
+        amount=amount,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        by=info.context.viewer_or_refuse(),
+    )
     shown: Any = row
     owner: Any = customer
     return InvoicePayload(invoice=shown, customer=owner)
@@ -101,3 +121,4 @@ class PaymentMutations:
     customer_record_other_payment = action(record_other, Permission.RECORD_PAYMENTS)
     payment_refund = action(refund, Permission.REFUND_PAYMENTS)
     invoice_void = action(void, Permission.GENERATE_BILLS)
+    invoice_credit = action(credit, Permission.GENERATE_BILLS)

@@ -37,6 +37,12 @@ class InvoiceLine:
 
 @node("inv", models.Invoice, description="A demand for money. Once open, only its status and what is paid change.")
 class Invoice(Node):
+    kind: models.InvoiceKind = column(
+        "kind", description="The amounts of a CREDIT_NOTE are below zero; what it gives is in the customer's wallet."
+    )
+    credits: Annotated["Invoice", strawberry.lazy("ispgraph.schema.billing")] | None = one(
+        "credits_id", description="The invoice of which a credit note gives something back."
+    )
     number: str | None
     status: models.InvoiceStatus
     issued_on: date | None

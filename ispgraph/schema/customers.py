@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 from sqlalchemy import Integer, Select, and_, func, select
 
-from ispgraph.domain import jobs, messages, models, radius_rows, services, sessions, standings
+from ispgraph.domain import jobs, messages, models, package_changes, radius_rows, services, sessions, standings
 from ispgraph.domain.billing import invoices, ledger, overrides, payments
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
@@ -23,6 +23,7 @@ from ispgraph.schema.dunning import SuspendRule, suspend_rule
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.messages import Message
 from ispgraph.schema.operators import Operator
+from ispgraph.schema.package_changes import PackageChange
 from ispgraph.schema.pages import Connection
 from ispgraph.schema.profiles import BillingProfile, billing_profile
 from ispgraph.schema.routers import Drift, Router, drift_of
@@ -111,6 +112,11 @@ class Service(Node):
     fup: FupState | None = fup_state()
     effective_policy: EffectivePolicy = effective_policy()
     network: NetworkState = part()
+    package_changes: Connection[PackageChange] = pages(
+        lambda service, asked: models.PackageChange.service_id == service.id,
+        package_changes.NEWEST,
+        description="Every request for another package, the latest first.",
+    )
 
 
 @node("cus", models.Customer, description="Who pays.")

@@ -81,6 +81,24 @@ async def test_each_earns_by_an_own_rate_of_what_is_paid_without_tax(paid_tree: 
     await sound(owner)
 
 
+async def test_what_a_credit_note_gives_back_earns_where_it_is_spent(paid_tree: Tree, owner: Database) -> None:
+    tree, till = paid_tree, paid_tree.till
+    customer = await tree.customer(tree.seller)
+    invoice = await till.bill(customer.id, 10_000, rate="15")
+    await till.pay(11_500, invoice)
+    assert await tree.wallets() == ("5.00", "10.00", "2.50")
+    document = """mutation ($id: ID!) { invoiceCredit(invoiceId: $id, amount: "57.50", reason: "An outage") {
+      invoice { id } errors { message } } }"""
+    given = await tree.api.data(document, till.house.admin, id=ids.encode("inv", invoice.id))
+    assert given["invoiceCredit"]["errors"] == []
+    assert await tree.wallets() == ("2.50", "5.00", "1.25")
+    await sound(owner)
+    await till.spend(5_750, await till.bill(customer.id, 5_000, rate="15"))
+    assert await tree.wallets() == ("5.00", "10.00", "2.50")
+    await sound(owner)
+    await sound(owner)
+
+
 async def test_the_ledger_says_who_earned_what_by_which_payment(paid_tree: Tree) -> None:
     tree, till = paid_tree, paid_tree.till
     invoice = await till.bill((await tree.customer(tree.sub)).id, 20_000)

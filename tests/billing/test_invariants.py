@@ -73,6 +73,18 @@ DAMAGE = {
         " 'tax_included', false)) p WHERE i.status = 'DRAFT' LIMIT 1",
         {"billed-periods"},
     ),
+    "given-back-by-a-draft": (
+        "INSERT INTO billed_periods SELECT p.* FROM services s, invoices i, LATERAL jsonb_populate_record("
+        "NULL::billed_periods, to_jsonb(i) || jsonb_build_object('service_id', s.id, 'invoice_id', i.id, 'package_id',"
+        " s.package_id, 'starts_at', now(), 'ends_at', now() + interval '1 day', 'price_minor', 1, 'tax_rate', 0,"
+        " 'tax_included', false, 'released_at', now(), 'given_back_by_id', i.id)) p WHERE i.status = 'DRAFT' LIMIT 1",
+        {"given-back"},
+    ),
+    "credit-note-for-itself": (
+        "UPDATE invoices SET kind = 'CREDIT_NOTE', credits_id = id, subtotal_minor = -subtotal_minor,"
+        " tax_minor = -tax_minor, total_minor = -total_minor, paid_minor = 0 WHERE status = 'PAID'",
+        {"credit-notes"},
+    ),
     "payment-failed-later": ("UPDATE payments SET status = 'FAILED' WHERE amount_minor = 40", {"invoice-paid"}),
     "payment-changed": ("UPDATE payments SET amount_minor = amount_minor + 1", {"payment-split"}),
     "allocation-grown": (

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph.domain import money
 from ispgraph.domain.billing import invoices, payments
 from ispgraph.domain.billing.periods import Period
 from ispgraph.domain.billing.proration import Sold
@@ -47,8 +48,7 @@ async def issue(
         notes=notes,
     )
     if charged is not None:
-        session.add(_row(invoice, service, period, charged))
-        await session.flush()
+        await charge(session, invoice, service, period, charged)
     await invoices.open(session, invoice, tenant=tenant, at=at, by=by, due_on=due_on)
     await payments.from_wallet(
         session, tenant=tenant, customer_id=service.customer_id, invoices=[invoice], at=at, by=by
@@ -56,8 +56,12 @@ async def issue(
     return invoice
 
 
-def _row(invoice: Invoice, service: Service, period: Period, charged: Sold) -> BilledPeriod:
-    return BilledPeriod(
+async def charge(
+    session: AsyncSession, invoice: Invoice, service: Service, period: Period, charged: Sold
+) -> BilledPeriod:
+    """An invoice charges for time of a service, which has the package that is sold at the price of `charged`: nobody
+    else can. Raises IntegrityError by `ONCE`."""
+    row = BilledPeriod(
         tenant_id=invoice.tenant_id,
         service_id=service.id,
         invoice_id=invoice.id,
@@ -68,6 +72,96 @@ def _row(invoice: Invoice, service: Service, period: Period, charged: Sold) -> B
         tax_rate=charged.tax_rate,
         tax_included=charged.tax_included,
     )
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def ahead(session: AsyncSession, service_id: UUID, at: datetime | None) -> Sequence[BilledPeriod]:
+    """The time of a service that is charged and is not over at an instant, or ever; in the order of time."""
+    rows = select(BilledPeriod).where(BilledPeriod.service_id == service_id, BilledPeriod.released_at.is_(None))
+    if at is not None:
+        rows = rows.where(BilledPeriod.ends_at > at)
+    return (await session.scalars(rows.order_by(BilledPeriod.starts_at))).all()
+
+
+async def cut(
+    session: AsyncSession, row: BilledPeriod, at: datetime, minor: int, released_at: datetime, by: Invoice
+) -> None:
+    """Release what is charged from an instant on, and `minor` of the price with it: the document `by` gives it back,
+    or charges for that time in its place."""
+    given_back_by = None if by.id == row.invoice_id else by.id
+    if at > row.starts_at:
+        rest = BilledPeriod(
+            tenant_id=row.tenant_id,
+            service_id=row.service_id,
+            invoice_id=row.invoice_id,
+            package_id=row.package_id,
+            starts_at=at,
+            ends_at=row.ends_at,
+            price_minor=minor,
+            tax_rate=row.tax_rate,
+            tax_included=row.tax_included,
+            released_at=released_at,
+            given_back_by_id=given_back_by,
+        )
+        row.ends_at, row.price_minor = at, row.price_minor - minor
+        session.add(rest)
+    else:
+        row.released_at, row.given_back_by_id = released_at, given_back_by
+    await session.flush()
+
+
+async def lower(session: AsyncSession, row: BilledPeriod, minor: int, released_at: datetime, by: Invoice) -> None:
+    """The credit note `by` gives back `minor` of what a time costs; the time stays charged."""
+    row.price_minor -= minor
+    session.add(
+        BilledPeriod(
+            tenant_id=row.tenant_id,
+            service_id=row.service_id,
+            invoice_id=row.invoice_id,
+            package_id=row.package_id,
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+            price_minor=minor,
+            tax_rate=row.tax_rate,
+            tax_included=row.tax_included,
+            released_at=released_at,
+            given_back_by_id=by.id,
+        )
+    )
+    await session.flush()
+
+
+async def given_back(session: AsyncSession, invoice_id: UUID) -> UUID | None:
+    """A document that gives back some of what an invoice charges for; None when there is none."""
+    rows = select(BilledPeriod.given_back_by_id).where(
+        BilledPeriod.invoice_id == invoice_id, BilledPeriod.given_back_by_id.is_not(None)
+    )
+    return await session.scalar(rows.limit(1))
+
+
+async def restore(session: AsyncSession, document_id: UUID) -> None:
+    """What a document gave back is charged again, as it was: the document is void, and its own time released."""
+    rows = select(BilledPeriod).where(BilledPeriod.given_back_by_id == document_id).order_by(BilledPeriod.starts_at)
+    for row in (await session.scalars(rows)).all():
+        row.given_back_by_id = None
+        # A price that was lowered goes up again; it may be that of two rows by now, where a change was taken back.
+        lowered = select(BilledPeriod).where(
+            BilledPeriod.invoice_id == row.invoice_id,
+            BilledPeriod.released_at.is_(None),
+            BilledPeriod.starts_at < row.ends_at,
+            BilledPeriod.ends_at > row.starts_at,
+        )
+        if charged := (await session.scalars(lowered.order_by(BilledPeriod.starts_at))).all():
+            weights = [each.price_minor for each in charged]
+            shares = money.allocate(row.price_minor, weights if any(weights) else [1] * len(charged))
+            for each, share in zip(charged, shares, strict=True):
+                each.price_minor += share
+            row.price_minor = 0
+        else:
+            row.released_at = None
+        await session.flush()
 
 
 async def of_invoice(session: AsyncSession, invoice_id: UUID) -> Sequence[BilledPeriod]:

@@ -10,7 +10,8 @@ than the invoice is without tax.
 What an operator has earned by an invoice is reckoned as a whole, from every allocation that still settles a part of it
 and the rate kept with each, and is rounded once, half up. What is booked is the difference to what was booked before.
 So it comes to the same in whatever parts an invoice is paid, and what a refund or a void releases is taken back to the
-last unit, also from a wallet that holds less by then.
+last unit, also from a wallet that holds less by then. What a credit note gives back of an invoice is not earned by: it
+earns again where it is spent.
 
 Whoever calls these has the invoices locked.
 """
@@ -25,6 +26,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from ispgraph.domain import money
 from ispgraph.domain.billing import ledger
@@ -37,6 +39,7 @@ from ispgraph.domain.models import (
     CommissionShare,
     Customer,
     Invoice,
+    InvoiceStatus,
     Operator,
     Payment,
     Service,
@@ -53,15 +56,15 @@ class Share:
     fixed_minor: int | None
 
 
-def earned_minor(shares: Iterable[Share], net_minor: int, total_minor: int) -> int:
-    """What these earn of an invoice that is so much without and with tax. Pure."""
+def earned_minor(shares: Iterable[Share], net_minor: int, total_minor: int, credited_minor: int = 0) -> int:
+    """What these earn of an invoice that is so much without and with tax, of which so much was given back. Pure."""
     exact = Fraction(0)
     for share in shares:
         if share.fixed_minor is not None:
             exact += Fraction(min(share.fixed_minor, net_minor) * share.left_minor, total_minor)
         elif share.percent is not None:
             exact += Fraction(share.percent) * net_minor * share.left_minor / (100 * total_minor)
-    return money.half_up(exact)
+    return money.half_up(exact * Fraction(max(0, total_minor - credited_minor), total_minor or 1))
 
 
 async def accrue(session: AsyncSession, payments: Sequence[Payment], *, by: Viewer | None) -> None:
@@ -201,12 +204,19 @@ def _rate(rates: _Rates, operator_id: UUID, package_id: UUID | None) -> Commissi
 
 async def _earned(session: AsyncSession, invoices: Iterable[UUID]) -> Mapping[tuple[UUID, str], Mapping[UUID, int]]:
     """By invoice, with its number, and operator: what is earned by now."""
+    note = aliased(Invoice)
+    credited = (
+        select(func.coalesce(-func.sum(note.total_minor), 0))
+        .where(note.credits_id == Invoice.id, note.status != InvoiceStatus.VOID)
+        .scalar_subquery()
+    )
     rows = (
         select(
             Invoice.id,
             Invoice.number,
             Invoice.subtotal_minor,
             Invoice.total_minor,
+            credited.label("credited_minor"),
             CommissionShare.operator_id,
             (Allocation.amount_minor - Allocation.released_minor).label("left_minor"),
             CommissionRate.percent,
@@ -217,11 +227,11 @@ async def _earned(session: AsyncSession, invoices: Iterable[UUID]) -> Mapping[tu
         .join(CommissionRate, CommissionRate.id == CommissionShare.rate_id)
         .where(Invoice.id.in_(invoices))
     )
-    sums: dict[tuple[UUID, str], tuple[int, int]] = {}
+    sums: dict[tuple[UUID, str], tuple[int, int, int]] = {}
     shares: dict[tuple[UUID, str], dict[UUID, list[Share]]] = defaultdict(lambda: defaultdict(list))
     for row in await session.execute(rows):
         key = (row.id, row.number)
-        sums[key] = (row.subtotal_minor, row.total_minor)
+        sums[key] = (row.subtotal_minor, row.total_minor, int(row.credited_minor))
         shares[key][row.operator_id].append(Share(row.left_minor, row.percent, row.fixed_minor))
     return {
         key: {operator_id: earned_minor(parts, *sums[key]) for operator_id, parts in operators.items()}

@@ -90,7 +90,7 @@ async def pay_invoice(
     key = _Key(INVOICE_PAYMENT, idempotency_key, {"invoice": invoice_id, **_told(taken)})
     if (first := await key.answered(session, by)) is not None:
         return first
-    customer, invoice = await _locked(session, Invoice, invoice_id, by, "input", "invoiceId")
+    customer, invoice = await locked(session, Invoice, invoice_id, by, "input", "invoiceId")
     if invoice.status in _NOTHING_DUE:
         raise fail(ErrorCode.INVALID_STATE, _NOTHING_DUE[invoice.status], "input", "invoiceId")
     tenant = await session.get_one(Tenant, by.tenant_id)
@@ -169,14 +169,14 @@ async def refund(
 ) -> Paid:
     """Give a payment back, whole or in part; see `corrections.refund`."""
     faults = Faults()
-    minor = None if amount is None else _above_zero(faults, amount, by.currency, "amount")
+    minor = None if amount is None else above_zero(faults, amount, by.currency, "amount")
     told = values.checked(faults, values.text, reason, 255, at=("reason",))
     faults.raise_if_any()
     assert told is not None
     key = _Key(REFUND, idempotency_key, {"payment": payment_id, "minor": minor, "reason": told})
     if (first := await key.answered(session, by)) is not None:
         return first
-    customer, payment = await _locked(session, Payment, payment_id, by, "paymentId")
+    customer, payment = await locked(session, Payment, payment_id, by, "paymentId")
     at = clock.now()
     row = await corrections.refund(session, payment, minor, reason=told, currency=by.currency, at=at, by=by)
     details = {"payment": payment.number, "amount_minor": row.amount_minor, "reason": told}
@@ -190,7 +190,7 @@ async def void(session: AsyncSession, invoice_id: UUID, *, reason: str, by: View
     told = values.checked(faults, values.text, reason, 255, at=("reason",))
     faults.raise_if_any()
     assert told is not None
-    customer, invoice = await _locked(session, Invoice, invoice_id, by, "invoiceId")
+    customer, invoice = await locked(session, Invoice, invoice_id, by, "invoiceId")
     await corrections.void(session, invoice, reason=told, at=clock.now(), by=by)
     details = {"invoice": invoice.number, "total_minor": invoice.total_minor, "reason": told}
     audit.record(session, by=by, action="invoice.void", subject_id=customer.id, details=details)
@@ -198,7 +198,7 @@ async def void(session: AsyncSession, invoice_id: UUID, *, reason: str, by: View
     return invoice, customer
 
 
-def _above_zero(faults: Faults, amount: Decimal, currency: str, *field: str) -> int:
+def above_zero(faults: Faults, amount: Decimal, currency: str, *field: str) -> int:
     """An amount above zero in minor units; a fault at `field` and 0 for what is none."""
     minor = amounts.minor(faults, amount, currency, *field)
     if minor is not None and minor <= 0:
@@ -207,7 +207,7 @@ def _above_zero(faults: Faults, amount: Decimal, currency: str, *field: str) -> 
 
 
 def _judged(faults: Faults, given: Money, currency: str) -> _Taken:
-    minor = _above_zero(faults, given.amount, currency, "amount")
+    minor = above_zero(faults, given.amount, currency, "amount")
     reference = answers.optional(faults, given.reference, 255, "reference")
     notes = answers.optional(faults, given.notes, 500, "notes")
     if given.method is PaymentMethod.VOUCHER:
@@ -303,7 +303,7 @@ async def _invoice_of(session: AsyncSession, customer: Customer, invoice_id: UUI
     return invoice
 
 
-async def _locked(session: AsyncSession, kind: type[Row], key: UUID, by: Viewer, *field: str) -> tuple[Customer, Row]:
+async def locked(session: AsyncSession, kind: type[Row], key: UUID, by: Viewer, *field: str) -> tuple[Customer, Row]:
     """A visible invoice or payment with its customer: the customer locked first, then the row."""
     what = "invoice" if kind is Invoice else "payment"
     owner = await session.scalar(

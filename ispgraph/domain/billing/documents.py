@@ -19,6 +19,7 @@ from ispgraph.domain.models import (
     Allocation,
     Customer,
     Invoice,
+    InvoiceKind,
     InvoiceLine,
     InvoiceStatus,
     Operator,
@@ -78,31 +79,34 @@ async def find_invoice(session: AsyncSession, invoice_id: UUID) -> Paper | None:
     lines = list(await session.scalars(rows))
     writing = house.writing
     due = invoice.total_minor - invoice.paid_minor if invoice.status in billing.AWAITING else 0
-    facts = [("Invoice date", papers.day(invoice.issued_on))]
+    note = invoice.kind is InvoiceKind.CREDIT_NOTE
+    facts = [("Credit note date" if note else "Invoice date", papers.day(invoice.issued_on))]
+    if invoice.credits_id is not None:
+        facts.append(("Credits invoice", (await session.get_one(Invoice, invoice.credits_id)).number or ""))
     if invoice.due_on is not None:
         facts.append(("Due date", papers.day(invoice.due_on)))
     if invoice.period_start is not None and invoice.period_end is not None:
         facts.append(("Period", writing.stretch(invoice.period_start, invoice.period_end)))
+    settled = [("Paid", writing.amount(invoice.paid_minor)), ("Due", writing.money(due))]
     return Paper(
-        title="Invoice",
+        title="Credit note" if note else "Invoice",
         number=invoice.number,
         dated=datetime.combine(invoice.issued_on, time(), UTC),
         locale=writing.locale,
         sender=house.sender,
         recipient=papers.recipient(customer),
         facts=facts + await _account(session, customer, invoice.service_id),
-        headline=("Amount due", writing.money(due)),
+        headline=("Amount credited" if note else "Amount due", writing.money(-invoice.total_minor if note else due)),
         items=[_item(line, writing) for line in lines],
         sums=[
             ("Subtotal", writing.amount(invoice.subtotal_minor)),
             *_taxes(lines, writing),
             ("Total", writing.money(invoice.total_minor)),
-            ("Paid", writing.amount(invoice.paid_minor)),
-            ("Due", writing.money(due)),
+            *([] if note else settled),
         ],
         listing=await _payments(session, invoice, writing),
         notes=(invoice.notes or "").splitlines(),
-        stamp="PAID" if invoice.status is InvoiceStatus.PAID else None,
+        stamp="PAID" if invoice.status is InvoiceStatus.PAID and not note else None,
         void=invoice.status is InvoiceStatus.VOID,
     )
 

@@ -27,12 +27,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph.domain.billing import ledger, numbers, periods, tax
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.lists import Filter
-from ispgraph.domain.models import Account, Invoice, InvoiceLine, InvoiceStatus, Tenant
+from ispgraph.domain.models import Account, Invoice, InvoiceKind, InvoiceLine, InvoiceStatus, Tenant
 from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
 
 AWAITING = (InvoiceStatus.OPEN, InvoiceStatus.PARTIALLY_PAID)
 """Where money is still expected."""
+_NUMBERS = {
+    InvoiceKind.INVOICE: (numbers.invoice_series, numbers.invoice_number),
+    InvoiceKind.CREDIT_NOTE: (numbers.credit_series, numbers.credit_number),
+}
 NEWEST = newest_first("invoices", Invoice.id)
 
 
@@ -58,10 +62,14 @@ class Line:
     quantity: Decimal = Decimal(1)
     explanation: str | None = None
     tax_included: bool = False
+    share: tax.Taxed | None = None
+    """Its amount and tax, where these are parts of others and not reckoned anew."""
 
     @property
     def taxed(self) -> tax.Taxed:
         """The amount and the tax on it."""
+        if self.share is not None:
+            return self.share
         priced = tax.priced_minor(self.quantity, self.unit_price_minor)
         return tax.taxed(priced, self.tax_rate, included=self.tax_included)
 
@@ -128,13 +136,19 @@ async def draft(
     period_start: datetime | None,
     period_end: datetime | None,
     notes: str | None = None,
+    credits_id: UUID | None = None,
 ) -> Invoice:
-    """A new invoice in DRAFT with its lines. Raises ValueError for no lines or a total below zero."""
+    """A new invoice in DRAFT with its lines, or a credit note for the invoice `credits_id`.
+
+    Raises ValueError for no lines, an invoice with a total below zero, and a credit note with one that is not.
+    """
     sums = amounts(lines)
-    if not lines or sums.total_minor < 0:
-        raise ValueError("an invoice has lines, and asks for nothing below zero")
+    if not lines or (sums.total_minor < 0) != (credits_id is not None):
+        raise ValueError("an invoice has lines, and asks for nothing below zero; a credit note gives something")
     invoice = Invoice(
         tenant_id=tenant.id,
+        kind=InvoiceKind.INVOICE if credits_id is None else InvoiceKind.CREDIT_NOTE,
+        credits_id=credits_id,
         customer_id=customer_id,
         service_id=service_id,
         status=InvoiceStatus.DRAFT,
@@ -180,35 +194,38 @@ async def open(
 ) -> Invoice:
     """Number a draft, post it, and make it final; with nothing to pay it is PAID at once.
 
-    Due so many days after its issue as the tenant gives, or on `due_on`. Holds the tenant's invoice counter from here
-    to the end of the transaction: call it late. The day of issue is never before that of the number before it, also
-    when two programs open across midnight. Raises DomainError INVALID_STATE.
+    Due so many days after its issue as the tenant gives, or on `due_on`; what a credit note gives is in the wallet.
+    Holds the tenant's counter from here to the end of the transaction: call it late. The day of issue is never before
+    that of the number before it, also when two programs open across midnight. Raises DomainError INVALID_STATE.
     """
     await session.refresh(invoice, with_for_update=True)
     if invoice.status is not InvoiceStatus.DRAFT:
         raise fail(ErrorCode.INVALID_STATE, "Only a draft can be opened.")
     today = periods.local_date(at, tenant.time_zone)
-    number = await numbers.take(session, tenant.id, numbers.invoice_series(today.year))
-    before = await session.scalar(
-        select(Invoice.issued_on).where(Invoice.number == numbers.invoice_number(today.year, number - 1))
-    )
-    invoice.number = numbers.invoice_number(today.year, number)
+    series, written = _NUMBERS[invoice.kind]
+    number = await numbers.take(session, tenant.id, series(today.year))
+    before = await session.scalar(select(Invoice.issued_on).where(Invoice.number == written(today.year, number - 1)))
+    invoice.number = written(today.year, number)
     invoice.issued_on = max(today, before or today)
-    invoice.due_on = due_on or invoice.issued_on + timedelta(days=tenant.invoice_due_days)
+    if invoice.kind is InvoiceKind.INVOICE:
+        invoice.due_on = due_on or invoice.issued_on + timedelta(days=tenant.invoice_due_days)
     invoice.status = settled_status(invoice.total_minor, 0)
     await session.flush()
-    if invoice.total_minor:
+    if invoice.subtotal_minor or invoice.tax_minor:
         await _post(session, invoice, at=at, by=by)
     return invoice
 
 
 async def _post(session: AsyncSession, invoice: Invoice, *, at: datetime, by: Viewer | None) -> None:
+    note = invoice.kind is InvoiceKind.CREDIT_NOTE
+    # What a credit note gives is the customer's to spend: it settles what is open only as a payment from the wallet.
+    account = Account.WALLET if note else Account.RECEIVABLE
     await ledger.post(
         session,
         tenant_id=invoice.tenant_id,
-        description=f"Invoice {invoice.number}",
+        description=f"{'Credit note' if note else 'Invoice'} {invoice.number}",
         postings=[
-            ledger.Entry(Account.RECEIVABLE, invoice.total_minor, customer_id=invoice.customer_id),
+            ledger.Entry(account, invoice.total_minor, customer_id=invoice.customer_id),
             ledger.Entry(Account.REVENUE, -invoice.subtotal_minor),
             ledger.Entry(Account.TAX, -invoice.tax_minor),
         ],

@@ -1,7 +1,7 @@
 """Human numbers without gaps: one counter row per tenant and series.
 
 The row stays locked until the transaction ends, which is what makes a rolled back number come back; so a number is
-taken as late as possible, and where one transaction takes several, in the order ACCOUNT, INV, PAY.
+taken as late as possible, and where one transaction takes several, in the order ACCOUNT, INV or CRN, PAY.
 """
 
 from uuid import UUID
@@ -44,6 +44,16 @@ def invoice_series(year: int) -> str:
 def invoice_number(year: int, number: int) -> str:
     """How an invoice number is written: INV-2026-000123."""
     return f"{invoice_series(year)}-{number:06d}"
+
+
+def credit_series(year: int) -> str:
+    """The series of the credit notes issued in a year of the tenant's calendar."""
+    return f"CRN-{year}"
+
+
+def credit_number(year: int, number: int) -> str:
+    """How a credit note number is written: CRN-2026-000001."""
+    return f"{credit_series(year)}-{number:06d}"
 
 
 def payment_series(year: int) -> str:

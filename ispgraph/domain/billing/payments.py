@@ -122,6 +122,24 @@ async def from_wallet(
     return payment
 
 
+async def from_credit(
+    session: AsyncSession, note: Invoice, *, tenant: Tenant, at: datetime, by: Viewer | None
+) -> Payment | None:
+    """What a credit note gave settles what its customer has open, the oldest first; the rest stays in the wallet."""
+    if note.credits_id is not None:
+        await commissions.follow(session, {note.credits_id: None}, tenant_id=note.tenant_id, at=at, by=by)
+    rows = select(Invoice).where(Invoice.customer_id == note.customer_id, Invoice.status.in_(billing.AWAITING))
+    return await from_wallet(
+        session,
+        tenant=tenant,
+        customer_id=note.customer_id,
+        invoices=(await session.scalars(rows)).all(),
+        at=at,
+        by=by,
+        most_minor=-note.total_minor,
+    )
+
+
 async def _numbered(
     session: AsyncSession, tenant: Tenant, payment: Payment, at: datetime, by: Viewer | None
 ) -> Payment:

@@ -81,13 +81,33 @@ def whole(sold: Sold, period: Period, zone: str) -> Line:
 
 def charge(sold: Sold, period: Period, at: datetime, zone: str) -> Line:
     """The rest of a period, from the day of `at` on."""
-    left, of = days_left(period, at, zone), days(period, zone)
+    return part(sold, period, Period(min(max(at, period.start), period.end), period.end), zone)
+
+
+def part(sold: Sold, period: Period, within: Period, zone: str) -> Line:
+    """The days of a period that are `within` it."""
+    count, of = days(within, zone), days(period, zone)
     return _line(
         sold,
-        left_minor(sold.price_minor, left, of),
-        f"{sold.name}, {left} of {periods.in_days(of)}, {_rest(period, at, zone)}",
-        f"{left} of {periods.in_days(of)} of {sold.price}, {sold.tax}.",
+        left_minor(sold.price_minor, count, of),
+        f"{sold.name}, {count} of {periods.in_days(of)}, {periods.span(within, zone)}",
+        f"{count} of {periods.in_days(of)} of {sold.price}, {sold.tax}.",
     )
+
+
+def parts(sold: Sold, anchor: datetime, span: Period, zone: str) -> list[tuple[Period, Line]]:
+    """What a stretch of time costs, by the periods that are counted from the anchor: whole ones, and parts of the
+    first and the last."""
+    found: list[tuple[Period, Line]] = []
+    number = periods.number_at(anchor, sold.cycle, span.start, zone)
+    reached = span.start
+    while reached < span.end:
+        period = periods.period(anchor, sold.cycle, number, zone)
+        within = Period(reached, min(period.end, span.end))
+        line = whole(sold, period, zone) if within == period else part(sold, period, within, zone)
+        found.append((within, line))
+        reached, number = within.end, number + 1
+    return found
 
 
 def credit(sold: Sold, period: Period, at: datetime, zone: str) -> Line:

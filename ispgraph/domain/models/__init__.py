@@ -73,6 +73,7 @@ from ispgraph.domain.models.network import (
     StepProtocol,
 )
 from ispgraph.domain.models.overrides import PriceOverride
+from ispgraph.domain.models.package_changes import PackageChange, PackageChangeStatus
 from ispgraph.domain.models.sessions import (
     OpenSession,
     Session,
@@ -140,6 +141,8 @@ __all__ = [
     "OperatorPayment",
     "OperatorPaymentKind",
     "Package",
+    "PackageChange",
+    "PackageChangeStatus",
     "Payment",
     "PaymentCategory",
     "PaymentMethod",

@@ -165,7 +165,8 @@ class InvoiceLine(TenantRow):
 class BilledPeriod(TenantRow):
     """Time of a service that is charged, once: no two that are not released overlap, whatever invoices they are on.
 
-    A package that is changed within a period cuts it, which takes what is not used off its price; a void releases it.
+    A void releases it. A package that is changed within a period cuts it in two: what is not used is released with its
+    part of the price, and says which document gave it back.
     """
 
     __tablename__ = "billed_periods"
@@ -173,7 +174,15 @@ class BilledPeriod(TenantRow):
         refers("service_id", "services"),
         refers("invoice_id", "invoices"),
         refers("package_id", "packages"),
+        refers("given_back_by_id", "invoices"),
         Index("ix_billed_periods_invoice", "tenant_id", "invoice_id"),
+        Index(
+            "ix_billed_periods_given_back",
+            "tenant_id",
+            "given_back_by_id",
+            postgresql_where="given_back_by_id IS NOT NULL",
+        ),
+        CheckConstraint("given_back_by_id IS NULL OR released_at IS NOT NULL", name="given_back"),
         CheckConstraint("starts_at < ends_at", name="period"),
         CheckConstraint("price_minor >= 0", name="price"),
         ExcludeConstraint(
@@ -194,6 +203,8 @@ class BilledPeriod(TenantRow):
     tax_rate: Mapped[Decimal] = mapped_column(Numeric(6, 3))
     tax_included: Mapped[bool]
     released_at: Mapped[datetime | None] = mapped_column(Instant)
+    given_back_by_id: Mapped[UUID | None]
+    """The invoice or credit note that has a credit for it."""
 
 
 class Payment(TenantRow):

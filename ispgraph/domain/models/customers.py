@@ -158,6 +158,7 @@ class Service(TenantRow):
         Index("ix_services_customer", "tenant_id", "customer_id"),
         Index("ix_services_package", "tenant_id", "package_id"),
         Index("uq_services_primary", "tenant_id", "customer_id", unique=True, postgresql_where="is_primary"),
+        Index("ix_services_renewal", "tenant_id", "expires_at", postgresql_where="auto_renew"),
         _trigrams("ix_services_search", "username"),
         CheckConstraint("username = lower(username)", name="username_lower"),
     )
@@ -183,6 +184,8 @@ class Service(TenantRow):
     suspend_reason: Mapped[SuspendReason | None] = mapped_column(names(SuspendReason))
     suspended_at: Mapped[datetime | None] = mapped_column(Instant)
     auto_renew: Mapped[bool] = mapped_column(default=False)
+    renewal_told_for: Mapped[datetime | None] = mapped_column(Instant)
+    """The end of the period after which the wallet did not cover another one, as the customer was told."""
     desired_version: Mapped[int] = mapped_column(default=1)
     """Grows with every change that the network should know of."""
     applied_version: Mapped[int] = mapped_column(default=0)

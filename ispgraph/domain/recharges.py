@@ -1,0 +1,295 @@
+"""Daily recharge: some days more for a service, paid at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock
+from ispgraph.domain import audit, customers, money, packages, services
+from ispgraph.domain.billing import bills, invoices, ledger, payments, periods, proration, quotes
+from ispgraph.domain.billing.invoices import Line
+from ispgraph.domain.billing.periods import Cycle, Period
+from ispgraph.domain.billing.proration import Sold
+from ispgraph.domain.billing.quotes import Quote
+from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
+from ispgraph.domain.models import (
+    Customer,
+    Invoice,
+    Package,
+    Payment,
+    PaymentCategory,
+    PaymentMethod,
+    Service,
+    ServiceStatus,
+    Tenant,
+)
+from ispgraph.domain.network import changes, previews
+from ispgraph.domain.onboarding import answers
+from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.services import Chosen, Done
+
+RECHARGE = "customerDailyRecharge"
+MOST_DAYS = 30
+_REFUSED = {
+    ServiceStatus.TERMINATED: "This service was terminated: make a new one instead.",
+    ServiceStatus.PENDING: "This service has not begun: activate it first.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How many days, and of which package; None for the one that the service has."""
+
+    days: int
+    package_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """How the recharge is paid, as typed."""
+
+    method: PaymentMethod
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    tenant: Tenant
+    customer: Customer
+    service: Service
+    others: Sequence[Service]
+    package: Package
+    sold: Sold
+    period: Period
+    line: Line
+    held: ledger.Balance
+
+
+def line(sold: Sold, daily_rate_minor: int | None, days: int, start: datetime, zone: str) -> Line:
+    """What some days from an instant on cost: the one rule of the product.
+
+    So many times the daily rate of the package; without one, as much of the price of a period as they are of the days
+    of a period that began then, rounded once. Days are whole, those of the calendar in the tenant's zone.
+    """
+    period = Period(start, periods.boundary(start, Cycle(0, days), 1, zone))
+    description = f"{sold.name}, {periods.in_days(days)}, {periods.span(period, zone)}"
+    if daily_rate_minor is not None:
+        rate = money.shown(daily_rate_minor, sold.currency)
+        return Line(
+            description=description,
+            unit_price_minor=daily_rate_minor,
+            quantity=Decimal(days),
+            tax_rate=sold.tax_rate,
+            tax_included=sold.tax_included,
+            explanation=f"{periods.in_days(days)} at {rate} a day, {sold.tax}.",
+        )
+    of = proration.days(periods.period(start, sold.cycle, 0, zone), zone)
+    return Line(
+        description=description,
+        unit_price_minor=money.half_up(Fraction(sold.price_minor * days, of)),
+        tax_rate=sold.tax_rate,
+        tax_included=sold.tax_included,
+        explanation=f"{periods.in_days(days)} at {sold.price} for {periods.in_days(of)}, {sold.tax}.",
+    )
+
+
+async def quote(session: AsyncSession, chosen: Chosen, wish: Wish, *, token_key: bytes, by: Viewer) -> Quote:
+    """What a recharge would come to. Raises DomainError for what would not be done."""
+    customer = await customers.find(session, chosen.customer_id, by=by)
+    if customer is None:
+        raise not_found("customer", *chosen.above, "customerId")
+    rows = select(Service).where(Service.customer_id == customer.id).order_by(Service.id)
+    others = (await session.scalars(rows)).all()
+    case = await _case(session, chosen, wish, customer, services.meant(others, chosen), others)
+    until = clock.now() + quotes.LASTS
+    before = await previews.of_service(session, case.service.id)
+    after = await previews.of_changed(session, case.service, *_values(case))
+    return Quote(
+        token=quotes.token(token_key, _facts(case, wish), until),
+        expires_at=datetime.fromtimestamp(int(until.timestamp()), UTC),
+        lines=[case.line],
+        next_invoice_on=periods.local_date(case.period.end, case.tenant.time_zone),
+        effective_at=case.period.start,
+        radius_before=before.rows,
+        radius_after=after.rows,
+        warnings=_warnings(case, after),
+    )
+
+
+async def recharge(
+    session: AsyncSession,
+    chosen: Chosen,
+    wish: Wish,
+    paid: Paid,
+    *,
+    auto_renew: bool | None,
+    quote_token: str | None,
+    idempotency_key: str | None,
+    token_key: bytes,
+    by: Viewer,
+) -> Done:
+    """Let a service go on for some days from its end, or from now when that is over; invoiced and paid at once.
+
+    Raises DomainError INSUFFICIENT_FUNDS when the wallet is to pay and does not cover it, INVALID_STATE for a service
+    that has not begun, has no end, or was terminated, and for another package before the time is over; QUOTE_STALE.
+    """
+    faults = Faults(*chosen.above)
+    reference = answers.optional(faults, paid.reference, 255, "reference")
+    if paid.method is PaymentMethod.VOUCHER:
+        faults.add(ErrorCode.INVALID, "A voucher is redeemed, not recorded as a payment.", "method")
+    faults.raise_if_any()
+    given = {
+        "days": wish.days,
+        "package": wish.package_id,
+        "method": paid.method.value,
+        "reference": reference,
+        "renew": auto_renew,
+        "token": quote_token,
+    }
+    if (first := await services.done_before(session, RECHARGE, idempotency_key, chosen, given, by)) is not None:
+        return first
+    customer, service, others = await services.locked(session, chosen, by)
+    case = await _case(session, chosen, wish, customer, service, others)
+    quotes.require(token_key, quote_token, _facts(case, wish))
+    service.package_id, service.expires_at = case.package.id, case.period.end
+    # What follows is counted from where these days end.
+    service.billing_anchor = case.period.end
+    if auto_renew is not None:
+        service.auto_renew = auto_renew
+    invoice = await _invoice(session, case, by)
+    payment = await _payment(session, case, invoice, Paid(paid.method, reference), by)
+    services.resumed(customer, service, others)
+    await session.flush()
+    warnings = _warnings(case, await previews.of_service(session, service.id))
+    jobs = await changes.changed(session, service, by=by.operator_id)
+    details = {
+        "service": str(service.id),
+        "days": wish.days,
+        "invoice": invoice.number,
+        "method": paid.method.value,
+        "until": case.period.end.isoformat(),
+    }
+    audit.record(session, by=by, action="customer.recharge", subject_id=customer.id, details=details)
+    done = Done(customer, jobs, warnings, invoice, payment)
+    return await services.kept(session, RECHARGE, idempotency_key, done, by)
+
+
+async def _case(
+    session: AsyncSession,
+    chosen: Chosen,
+    wish: Wish,
+    customer: Customer,
+    service: Service,
+    others: Sequence[Service],
+) -> _Case:
+    now = clock.now()
+    faults = Faults(*chosen.above)
+    if not 1 <= wish.days <= MOST_DAYS:
+        faults.add(ErrorCode.INVALID, f"This must be from 1 to {MOST_DAYS}.", "days")
+    if service.status in _REFUSED:
+        raise fail(ErrorCode.INVALID_STATE, _REFUSED[service.status], *chosen.field)
+    if service.expires_at is None:
+        raise fail(ErrorCode.INVALID_STATE, "This service has no end that could be put off.", *chosen.field)
+    package = await session.get(Package, wish.package_id or service.package_id)
+    if package is None:
+        faults.add(ErrorCode.NOT_FOUND, "There is no such package.", "packageId")
+    elif package.id != service.package_id:
+        if service.expires_at > now:
+            message = "The time of this service is not over: change its package first."
+            faults.add(ErrorCode.INVALID_STATE, message, "packageId")
+        if not package.active:
+            faults.add(ErrorCode.INVALID_STATE, f"The package {package.name} is not sold any more.", "packageId")
+        answers.fits(faults, package, service.connection_type, "packageId")
+    faults.raise_if_any()
+    assert package is not None
+    tenant = await session.get_one(Tenant, service.tenant_id)
+    sold = await packages.sold(session, package, tenant)
+    start, zone = max(now, service.expires_at), tenant.time_zone
+    period = Period(start, periods.boundary(start, Cycle(0, wish.days), 1, zone))
+    priced = line(sold, package.daily_rate_minor, wish.days, start, zone)
+    held = (await ledger.balances(session, [customer.id]))[customer.id]
+    return _Case(tenant, customer, service, others, package, sold, period, priced, held)
+
+
+async def _invoice(session: AsyncSession, case: _Case, by: Viewer) -> Invoice:
+    invoice = await invoices.draft(
+        session,
+        tenant=case.tenant,
+        customer_id=case.customer.id,
+        service_id=case.service.id,
+        lines=[case.line],
+        period_start=case.period.start,
+        period_end=case.period.end,
+    )
+    price = case.line.amount_minor + (case.line.tax_minor if case.sold.tax_included else 0)
+    await bills.charge(session, invoice, case.service, case.period, replace(case.sold, price_minor=price))
+    return await invoices.open(session, invoice, tenant=case.tenant, at=clock.now(), by=by)
+
+
+async def _payment(session: AsyncSession, case: _Case, invoice: Invoice, paid: Paid, by: Viewer) -> Payment | None:
+    if invoice.total_minor == 0:
+        return None
+    if paid.method is PaymentMethod.WALLET:
+        spent = await payments.from_wallet(
+            session, tenant=case.tenant, customer_id=case.customer.id, invoices=[invoice], at=clock.now(), by=by
+        )
+        if spent is None or spent.amount_minor < invoice.total_minor:
+            shown = money.shown(case.held.wallet_minor, case.tenant.currency)
+            raise fail(ErrorCode.INSUFFICIENT_FUNDS, f"The wallet holds {shown}.", "input", "method")
+        return spent
+    return await payments.record(
+        session,
+        tenant=case.tenant,
+        customer_id=case.customer.id,
+        amount_minor=invoice.total_minor,
+        method=paid.method,
+        category=PaymentCategory.RECHARGE,
+        reference=paid.reference,
+        notes=None,
+        at=clock.now(),
+        by=by,
+        invoices=[invoice],
+    )
+
+
+def _values(case: _Case) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """What of the service and its customer would be another value."""
+    values: dict[str, object] = {
+        "package_id": case.package.id,
+        "expires_at": case.period.end,
+        "billing_anchor": case.period.end,
+    }
+    if case.service.status is not ServiceStatus.EXPIRED:
+        return values, {}
+    statuses = {other.status for other in case.others if other is not case.service} | {ServiceStatus.ACTIVE}
+    return values | {"status": ServiceStatus.ACTIVE}, {"status": services.status_of_customer(statuses)}
+
+
+def _facts(case: _Case, wish: Wish) -> quotes.Facts:
+    return quotes.facts(
+        RECHARGE,
+        tenant=case.tenant,
+        service=case.service,
+        package=case.package,
+        sold=case.sold,
+        held=case.held,
+        today=periods.local_date(clock.now(), case.tenant.time_zone),
+        days=wish.days,
+    )
+
+
+def _warnings(case: _Case, after: previews.Preview) -> Sequence[str]:
+    found = []
+    if case.service.status is ServiceStatus.SUSPENDED:
+        found.append("The service is suspended, and stays so.")
+    if case.held.receivable_minor > 0:
+        found.append(f"The customer owes {money.shown(case.held.receivable_minor, case.tenant.currency)}.")
+    if after.barred is not None:
+        found.append(f"The service is off line all the same: {after.barred.lower()}.")
+    return found
