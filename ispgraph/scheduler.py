@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
 from ispgraph.domain import retention, sessions, watches
+from ispgraph.domain.billing import runs
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -50,6 +51,7 @@ class Daily:
 
 
 DAILY = (
+    Daily("billing.run", time(1, 0), runs.daily),
     Daily("drafts.expire", time(2, 30), drafts.clean),
     Daily("retention.prune", time(3, 30), retention.prune),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, packages, radius
+from ispgraph.actors import exports, packages, radius, runs
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -12,4 +12,5 @@ ACTIONS: dict[str, Action] = {
     jobs.PROVISION: radius.provision,
     jobs.PACKAGE: packages.apply,
     jobs.EXPORT_SESSIONS: exports.sessions,
+    jobs.BILLING_RUN: runs.bill,
 }

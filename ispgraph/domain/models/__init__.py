@@ -56,6 +56,7 @@ from ispgraph.domain.models.network import (
     StepOutcome,
     StepProtocol,
 )
+from ispgraph.domain.models.runs import BillingRun
 from ispgraph.domain.models.sessions import (
     OpenSession,
     Session,
@@ -84,6 +85,7 @@ __all__ = [
     "AuditEntry",
     "BilledPeriod",
     "BillingCycle",
+    "BillingRun",
     "ConnectionType",
     "CustomField",
     "CustomFieldType",
