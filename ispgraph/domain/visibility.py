@@ -8,7 +8,9 @@ from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers, jobs, operators
+from ispgraph.domain.billing import runs
 from ispgraph.domain.models import (
+    BillingRun,
     Customer,
     CustomField,
     Draft,
@@ -53,6 +55,7 @@ RULES: Mapping[type[Any], Rule] = {
     ),
     Message: (Permission.VIEW_CUSTOMERS, _of_customer),
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
+    BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),
     Tenant: (None, lambda by, row: row.id == by.tenant_id),

@@ -81,12 +81,17 @@ def whole(sold: Sold, period: Period, zone: str) -> Line:
 
 def charge(sold: Sold, period: Period, at: datetime, zone: str) -> Line:
     """The rest of a period, from the day of `at` on."""
-    left, of = days_left(period, at, zone), days(period, zone)
+    return part(sold, period, Period(min(max(at, period.start), period.end), period.end), zone)
+
+
+def part(sold: Sold, period: Period, of: Period, zone: str) -> Line:
+    """A part of a period: what is left of the price when it begins, without what is left of it when it ends."""
+    first, last, every = days_left(period, of.start, zone), days_left(period, of.end, zone), days(period, zone)
     return _line(
         sold,
-        left_minor(sold.price_minor, left, of),
-        f"{sold.name}, {left} of {periods.in_days(of)}, {_rest(period, at, zone)}",
-        f"{left} of {periods.in_days(of)} of {sold.price}, {sold.tax}.",
+        left_minor(sold.price_minor, first, every) - left_minor(sold.price_minor, last, every),
+        f"{sold.name}, {first - last} of {periods.in_days(every)}, {periods.span(of, zone)}",
+        f"{first - last} of {periods.in_days(every)} of {sold.price}, {sold.tax}.",
     )
 
 

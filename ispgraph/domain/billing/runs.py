@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, false, true
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, Uuid, column, false, func, select, true
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,6 +24,7 @@ from ispgraph.domain.billing import charges, periods
 from ispgraph.domain.billing.charges import Charged, Due
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import BillingRun, Job, Tenant
+from ispgraph.domain.models.base import Instant
 from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
 
@@ -123,6 +124,35 @@ NEWEST = newest_first("billing_runs", BillingRun.id)
 def visible(by: Viewer, run: Any = BillingRun) -> ColumnElement[bool]:
     """Runs are of the whole tenant, and so for those who see all of it."""
     return true() if by.scope_id is None else false()
+
+
+def of_its_job(run: Any, wanted: Any) -> ColumnElement[Any]:
+    """A column of the job of a run."""
+    return select(wanted).where(Job.id == run.job_id).correlate_except(Job).scalar_subquery()
+
+
+def failures(run: Any) -> Select[Any]:
+    """What could not be billed: service_id, reason."""
+    each = _listed(run.failures, service=Uuid(), reason=Text())
+    return select(each.c.service.label("service_id"), each.c.reason)
+
+
+def lines(run: Any) -> Select[Any]:
+    """The lines of a trial: service_id, description, explanation, the ends of the period, and the amounts."""
+    kinds: dict[str, Any] = {
+        "description": Text(),
+        "explanation": Text(),
+        "period_start": Instant,
+        "period_end": Instant,
+    }
+    kinds |= dict.fromkeys(("subtotal_minor", "tax_minor", "total_minor"), BigInteger())
+    each = _listed(run.lines, service=Uuid(), **kinds)
+    return select(each.c.service.label("service_id"), *(each.c[name] for name in kinds))
+
+
+def _listed(value: Any, **kinds: Any) -> Any:
+    columns = (column(name, kind) for name, kind in kinds.items())
+    return func.jsonb_to_recordset(value).table_valued(*columns).render_derived(with_types=True)
 
 
 def of_job(job: Job) -> UUID:
