@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,6 +168,21 @@ def create_operator(
         time_zone=time_zone,
     )
     raise typer.Exit(status or 0)
+
+
+@app.command()
+def bill(
+    tenant: Annotated[str | None, typer.Option(help="Short name of one ISP; all are billed without it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be billed.")] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="What ends by the end of this day, in the zone of the ISP."),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Bill what has come to an end, as the scheduler does each day. Status 1 when something could not be billed."""
+    day = None if as_of is None else as_of.date()
+    raise typer.Exit(_load("bill").main(_settings(data), tenant=tenant, dry_run=dry_run, as_of=day))
 
 
 @app.command()

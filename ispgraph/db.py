@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase
 T = TypeVar("T")
 
 # A serialization failure or a deadlock: nothing was done, the whole transaction may run again.
-_RETRIABLE = {"40001", "40P01"}
+RETRIABLE = {"40001", "40P01"}
 _TRIES = 5
 _TIMEOUTS = {
     "statement_timeout": "10s",
@@ -107,7 +107,7 @@ class Database:
                 async with self.transaction(tenant_id) as session:
                     return await work(session)
             except DBAPIError as error:
-                if _sqlstate(error) not in _RETRIABLE or attempt == _TRIES - 1:
+                if sqlstate(error) not in RETRIABLE or attempt == _TRIES - 1:
                     raise
             await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  jitter, not a secret
         raise AssertionError("unreachable")
@@ -190,6 +190,7 @@ async def _set_tenant(session: AsyncSession, tenant_id: UUID | None) -> None:
     await connection.exec_driver_sql("select set_config('app.tenant_id', $1, true)", (value,))
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
+def sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's code for what went wrong; None when it did not come to that."""
     original: Any = error.orig
     return getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
 from ispgraph.domain import package_changes, renewals, retention, sessions, suspend_dates, watches
-from ispgraph.domain.billing import dunning_run, periods
+from ispgraph.domain.billing import dunning_run, periods, runs
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
@@ -57,6 +57,7 @@ class Daily:
 
 
 DAILY = (
+    Daily("billing.run", time(1, 0), runs.daily),
     Daily("drafts.expire", time(2, 30), drafts.clean),
     Daily("retention.prune", time(3, 30), retention.prune),
 )

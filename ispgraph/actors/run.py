@@ -19,8 +19,8 @@ from ispgraph.settings import Settings
 
 HEARTBEAT_SECONDS = 10.0
 LONGEST_RUN_SECONDS = 300.0
-# Of the kinds for which that is too short: a workbook of a million rows is the work of minutes.
-_LONGER_RUN_SECONDS = dict.fromkeys(jobs.EXPORTS, 3600.0)
+# Of the kinds for which that is too short: a workbook of a million rows is the work of minutes, so are as many bills.
+_LONGER_RUN_SECONDS = dict.fromkeys(jobs.OFFICE, 3600.0)
 _CANCEL_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)

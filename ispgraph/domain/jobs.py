@@ -29,7 +29,10 @@ TEST, RECONCILE = "router.test", "router.reconcile"
 PACKAGE = "package.apply"
 EXPORT_SESSIONS, EXPORT_REPORT = "sessions.export", "report.export"
 EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT)
-"""The kinds that make a file; all others reach the network."""
+"""The kinds that make a file."""
+BILLING_RUN = "billing.run"
+OFFICE = (*EXPORTS, BILLING_RUN)
+"""All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 8

@@ -8,8 +8,9 @@ from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers, jobs, operators
-from ispgraph.domain.billing import operator_wallets, overrides
+from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
+    BillingRun,
     CommissionRate,
     Customer,
     CustomField,
@@ -65,6 +66,7 @@ RULES: Mapping[type[Any], Rule] = {
     ),
     Message: (Permission.VIEW_CUSTOMERS, _of_customer),
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
+    BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),
     OperatorPayment: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),

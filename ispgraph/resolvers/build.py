@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from ispgraph.resolvers.billing import BillingQueries
+from ispgraph.resolvers.bills import BillMutations, BillQueries
 from ispgraph.resolvers.bulk import BulkMutations
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.commissions import CommissionMutations, CommissionQueries
@@ -31,7 +32,7 @@ from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
-from ispgraph.schema.jobs import ExportJob, NetworkJob
+from ispgraph.schema.jobs import BillingJob, ExportJob, NetworkJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
 
@@ -51,6 +52,7 @@ class Query(
     OverrideQueries,
     PackageChangeQueries,
     RechargeQueries,
+    BillQueries,
     JobQueries,
     TenantQueries,
 ):
@@ -59,6 +61,7 @@ class Query(
 
 @strawberry.type
 class Mutation(
+    BillMutations,
     OperatorMutations,
     CustomerMutations,
     ServiceMutations,
@@ -93,7 +96,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob],
+        types=[NetworkJob, ExportJob, BillingJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

@@ -1,5 +1,6 @@
 """Jobs and what each met in the network."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -7,13 +8,14 @@ import strawberry
 from sqlalchemy import Integer, and_, case, cast
 
 from ispgraph.domain import exports, links, models, visibility
-from ispgraph.domain.jobs import EXPORT_REPORT, EXPORTS
+from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, OFFICE
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
 from ispgraph.schema.context import Info
 
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
+BillingRunLink = Annotated["BillingRun", strawberry.lazy("ispgraph.schema.bills")]  # type: ignore[name-defined]  # noqa: F821
 RouterLink = Annotated["Router", strawberry.lazy("ispgraph.schema.routers")]  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -48,14 +50,14 @@ class NetworkStep:
     at: datetime
 
 
-def _of_kind(*, export: bool) -> Any:
+def _of_kind(is_one: Callable[[str], bool]) -> Any:
     """`is_type_of` of the types that share the table."""
-    return classmethod(lambda _cls, value, _info: isinstance(value, models.Job) and (value.kind in EXPORTS) is export)
+    return classmethod(lambda _cls, value, _info: isinstance(value, models.Job) and is_one(value.kind))
 
 
-@node("job", models.Job, when=lambda job: job.kind.not_in(EXPORTS), description="A job that reaches the network.")
+@node("job", models.Job, when=lambda job: job.kind.not_in(OFFICE), description="A job that reaches the network.")
 class NetworkJob(Job):
-    is_type_of = _of_kind(export=False)
+    is_type_of = _of_kind(lambda kind: kind not in OFFICE)
     customer: CustomerLink | None = one(
         lambda job, customer, asked: and_(
             customer.id == job.customer_id, visibility.condition(asked.viewer, models.Customer, customer)
@@ -67,7 +69,7 @@ class NetworkJob(Job):
 
 @node("job", models.Job, when=lambda job: job.kind.in_(EXPORTS), description="A job that makes a file.")
 class ExportJob(Job):
-    is_type_of = _of_kind(export=True)
+    is_type_of = _of_kind(lambda kind: kind in EXPORTS)
     row_count: int | None = expression(
         lambda job, asked: cast(job.arguments["rows"].astext, Integer), description="Of the file, when it is made."
     )
@@ -85,6 +87,14 @@ class ExportJob(Job):
         file_id, until = made
         settings = info.context.settings
         return settings.origin + links.signed(settings.token_key, exports.link_path(root.tenant_id, file_id), {}, until)
+
+
+@node("job", models.Job, when=lambda job: job.kind == BILLING_RUN, description="A job that bills what is due.")
+class BillingJob(Job):
+    is_type_of = _of_kind(lambda kind: kind == BILLING_RUN)
+    run: BillingRunLink | None = one(
+        lambda job, run, asked: and_(run.job_id == job.id, visibility.condition(asked.viewer, models.BillingRun, run))
+    )
 
 
 @strawberry.type

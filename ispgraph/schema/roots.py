@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
 from ispgraph.domain import customer_lists, jobs, models, operators, packages
-from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides
+from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
@@ -60,6 +60,7 @@ INVOICES = Pages(
     invoices.FILTERS,
     values_of(**kinds_of(invoices.FILTERS)),
 )
+BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {}, values_of())
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 JOBS = Pages(
     lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))

@@ -19,16 +19,21 @@ ACCOUNT_BASE = 100_000
 
 async def take(session: AsyncSession, tenant_id: UUID, series: str) -> int:
     """The next number of a series; a series begins when it is first asked for."""
-    first = ACCOUNT_BASE + 1 if series == ACCOUNT else 1
+    return await take_many(session, tenant_id, series, 1)
+
+
+async def take_many(session: AsyncSession, tenant_id: UUID, series: str, count: int) -> int:
+    """The first of the next `count` numbers of a series."""
+    base = ACCOUNT_BASE if series == ACCOUNT else 0
     statement = (
         insert(NumberSeries)
-        .values(tenant_id=tenant_id, series=series, last=literal(first))
+        .values(tenant_id=tenant_id, series=series, last=literal(base + count))
         .on_conflict_do_update(
-            index_elements=[NumberSeries.tenant_id, NumberSeries.series], set_={"last": NumberSeries.last + 1}
+            index_elements=[NumberSeries.tenant_id, NumberSeries.series], set_={"last": NumberSeries.last + count}
         )
         .returning(NumberSeries.last)
     )
-    return (await session.execute(statement)).scalar_one()
+    return (await session.execute(statement)).scalar_one() - count + 1
 
 
 def account_number(prefix: str, number: int) -> str:

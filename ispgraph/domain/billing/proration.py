@@ -84,14 +84,14 @@ def charge(sold: Sold, period: Period, at: datetime, zone: str) -> Line:
     return part(sold, period, Period(min(max(at, period.start), period.end), period.end), zone)
 
 
-def part(sold: Sold, period: Period, within: Period, zone: str) -> Line:
-    """The days of a period that are `within` it."""
-    count, of = days(within, zone), days(period, zone)
+def part(sold: Sold, period: Period, of: Period, zone: str) -> Line:
+    """A part of a period: what is left of the price when it begins, without what is left of it when it ends."""
+    first, last, every = days_left(period, of.start, zone), days_left(period, of.end, zone), days(period, zone)
     return _line(
         sold,
-        left_minor(sold.price_minor, count, of),
-        f"{sold.name}, {count} of {periods.in_days(of)}, {periods.span(within, zone)}",
-        f"{count} of {periods.in_days(of)} of {sold.price}, {sold.tax}.",
+        left_minor(sold.price_minor, first, every) - left_minor(sold.price_minor, last, every),
+        f"{sold.name}, {first - last} of {periods.in_days(every)}, {periods.span(of, zone)}",
+        f"{first - last} of {periods.in_days(every)} of {sold.price}, {sold.tax}.",
     )
 
 

@@ -74,6 +74,7 @@ from ispgraph.domain.models.network import (
 )
 from ispgraph.domain.models.overrides import PriceOverride
 from ispgraph.domain.models.package_changes import PackageChange, PackageChangeStatus
+from ispgraph.domain.models.runs import BillingRun
 from ispgraph.domain.models.sessions import (
     OpenSession,
     Session,
@@ -104,6 +105,7 @@ __all__ = [
     "BilledPeriod",
     "BillingCycle",
     "BillingProfile",
+    "BillingRun",
     "Commission",
     "CommissionRate",
     "CommissionShare",
