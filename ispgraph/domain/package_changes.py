@@ -10,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, money, packages, services
-from ispgraph.domain.billing import ledger, periods, plans, quotes
+from ispgraph.domain import audit, customers, idempotency, money, services
+from ispgraph.domain.billing import ledger, periods, plans, prices, quotes
 from ispgraph.domain.billing.plans import Plan
 from ispgraph.domain.billing.quotes import Quote
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
@@ -237,7 +237,7 @@ async def _case(
     faults.raise_if_any()
     assert package is not None
     at = now if day == today else datetime.combine(day, time(), ZoneInfo(tenant.time_zone)).astimezone(UTC)
-    sold = await packages.sold(session, package, tenant)
+    sold = await prices.sold(session, package, tenant, customer, at)
     before = await session.get_one(Package, service.package_id)
     plan = await plans.plan(session, tenant=tenant, service=service, package=package, sold=sold, at=at)
     held = (await ledger.balances(session, [customer.id]))[customer.id]

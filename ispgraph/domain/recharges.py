@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, money, packages, services
-from ispgraph.domain.billing import bills, invoices, ledger, payments, periods, proration, quotes
+from ispgraph.domain import audit, customers, money, services
+from ispgraph.domain.billing import bills, invoices, ledger, overrides, payments, periods, prices, proration, quotes
 from ispgraph.domain.billing.invoices import Line
 from ispgraph.domain.billing.periods import Cycle, Period
 from ispgraph.domain.billing.proration import Sold
@@ -209,10 +209,12 @@ async def _case(
     faults.raise_if_any()
     assert package is not None
     tenant = await session.get_one(Tenant, service.tenant_id)
-    sold = await packages.sold(session, package, tenant)
+    sold = await overrides.sold(
+        session, package, tenant, operator_id=customer.operator_id, customer_id=customer.id, at=now
+    )
     start, zone = max(now, service.expires_at), tenant.time_zone
     period = Period(start, periods.boundary(start, Cycle(0, wish.days), 1, zone))
-    priced = line(sold, package.daily_rate_minor, wish.days, start, zone)
+    priced = line(sold, prices.daily_rate_minor(package, sold), wish.days, start, zone)
     held = (await ledger.balances(session, [customer.id]))[customer.id]
     return _Case(tenant, customer, service, others, package, sold, period, priced, held)
 

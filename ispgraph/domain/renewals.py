@@ -9,8 +9,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, messages, money, packages, services
-from ispgraph.domain.billing import bills, invoices, ledger, periods, proration
+from ispgraph.domain import audit, messages, money, services
+from ispgraph.domain.billing import bills, invoices, ledger, periods, prices, proration
 from ispgraph.domain.billing.periods import Period
 from ispgraph.domain.models import BillingCycle, Customer, CustomerBalance, Package, Service, ServiceStatus, Tenant
 from ispgraph.domain.network import changes
@@ -52,7 +52,7 @@ async def renew(session: AsyncSession, service_id: UUID) -> None:
         return
     tenant = await session.get_one(Tenant, service.tenant_id)
     package = await session.get_one(Package, service.package_id)
-    sold = await packages.sold(session, package, tenant)
+    sold = await prices.sold(session, package, tenant, customer, now)
     anchor, period = _next(service.billing_anchor or ends, sold, max(ends, now), tenant.time_zone)
     if await bills.ahead(session, service.id, period.start):
         # Charged already, and not ours to charge again.

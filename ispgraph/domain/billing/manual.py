@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import amounts, audit, customers, idempotency, packages, services, tax_profiles
-from ispgraph.domain.billing import bills, invoices, payments, periods, proration
+from ispgraph.domain import amounts, audit, customers, idempotency, services, tax_profiles
+from ispgraph.domain.billing import bills, invoices, payments, periods, prices, proration
 from ispgraph.domain.billing.periods import Period
 from ispgraph.domain.billing.proration import Sold
 from ispgraph.domain.conflicts import taken
@@ -181,7 +181,8 @@ async def _of_time(
         message = "The service has another package: change it, or bill an amount."
         raise fail(ErrorCode.INVALID, message, "input", "packageId")
     package = await session.get_one(Package, service.package_id)
-    sold = await packages.sold(session, package, tenant)
+    customer = await session.get_one(Customer, service.customer_id)
+    sold = await prices.sold(session, package, tenant, customer, clock.now())
     if wanted.tax_rate is not None:
         sold = replace(sold, tax_rate=wanted.tax_rate)
     at = clock.now()

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain.billing import bills, invoices, payments, periods, proration
+from ispgraph.domain.billing import bills, invoices, payments, periods, prices, proration
 from ispgraph.domain.billing.invoices import Line
 from ispgraph.domain.billing.periods import Period, cycle_of
 from ispgraph.domain.billing.proration import Sold
@@ -82,7 +82,7 @@ async def plan(
     if ends is None and not waits:
         # A service without an end has no periods: nothing of it is charged by time.
         return Plan(at, package, sold, given_back, charged, ends, anchor)
-    if ends is None or ends <= at or sold.cycle != cycle_of(before.billing_cycle, before.validity_days):
+    if ends is None or ends <= at or sold.cycle != await prices.cycle(session, before, service.customer_id):
         period = Period(at, periods.boundary(at, sold.cycle, 1, zone))
         charged.append(_charged(period, sold, proration.whole(sold, period, zone)))
         anchor, ends = at, None if waits else period.end

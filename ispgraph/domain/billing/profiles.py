@@ -10,7 +10,7 @@ from sqlalchemy import Date, Integer, Select, and_, case, cast, func, literal, s
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from ispgraph.domain.billing import cycles, debts, periods
+from ispgraph.domain.billing import cycles, debts, periods, prices
 from ispgraph.domain.billing.cycles import Upcoming
 from ispgraph.domain.billing.periods import Cycle
 from ispgraph.domain.models import (
@@ -24,7 +24,6 @@ from ispgraph.domain.models import (
     Tenant,
 )
 from ispgraph.domain.models.base import names
-from ispgraph.domain.packages import sold
 
 MUCH_GRACE_DAYS = 7
 """More days of grace than this, on top of those there were, want to be confirmed."""
@@ -94,7 +93,7 @@ async def weigh(
     """What it brings a customer with these services when other terms count."""
     tenant = await session.get_one(Tenant, customer.tenant_id)
     served = await _served(session, services)
-    found = _Weighed(tenant, before, after)
+    found = _Weighed(tenant, customer, before, after)
     for one in served:
         await found.look_at(session, one)
     bills_on = min((periods.local_date(one.ends_at, tenant.time_zone) for one in served), default=None)
@@ -128,6 +127,7 @@ class _Weighed:
     """What is found service by service."""
 
     tenant: Tenant
+    customer: Customer
     before: Terms
     after: Terms
     minor: int = 0
@@ -152,10 +152,8 @@ class _Weighed:
 
     async def _charged(self, session: AsyncSession, one: _Served, cycle: Cycle, next_one: Upcoming) -> str:
         zone = self.tenant.time_zone
-        own = one.cycle(Terms())
-        listed = await sold(session, one.package, self.tenant)
-        price = cycles.price_minor(listed.price_minor, one.package.daily_rate_minor, own, cycle)
-        line = cycles.line(replace(listed, cycle=cycle, price_minor=price), next_one, zone)
+        sold = await prices.sold(session, one.package, self.tenant, self.customer, one.ends_at, cycle)
+        line = cycles.line(sold, next_one, zone)
         kept = f"{one.package.name} stays as it is paid for, until {_day(one.ends_at, zone)}."
         if next_one.partial:
             self.big = True
