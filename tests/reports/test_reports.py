@@ -11,7 +11,7 @@ import pytest
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
-from ispgraph.domain.billing import invoices, ledger, payments
+from ispgraph.domain.billing import corrections, invoices, ledger, payments
 from ispgraph.domain.models import (
     Account,
     Customer,
@@ -19,6 +19,7 @@ from ispgraph.domain.models import (
     InvoiceKind,
     InvoiceLine,
     InvoiceStatus,
+    Payment,
     PaymentCategory,
     PaymentMethod,
     Role,
@@ -157,6 +158,30 @@ async def test_midnight_belongs_to_the_day_that_begins(desk: Desk, moved_clock: 
         assert found["revenueReport"]["total"]["net"]["amount"] == f"{minor / 100:.2f}"
         assert found["collectionsReport"]["periods"][0]["figures"]["net"]["amount"] == f"{minor / 100:.2f}"
     assert [(await desk.owed(on))["total"] for on in ("2026-01-31", "2026-02-01")] == ["0.30", "1.30"]
+
+
+async def test_what_happens_at_midnight_is_not_of_the_day_before(desk: Desk, moved_clock: None) -> None:
+    house, by = desk.till.house, desk.till.by
+
+    def month(number: int) -> datetime:
+        return datetime.fromisoformat(f"2026-0{number}-01T00:00:00+06:00")
+
+    at("2026-01-10T06:00:00Z")
+    invoice = await desk.bill(100)
+    async with house.database.transaction(house.tenant.id) as session:
+        given = {"tenant": house.tenant, "customer_id": desk.customer.id, "notes": None, "reference": None}
+        given |= {"method": PaymentMethod.CARD, "category": PaymentCategory.SERVICE, "amount_minor": 100}
+        row = await session.get_one(Invoice, invoice.id)
+        payment = await payments.record(session, at=month(2), by=by, invoices=[row], **given)
+    async with house.database.transaction(house.tenant.id) as session:
+        paid = await session.get_one(Payment, payment.id)
+        await corrections.refund(session, paid, None, reason="x", currency="USD", at=month(3), by=by)
+    async with house.database.transaction(house.tenant.id) as session:
+        await corrections.void(session, await session.get_one(Invoice, invoice.id), reason="x", at=month(4), by=by)
+    at("2026-05-01T00:00:00Z")
+    days = ("01-31", "02-01", "02-28", "03-01", "03-31", "04-01")
+    owed = [(await desk.owed(f"2026-{day}")).get("total") for day in days]
+    assert owed == ["1.00", None, None, "1.00", "1.00", None]
 
 
 async def test_each_age_ends_where_the_next_begins(desk: Desk, moved_clock: None) -> None:

@@ -171,7 +171,7 @@ async def test_months_agree_with_the_lives(
     net = sum(minor for at, _, minor in lives.earned)
     assert net == -await ledger(house, Account.REVENUE)
     lost = [month["lost"] for month in lives.expected(date(2024, 1, 1), date(2025, 3, 1), now, lambda customer: True)]
-    assert sum(lost) > 3, "a test of nothing"
+    assert sum(lost) >= 3, "a test of nothing"
 
 
 async def test_a_year_written_out(api: Api, house: House, moved_clock: None) -> None:
