@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph import clock, demo_crowd, demo_customers, demo_network, ids
 from ispgraph.db import Database
 from ispgraph.domain import custom_fields, packages, passwords, secrets, zones
+from ispgraph.domain.billing import commission_rates
 from ispgraph.domain.models import (
     BillingCycle,
+    CommissionRate,
     ConnectionType,
     CustomField,
     CustomFieldType,
@@ -105,6 +107,7 @@ def _package(
     )
 
 
+_EARN = {Role.OPERATOR: Decimal(10), Role.SUB_OPERATOR: Decimal(5)}
 _KIND = ConnectionType
 _EXAMPLE_NET = _House(
     slug="example-net",
@@ -188,6 +191,7 @@ async def run(settings: Settings, password: str | None = None, lab_url: str | No
                 admin = _acting(tenant, people["admin"])
                 await _catalogue(session, house, admin)
                 await _left_behind(session, admin)
+                await _commission(session, people, admin)
                 signers = {local: _acting(tenant, row) for local, row in people.items()}
                 await demo_customers.add(session, house.customers, signers, settings.network_key)
                 if house.router is not None:
@@ -276,6 +280,15 @@ async def _catalogue(session: AsyncSession, house: _House, admin: Viewer) -> Non
             await custom_fields.define(
                 session, key=key, label=label, kind=kind, required=False, options=options, by=admin
             )
+
+
+async def _commission(session: AsyncSession, people: dict[str, Operator], admin: Viewer) -> None:
+    """What resellers and those below them earn, from before their first customers pay."""
+    said = set(await session.scalars(select(CommissionRate.operator_id)))
+    for row in people.values():
+        if row.role in _EARN and row.id not in said:
+            rate = commission_rates.Rate(row.id, None, _EARN[row.role], None, None)
+            await commission_rates.set_rate(session, rate, idempotency_key=None, by=admin)
 
 
 async def _left_behind(session: AsyncSession, admin: Viewer) -> None:

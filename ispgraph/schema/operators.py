@@ -51,7 +51,7 @@ class Operator(Node):
     )
     wallet_balance: Money = amount(
         lambda operator, asked: _told(operator, asked, operators.wallet_minor(operator), 0),
-        description="What the operator has paid in and not used yet.",
+        description="Commission and what was paid in, less what was paid out; below zero the operator owes.",
     )
 
 

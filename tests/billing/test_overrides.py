@@ -369,7 +369,8 @@ _AGREED = st.lists(
 )
 
 
-@settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.long
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(agreed=_AGREED, listed=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)))
 async def test_python_and_sql_say_the_same(tree: Tree, agreed: list[Any], listed: tuple[int, int]) -> None:
     house = tree.till.house

@@ -68,7 +68,8 @@ def earned_minor(shares: Iterable[Share], net_minor: int, total_minor: int, cred
 
 
 async def accrue(session: AsyncSession, payments: Sequence[Payment], *, by: Viewer | None) -> None:
-    """Have operators earn by what these new payments of one tenant settle; once for each of their allocations."""
+    """Have operators earn by what these new payments settle, once for each of their allocations. The payments are one
+    tenant's, and were received at one moment."""
     charged = (
         select(BilledPeriod.package_id)
         .where(BilledPeriod.invoice_id == Invoice.id)
