@@ -282,6 +282,19 @@ async def test_a_part_paid_a_void_and_a_refund_within_the_grace(debtor: Debtor) 
     assert await debtor.status() == "ACTIVE"
 
 
+async def test_what_is_owed_again_by_a_refund_suspends_again(debtor: Debtor) -> None:
+    debtor.go("2027-03-07")
+    await debtor.bill(10_000)
+    assert "SUSPENDED" in await debtor.day("2027-03-18")
+    payment = await debtor.pay("100.00")
+    assert await debtor.status() == "ACTIVE"
+    document = 'mutation ($id: ID!) { paymentRefund(paymentId: $id, reason: "Bounced") { errors { message } } }'
+    await debtor.api.data(document, debtor.house.admin, id=payment)
+    assert (await debtor.profile())["nextSuspensionOn"] == "2027-03-22"
+    assert await debtor.day("2027-03-21") == ["invoice.overdue"]
+    assert await debtor.day("2027-03-22") == ["service.suspended", "SUSPENDED"]
+
+
 async def test_a_refund_of_a_part_gives_no_new_grace(debtor: Debtor) -> None:
     debtor.go("2027-03-07")
     await debtor.bill(10_000)
