@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -423,6 +424,25 @@ async def test_two_schedulers_at_once_do_everything_once(api: Api, till: Till, m
             assert await each.status() == "SUSPENDED"
             assert (len(await each.messages()), len(await each.jobs())) == (messages + 1, jobs + 1)
             await each.pay("100.00")
+
+
+async def test_of_schedulers_at_once_none_stumbles_over_the_other(debtor: Debtor) -> None:
+    """With customers who have no service that would be locked."""
+    debtor.go("2027-03-07")
+    others = [await debtor.till.customer() for _ in range(5)]
+    for each in others:
+        await debtor.till.bill(each.id, 10_000)
+    debtor.go("2027-03-11")
+    gate = asyncio.Barrier(4)
+    day = date(2027, 3, 11)
+
+    async def run() -> None:
+        await gate.wait()
+        work = partial(dunning_run.chunk, tenant_id=debtor.house.tenant.id, day=day, after=None)
+        await debtor.house.database.run(debtor.house.tenant.id, work)
+
+    await asyncio.gather(*(run() for _ in range(4)))
+    assert len(await debtor.steps()) == len(others)
 
 
 async def test_a_cashier_and_a_scheduler_at_once(debtor: Debtor) -> None:
