@@ -378,12 +378,27 @@ async def test_whom_an_operator_has_suspended_is_freed_by_a_payment_alone(debtor
 
 async def test_an_invoice_of_one_service_leaves_the_other_alone(debtor: Debtor) -> None:
     other = await subscribers.service(debtor.house, debtor.customer, is_primary=False)
+
+    async def states() -> list[str]:
+        async with debtor.house.database.read(debtor.house.tenant.id) as session:
+            return [(await session.get_one(Service, key)).status.value for key in (debtor.service.id, other.id)]
+
     debtor.go("2027-03-07")
     await debtor.bill(10_000)
+    debtor.go("2027-03-08")
+    await debtor.bill(20_000, service=other)
     await debtor.day("2027-03-18")
-    async with debtor.house.database.read(debtor.house.tenant.id) as session:
-        states = [(await session.get_one(Service, key)).status.value for key in (debtor.service.id, other.id)]
-    assert states == ["SUSPENDED", "ACTIVE"]
+    assert await states() == ["SUSPENDED", "ACTIVE"]
+    await debtor.day("2027-03-19")
+    assert await states() == ["SUSPENDED", "SUSPENDED"]
+    await debtor.pay("100.00")
+    assert await states() == ["ACTIVE", "SUSPENDED"]
+    await debtor.pay("200.00")
+    assert await states() == ["ACTIVE", "ACTIVE"]
+    # What belongs to no service, such as a late fee, is asked of the primary one.
+    await debtor.till.bill(debtor.customer.id, 500)
+    await debtor.day("2027-03-30")
+    assert await states() == ["SUSPENDED", "ACTIVE"]
 
 
 async def test_it_runs_at_the_time_of_each_tenant(debtor: Debtor, owner: Database, api: Api) -> None:
