@@ -58,11 +58,11 @@ class Debtor:
         now = await self.status()
         return told if now == was else [*told, now]
 
-    async def bill(self, *prices: int) -> Invoice:
-        """An open invoice for the service, of today."""
+    async def bill(self, *prices: int, service: Service | None = None) -> Invoice:
+        """An open invoice for the service, or another one, of today."""
         async with self.house.database.transaction(self.house.tenant.id) as session:
             row = await self.till.draft(session, self.customer.id, *prices)
-            row.service_id = self.service.id
+            row.service_id = (service or self.service).id
             await session.flush()
         async with self.house.database.transaction(self.house.tenant.id) as session:
             found = await session.get_one(Invoice, row.id)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -282,6 +283,19 @@ async def test_a_part_paid_a_void_and_a_refund_within_the_grace(debtor: Debtor) 
     assert await debtor.status() == "ACTIVE"
 
 
+async def test_what_is_owed_again_by_a_refund_suspends_again(debtor: Debtor) -> None:
+    debtor.go("2027-03-07")
+    await debtor.bill(10_000)
+    assert "SUSPENDED" in await debtor.day("2027-03-18")
+    payment = await debtor.pay("100.00")
+    assert await debtor.status() == "ACTIVE"
+    document = 'mutation ($id: ID!) { paymentRefund(paymentId: $id, reason: "Bounced") { errors { message } } }'
+    await debtor.api.data(document, debtor.house.admin, id=payment)
+    assert (await debtor.profile())["nextSuspensionOn"] == "2027-03-22"
+    assert await debtor.day("2027-03-21") == ["invoice.overdue"]
+    assert await debtor.day("2027-03-22") == ["service.suspended", "SUSPENDED"]
+
+
 async def test_a_refund_of_a_part_gives_no_new_grace(debtor: Debtor) -> None:
     debtor.go("2027-03-07")
     await debtor.bill(10_000)
@@ -364,12 +378,27 @@ async def test_whom_an_operator_has_suspended_is_freed_by_a_payment_alone(debtor
 
 async def test_an_invoice_of_one_service_leaves_the_other_alone(debtor: Debtor) -> None:
     other = await subscribers.service(debtor.house, debtor.customer, is_primary=False)
+
+    async def states() -> list[str]:
+        async with debtor.house.database.read(debtor.house.tenant.id) as session:
+            return [(await session.get_one(Service, key)).status.value for key in (debtor.service.id, other.id)]
+
     debtor.go("2027-03-07")
     await debtor.bill(10_000)
+    debtor.go("2027-03-08")
+    await debtor.bill(20_000, service=other)
     await debtor.day("2027-03-18")
-    async with debtor.house.database.read(debtor.house.tenant.id) as session:
-        states = [(await session.get_one(Service, key)).status.value for key in (debtor.service.id, other.id)]
-    assert states == ["SUSPENDED", "ACTIVE"]
+    assert await states() == ["SUSPENDED", "ACTIVE"]
+    await debtor.day("2027-03-19")
+    assert await states() == ["SUSPENDED", "SUSPENDED"]
+    await debtor.pay("100.00")
+    assert await states() == ["ACTIVE", "SUSPENDED"]
+    await debtor.pay("200.00")
+    assert await states() == ["ACTIVE", "ACTIVE"]
+    # What belongs to no service, such as a late fee, is asked of the primary one.
+    await debtor.till.bill(debtor.customer.id, 500)
+    await debtor.day("2027-03-30")
+    assert await states() == ["SUSPENDED", "ACTIVE"]
 
 
 async def test_it_runs_at_the_time_of_each_tenant(debtor: Debtor, owner: Database, api: Api) -> None:
@@ -410,6 +439,25 @@ async def test_two_schedulers_at_once_do_everything_once(api: Api, till: Till, m
             assert await each.status() == "SUSPENDED"
             assert (len(await each.messages()), len(await each.jobs())) == (messages + 1, jobs + 1)
             await each.pay("100.00")
+
+
+async def test_of_schedulers_at_once_none_stumbles_over_the_other(debtor: Debtor) -> None:
+    """With customers who have no service that would be locked."""
+    debtor.go("2027-03-07")
+    others = [await debtor.till.customer() for _ in range(5)]
+    for each in others:
+        await debtor.till.bill(each.id, 10_000)
+    debtor.go("2027-03-11")
+    gate = asyncio.Barrier(4)
+    day = date(2027, 3, 11)
+
+    async def run() -> None:
+        await gate.wait()
+        work = partial(dunning_run.chunk, tenant_id=debtor.house.tenant.id, day=day, after=None)
+        await debtor.house.database.run(debtor.house.tenant.id, work)
+
+    await asyncio.gather(*(run() for _ in range(4)))
+    assert len(await debtor.steps()) == len(others)
 
 
 async def test_a_cashier_and_a_scheduler_at_once(debtor: Debtor) -> None:
