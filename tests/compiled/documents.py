@@ -34,21 +34,40 @@ from ispgraph.schema.compiler.sources import source_of
 ALIASES = ("a", "id", "name", "node", "n", "t", "x", "k", "key0", "cursor", "parent_id", "value", "customers_1", "f0")
 ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order", "select", "__a", "A", "aB", "json_agg")
 PREFIXED = {
-    "id": ("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
+    "id": (
+        "pch",
+        "cus",
+        "inv",
+        "pay",
+        "ses",
+        "led",
+        "job",
+        "dft",
+        "opr",
+        "ten",
+        "pkg",
+        "zon",
+        "rtr",
+        "cfd",
+        "svc",
+        "msg",
+    ),
+    "serviceId": ("svc",),
     "packageId": ("pkg",),
     "zoneId": ("zon",),
     "operatorId": ("opr",),
     "routerId": ("rtr",),
 }
 OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
-LISTS = {"customerDrafts": "drafts"}
-LOADED = ("viewer", "tenant_settings")
+LISTS = {"customerDrafts": "drafts", "packageChanges": "package_changes"}
+LOADED = ("viewer", "tenant_settings", "change_package_quote", "daily_recharge_quote")
 """Roots that Python answers."""
 ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")
 SEARCHES += ("INV-2026", "N0001", "person1@", "  plain  ", '"q"', "x' OR '1'='1", "nobody at all", "2001:db8::1")
 INSTANTS = ("2026-06-15T12:10:30.123456Z", "2026-06-01T00:00:00Z", "2026-05-20T06:00:00+06:00", "2026-07-01T00:00:00Z")
 INSTANTS += ("2025-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z")
+DAYS = ("2026-06-15", "2026-06-16", "2026-08-01", "2026-06-14", "1970-01-01", "9999-12-31")
 DECIMALS = ("0", "-1", "12.50", "-1000.5", "0.001", "999999999999", "1000000000000000000")
 SIZES = (0, 1, 2, 3, 5, 7, 20)
 BAD_SIZES = (-1, 101, 2**31 - 1)
@@ -416,6 +435,7 @@ class _Making:
             "Int": lambda: self._size(room),
             "Boolean": lambda: self._chance(0.5),
             "Decimal": lambda: self._random.choice(DECIMALS),
+            "Date": lambda: "2026-02-30" if self._mistake(0.2) else self._random.choice(DAYS),
             "DateTime": lambda: "2026-02-30T00:00:00Z" if self._mistake(0.2) else self._random.choice(INSTANTS),
             "String": lambda: self._text(name),
         }
