@@ -46,7 +46,9 @@ DETAIL = """query ($id: ID!) { customer(by: {id: $id}) {
   sessions(first: 30) { nodes { startedAt stoppedAt downloadBytes uploadBytes terminateCause } }
   usage(granularity: DAY) { points { start downloadBytes uploadBytes } } } }"""
 WHOLE = """query ($id: ID!) { customer(by: {id: $id}) { ... on Node { id } __typename
-  services { network { radius { attribute value } } router { pendingJobs } macAddresses package { customerCount } }
+  services { network { radius { attribute value } } router { pendingJobs } macAddresses package { customerCount }
+    packageChanges { totalCount nodes { toPackage { name } requestedBy { name }
+      invoice { number credits { number } } } } }
   invoices { totalCount pageInfo { endCursor hasNextPage } edges { cursor node { lines { amount { amount } }
     payments { allocations { invoice { number } } collectedBy { parent { name } } } } } }
   ledger(last: 3) { nodes { balance { amount } invoice { number } payment { number } } pageInfo { startCursor } }
