@@ -48,7 +48,9 @@ DETAIL = """query ($id: ID!) { customer(by: {id: $id}) {
 WHOLE = """query ($id: ID!) { customer(by: {id: $id}) { ... on Node { id } __typename
   billingProfile { billingCycle billingDay graceDays contactEmail nextInvoiceOn nextSuspensionOn }
   services { suspendOn suspendRule { recurringDayOfMonth }
-    network { radius { attribute value } } router { pendingJobs } macAddresses package { customerCount } }
+    network { radius { attribute value } } router { pendingJobs } macAddresses package { customerCount }
+    packageChanges { totalCount nodes { toPackage { name } requestedBy { name }
+      invoice { number credits { number } } } } }
   invoices { totalCount pageInfo { endCursor hasNextPage } edges { cursor node { lines { amount { amount } }
     payments { allocations { invoice { number } } collectedBy { parent { name } } } } } }
   ledger(last: 3) { nodes { balance { amount } invoice { number } payment { number } } pageInfo { startCursor } }

@@ -88,6 +88,8 @@ async def places(api: Api, till: Till) -> dict[tuple[str, ...], Place]:
         "paymentRefund": Place("paymentId: $paymentId, amount: $amount, reason: $reason", ("amount",)),
     }
     found["paymentRefund"].given = {"paymentId": payment, "reason": "x"}
+    credited = "invoiceId: $invoiceId, amount: $amount, reason: $reason"
+    found["invoiceCredit"] = Place(credited, ("amount",), {"invoiceId": invoice, "reason": "x"})
     by_path = {(name, *place.path): place for name, place in found.items()}
     for name in ("price", "dailyRate"):
         by_path["packageCreate", "input", name] = Place("PackageInput", ("input", name), terms, BELOW)
@@ -101,6 +103,8 @@ def document(name: str, place: Place) -> str:
     """The mutation, with its arguments as variables."""
     if name == "paymentRefund":
         head, given = "$paymentId: ID!, $amount: Decimal, $reason: String!", place.declared
+    elif name == "invoiceCredit":
+        head, given = "$invoiceId: ID!, $amount: Decimal!, $reason: String!", place.declared
     elif name == "packageUpdate":
         kind, package = place.declared.split()
         head, given = f"$input: {kind}!", f'packageId: "{package}", input: $input'

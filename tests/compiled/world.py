@@ -161,6 +161,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     await _agreed(land, customers, services)
     jobs = await _jobs(house, customers, services, routers, operators)
     messages = await _messages(house, customers, operators)
+    requests = await _package_changes(house, services, packages)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
     sessions = await _accounting(superuser, customers, services, routers)
     land.account_numbers = [each.account_number for each in customers]
@@ -175,6 +176,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *services,
         *jobs,
         *messages,
+        *requests,
         *drafts,
         *agreed,
     ]
@@ -477,6 +479,29 @@ async def _messages(
             delivered_at=NOW if number % 3 else None,
         )
         for number in range(20)
+    ]
+    await _add(house, rows)
+    return rows
+
+
+async def _package_changes(
+    house: House, services: list[models.Service], packages: list[models.Package]
+) -> list[models.PackageChange]:
+    kinds = [kind for kind in models.PackageChangeStatus if kind is not models.PackageChangeStatus.SCHEDULED]
+    rows = [
+        models.PackageChange(
+            service_id=services[number % 5].id,
+            from_package_id=packages[number % len(packages)].id,
+            to_package_id=packages[(number + 1) % len(packages)].id,
+            effective_on=NOW.date() + timedelta(days=number),
+            status=kinds[number % len(kinds)] if number > 5 else models.PackageChangeStatus.SCHEDULED,
+            requested_at=NOW - timedelta(minutes=number),
+            requested_by_id=house.admin.id if number % 2 else None,
+            reason='as "they" said, রহিম' if number % 3 else None,
+            applied_at=NOW if number > 5 and kinds[number % len(kinds)].value == "APPLIED" else None,
+            message="why\n" if number % 4 == 1 else None,
+        )
+        for number in (*range(5), *range(6, 24))
     ]
     await _add(house, rows)
     return rows

@@ -57,8 +57,9 @@ async def of_changed(
 ) -> Preview:
     """As it would be with other values of its columns, and of its customer's."""
     async with _as_if(session):
-        await _set(session, Service, service.id, values)
+        # The customer first, as whoever changes them locks them.
         await _set(session, Customer, service.customer_id, customer)
+        await _set(session, Service, service.id, values)
         return await of_service(session, service.id)
 
 
