@@ -2,7 +2,8 @@
 
 Most of the time of a login was spent getting ready: each statement, each call of a function with settings of its own
 and each expression of PL/pgSQL is made ready anew in every transaction. So the rows are read by one statement (the view
-`radius_lines`), the answer is one array (`radius_values`), and what only these functions call has no settings.
+`radius_lines`), the answer is one array (`radius_values`), and what only these functions call has no settings: where it
+is no more than an expression, it becomes a part of what calls it.
 """
 
 from alembic import op
@@ -40,36 +41,31 @@ CREATE FUNCTION radius_values(
     p_refusal text, p_password text, p_profile text, p_ip_address inet, p_subnet cidr, p_upload_kbps integer,
     p_download_kbps integer, p_data_quota_bytes bigint, p_time_quota_seconds integer, p_expires_at timestamptz,
     p_at timestamptz, p_wall_list text, p_wall_pool text, p_wall_kbps integer)
-  RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$
-DECLARE
-  free boolean := p_refusal IS NULL;
-BEGIN
-  IF NOT free AND p_wall_list IS NULL THEN
-    RETURN ARRAY['Reject', NULL, p_refusal];
-  END IF;
+  RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
   -- One value that FreeRADIUS cannot parse refuses the login, and an integer past its range wraps without a word:
   -- so every value is made here from typed ones. What RouterOS would not need is left out, not sent empty.
   -- With a wall, whoever would be refused is let in, slowly, into its address list.
-  RETURN ARRAY[
+  SELECT CASE WHEN p_refusal IS NOT NULL AND p_wall_list IS NULL THEN ARRAY['Reject', NULL, p_refusal] ELSE ARRAY[
     NULL,
     NULLIF(p_password, ''),
     p_refusal,
     -- RouterOS: received/transmitted as the router sees it, that is upload/download.
-    CASE WHEN NOT free THEN p_wall_kbps || 'k/' || p_wall_kbps || 'k'
-         WHEN p_upload_kbps > 0 AND p_download_kbps > 0 THEN p_upload_kbps || 'k/' || p_download_kbps || 'k' END,
-    CASE WHEN free AND (p_expires_at < 'infinity' OR p_time_quota_seconds IS NOT NULL) THEN
+    CASE WHEN p_refusal IS NOT NULL THEN p_wall_kbps::text || 'k/' || p_wall_kbps::text || 'k'
+         WHEN p_upload_kbps > 0 AND p_download_kbps > 0
+         THEN p_upload_kbps::text || 'k/' || p_download_kbps::text || 'k' END,
+    CASE WHEN p_refusal IS NULL AND (p_expires_at < 'infinity' OR p_time_quota_seconds IS NOT NULL) THEN
       GREATEST(LEAST(floor(extract(epoch FROM p_expires_at - p_at)), p_time_quota_seconds, 2147483647), 60)::text END,
-    CASE WHEN (free OR p_wall_pool IS NULL) AND family(p_ip_address) = 4 THEN host(p_ip_address) END,
-    CASE WHEN (free OR p_wall_pool IS NULL) AND family(p_subnet) = 4 THEN host(netmask(p_subnet)) END,
-    CASE WHEN free AND octet_length(p_profile) <= 247 THEN NULLIF(p_profile, '') END,
-    CASE WHEN NOT free THEN p_wall_list END,
-    CASE WHEN NOT free THEN p_wall_pool END,
+    CASE WHEN (p_refusal IS NULL OR p_wall_pool IS NULL) AND family(p_ip_address) = 4 THEN host(p_ip_address) END,
+    CASE WHEN (p_refusal IS NULL OR p_wall_pool IS NULL) AND family(p_subnet) = 4 THEN host(netmask(p_subnet)) END,
+    CASE WHEN p_refusal IS NULL AND octet_length(p_profile) <= 247 THEN NULLIF(p_profile, '') END,
+    CASE WHEN p_refusal IS NOT NULL THEN p_wall_list END,
+    CASE WHEN p_refusal IS NOT NULL THEN p_wall_pool END,
     -- In two words of 32 bits. Recv-Limit and Xmit-Limit count one direction each and could not say a total; that
     -- RouterOS obeys Total-Limit for PPP as it does for hotspots is not proved, so usage must also be watched.
-    CASE WHEN free AND p_data_quota_bytes > 0 THEN (p_data_quota_bytes & 4294967295)::text END,
-    CASE WHEN free AND p_data_quota_bytes > 0 THEN (p_data_quota_bytes >> 32)::text END,
-    '300'];
-END $$;
+    CASE WHEN p_refusal IS NULL AND p_data_quota_bytes > 0 THEN (p_data_quota_bytes & 4294967295)::text END,
+    CASE WHEN p_refusal IS NULL AND p_data_quota_bytes > 0 THEN (p_data_quota_bytes >> 32)::text END,
+    '300'] END
+$$;
 
 CREATE FUNCTION radius_listed(p_values text[])
   RETURNS TABLE (list text, attribute text, op text, value text)
@@ -103,14 +99,70 @@ BEGIN
     NULL, p_clear, p_line.profile, p_line.ip_address, p_line.subnet, p_line.upload_kbps, p_line.download_kbps, NULL,
     NULL, p_line.expires_at, p_at, NULL, NULL, NULL);
 END $$;
+
+CREATE FUNCTION radius_answer(p_username text, p_nas inet, p_calling_station text, p_at timestamptz) RETURNS text[]
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+-- What a login from the router at p_nas meets, in the order of radius_attributes; NULL: nobody is known by that name.
+DECLARE
+  line radius_lines;
+  clear text := p_username;
+  device macaddr;
+  welcome boolean;
+  told text[];
+BEGIN
+  -- A router that keeps its users itself has no business here: were both to answer, a refusal here would not count.
+  SELECT s.* INTO line
+    FROM routers r JOIN radius_lines s ON s.tenant_id = r.tenant_id AND s.username = lower(p_username)
+   WHERE r.radius_address = p_nas AND r.radius_secret IS NOT NULL AND r.mode = 'RADIUS';
+  IF FOUND THEN
+    clear := radius_unseal(line.password, 'service:' || line.tenant_id || ':' || line.id);
+    IF line.bound THEN
+      -- Only its devices may; one that does not say its address is none of them.
+      device := radius_mac(p_calling_station);
+      welcome := EXISTS (SELECT FROM service_macs m
+                          WHERE m.tenant_id = line.tenant_id AND m.service_id = line.id AND m.mac = device);
+    END IF;
+  ELSE
+    -- A hotspot device that logs in by itself (mac-as-username-and-password). The station must be that device:
+    -- a neighbour's address, typed on the login page, is not a key.
+    device := radius_mac(p_username);
+    SELECT s.* INTO line
+      FROM routers r
+      JOIN service_macs m ON m.tenant_id = r.tenant_id AND m.mac = device
+      JOIN radius_lines s ON s.tenant_id = m.tenant_id AND s.id = m.service_id AND s.connection_type = 'HOTSPOT'
+     WHERE r.radius_address = p_nas AND r.radius_secret IS NOT NULL AND r.mode = 'RADIUS'
+       AND COALESCE(radius_mac(p_calling_station), device) = device;
+    IF NOT FOUND THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF line.limited THEN
+    PERFORM set_config('app.tenant_id', line.tenant_id::text, true);
+  END IF;
+  told := radius_decision(line, clear, COALESCE(p_at, radius_now()));
+  IF line.limited THEN
+    PERFORM set_config('app.tenant_id', '', true);
+  END IF;
+  IF welcome IS FALSE THEN
+    -- Whoever would be refused anyway hears why: that is not for the device to solve.
+    told := ARRAY['Reject', NULL,
+                  CASE WHEN told[1] IS NULL THEN 'This account is bound to another device' ELSE told[3] END];
+  ELSIF told[2] IS NOT NULL THEN
+    -- Acct-Session-Id comes round again after a few reboots of a router. This cookie, which it echoes in accounting,
+    -- tells the sessions apart, and tells what each was let in with.
+    told[14] := '0x' || radius_policy(radius_attributes(), told) || encode(gen_random_bytes(8), 'hex');
+  END IF;
+  RETURN told;
+END $$;
 """
 
 GRANTS = {
-    "radius_attributes()": "ispgraph_app",
+    "radius_attributes()": "ispgraph_app, ispgraph_radius",
     "radius_values(text, text, text, inet, cidr, integer, integer, bigint, integer, timestamptz, timestamptz, text, "
     "text, integer)": "ispgraph_app",
-    "radius_listed(text[])": "ispgraph_app",
+    "radius_listed(text[])": "ispgraph_app, ispgraph_radius",
     "radius_decision(radius_lines, text, timestamptz)": "ispgraph_app",
+    "radius_answer(text, inet, text, timestamptz)": "ispgraph_radius",
 }
 
 REPLACED = """
@@ -140,25 +192,24 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION radius_policy(p_attributes text[], p_values text[]) RETURNS text
-  LANGUAGE plpgsql IMMUTABLE AS $$
-BEGIN
+  LANGUAGE sql IMMUTABLE AS $$
   -- 24 hexadecimal digits: 16 of what a session keeps as long as it lasts, then 8 of its rate, which can be changed.
-  RETURN left(md5(concat_ws(E'\\n',
-           'Auth-Type=' || p_values[array_position(p_attributes, 'Auth-Type')],
-           'Framed-IP-Address=' || p_values[array_position(p_attributes, 'Framed-IP-Address')],
-           'Framed-IP-Netmask=' || p_values[array_position(p_attributes, 'Framed-IP-Netmask')],
-           'Framed-Pool=' || p_values[array_position(p_attributes, 'Framed-Pool')],
-           'Mikrotik-Address-List=' || p_values[array_position(p_attributes, 'Mikrotik-Address-List')],
-           'Mikrotik-Group=' || p_values[array_position(p_attributes, 'Mikrotik-Group')])), 16)
-      || left(md5(COALESCE(p_values[array_position(p_attributes, 'Mikrotik-Rate-Limit')], '')), 8);
-END $$;
+  SELECT left(md5(substr(
+           COALESCE(E'\\nAuth-Type=' || p_values[array_position(p_attributes, 'Auth-Type')], '')
+           || COALESCE(E'\\nFramed-IP-Address=' || p_values[array_position(p_attributes, 'Framed-IP-Address')], '')
+           || COALESCE(E'\\nFramed-IP-Netmask=' || p_values[array_position(p_attributes, 'Framed-IP-Netmask')], '')
+           || COALESCE(E'\\nFramed-Pool=' || p_values[array_position(p_attributes, 'Framed-Pool')], '')
+           || COALESCE(E'\\nMikrotik-Address-List='
+                || p_values[array_position(p_attributes, 'Mikrotik-Address-List')], '')
+           || COALESCE(E'\\nMikrotik-Group=' || p_values[array_position(p_attributes, 'Mikrotik-Group')], ''), 2)), 16)
+      || left(md5(COALESCE(p_values[array_position(p_attributes, 'Mikrotik-Rate-Limit')], '')), 8)
+$$;
 
-CREATE OR REPLACE FUNCTION radius_now() RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
-BEGIN
+CREATE OR REPLACE FUNCTION radius_now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
   -- The offset lets a drill move the time of a FreeRADIUS that runs on the real clock.
-  RETURN now() + make_interval(secs =>
-    COALESCE(NULLIF(current_setting('ispgraph.clock_offset', true), ''), '0')::float8);
-END $$;
+  SELECT now() + make_interval(secs =>
+    COALESCE(NULLIF(current_setting('ispgraph.clock_offset', true), ''), '0')::float8)
+$$;
 
 CREATE OR REPLACE FUNCTION radius_mac(p_text text) RETURNS macaddr LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
@@ -202,56 +253,10 @@ $$;
 CREATE OR REPLACE FUNCTION radius_authorize(
     p_username text, p_nas inet, p_calling_station text DEFAULT NULL, p_at timestamptz DEFAULT NULL)
   RETURNS TABLE (list text, attribute text, op text, value text)
-  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public AS $$
 DECLARE
-  line radius_lines;
-  clear text := p_username;
-  device macaddr;
-  welcome boolean;
-  told text[];
+  told text[] := radius_answer(p_username, p_nas, p_calling_station, p_at);
 BEGIN
-  -- A router that keeps its users itself has no business here: were both to answer, a refusal here would not count.
-  SELECT s.* INTO line
-    FROM routers r JOIN radius_lines s ON s.tenant_id = r.tenant_id AND s.username = lower(p_username)
-   WHERE r.radius_address = p_nas AND r.radius_secret IS NOT NULL AND r.mode = 'RADIUS';
-  IF FOUND THEN
-    clear := radius_unseal(line.password, 'service:' || line.tenant_id || ':' || line.id);
-    IF line.bound THEN
-      -- Only its devices may; one that does not say its address is none of them.
-      device := radius_mac(p_calling_station);
-      welcome := EXISTS (SELECT FROM service_macs m
-                          WHERE m.tenant_id = line.tenant_id AND m.service_id = line.id AND m.mac = device);
-    END IF;
-  ELSE
-    -- A hotspot device that logs in by itself (mac-as-username-and-password). The station must be that device:
-    -- a neighbour's address, typed on the login page, is not a key.
-    device := radius_mac(p_username);
-    SELECT s.* INTO line
-      FROM routers r
-      JOIN service_macs m ON m.tenant_id = r.tenant_id AND m.mac = device
-      JOIN radius_lines s ON s.tenant_id = m.tenant_id AND s.id = m.service_id AND s.connection_type = 'HOTSPOT'
-     WHERE r.radius_address = p_nas AND r.radius_secret IS NOT NULL AND r.mode = 'RADIUS'
-       AND COALESCE(radius_mac(p_calling_station), device) = device;
-    IF NOT FOUND THEN
-      RETURN;
-    END IF;
-  END IF;
-  IF line.limited THEN
-    PERFORM set_config('app.tenant_id', line.tenant_id::text, true);
-  END IF;
-  told := radius_decision(line, clear, COALESCE(p_at, radius_now()));
-  IF line.limited THEN
-    PERFORM set_config('app.tenant_id', '', true);
-  END IF;
-  IF welcome IS FALSE THEN
-    -- Whoever would be refused anyway hears why: that is not for the device to solve.
-    told := ARRAY['Reject', NULL,
-                  CASE WHEN told[1] IS NULL THEN 'This account is bound to another device' ELSE told[3] END];
-  ELSIF told[2] IS NOT NULL THEN
-    -- Acct-Session-Id comes round again after a few reboots of a router. This cookie, which it echoes in accounting,
-    -- tells the sessions apart, and tells what each was let in with.
-    told[14] := '0x' || radius_policy(radius_attributes(), told) || encode(gen_random_bytes(8), 'hex');
-  END IF;
   RETURN QUERY SELECT r.* FROM radius_listed(told) r;
 END $$;
 """
