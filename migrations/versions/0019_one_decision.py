@@ -277,7 +277,30 @@ _DECIDED = "radius_decided(services, text, timestamptz)"
 _LOOKED_UP = ("packages", "service_limits")
 
 
+# Of a batch each packet was compared with the key of every other, for the settings of that function leave no other way
+# to join the two lists.
+_KEYS = [
+    ("k.key, p.session_time AS seconds,", "p.key, p.session_time AS seconds,"),
+    (
+        "p_output_gigawords, p_delay, p_event, p_at) WITH ORDINALITY p (",
+        "p_output_gigawords, p_delay, p_event, p_at, keys) WITH ORDINALITY p (",
+    ),
+    (
+        "delay, event, received, n)\n        JOIN unnest(keys) WITH ORDINALITY k (key, n) ON k.n = p.n\n",
+        "delay, event, received, key, n)\n",
+    ),
+]
+# In percent. A batch writes every row of a page once before a version of it may go: there is room for one of each.
+_ROOM, _FORMER_ROOM = 50, 70
+
+
 def upgrade() -> None:
+    op.execute(f"ALTER TABLE usage_buckets SET (fillfactor = {_ROOM})")
+    batch = _former_batch()
+    for former, latter in _KEYS:
+        assert batch.count(former) == 1, former
+        batch = batch.replace(former, latter)
+    op.execute(batch)
     op.execute(LINES)
     op.execute("GRANT SELECT ON radius_lines TO ispgraph_app")
     for table in _LOOKED_UP:
@@ -291,6 +314,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute(f"ALTER TABLE usage_buckets SET (fillfactor = {_FORMER_ROOM})")
+    op.execute(_former_batch())
     op.execute(_made_by("0008", "radius_decided"))
     op.execute(f"REVOKE ALL ON FUNCTION {_DECIDED} FROM PUBLIC")
     op.execute(f"GRANT EXECUTE ON FUNCTION {_DECIDED} TO ispgraph_app")
@@ -311,3 +336,12 @@ def _made_by(revision_: str, name: str) -> str:
     texts = "\n\n".join(getattr(module, part, "").strip() for part in ("FUNCTIONS", "PLANNED", "DECIDED"))
     (made,) = [text for text in texts.split("\n\n") if f" FUNCTION {name}(" in text.split("\n", 1)[0]]
     return made.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
+
+
+def _former_batch() -> str:
+    """`radius_accounting_batch` as the revision 0011 made it of that of 0007."""
+    folder = op.get_context().script
+    assert folder is not None
+    module, name = folder.get_revision("0011").module, "radius_accounting_batch"
+    made: str = module._changed(module._former("0007", name), module.CHANGES["0007", name])
+    return made
