@@ -278,8 +278,8 @@ _LOOKED_UP = ("packages", "service_limits")
 
 
 # Of a batch each packet was compared with the key of every other, for the settings of that function leave no other way
-# to join the two lists.
-_KEYS = [
+# to join the two lists; and all were parted into quarters of an hour once more to be added to their days.
+_BATCH = [
     ("k.key, p.session_time AS seconds,", "p.key, p.session_time AS seconds,"),
     (
         "p_output_gigawords, p_delay, p_event, p_at) WITH ORDINALITY p (",
@@ -289,6 +289,34 @@ _KEYS = [
         "delay, event, received, n)\n        JOIN unnest(keys) WITH ORDINALITY k (key, n) ON k.n = p.n\n",
         "delay, event, received, key, n)\n",
     ),
+    (
+        """
+    SELECT tenant, t.service, (q.starts_at AT TIME ZONE zone)::date AS day, t.customer, sum(q.input_octets),
+           sum(q.output_octets), sum(q.seconds)
+      FROM unnest(of_service, of_customer, since, happened, input, output, seconds) t (
+             service, customer, since, at, input, output, seconds),
+           usage_pieces(t.since, t.at, t.input, t.output, t.seconds) q
+     WHERE t.service IS NOT NULL
+     GROUP BY t.service, t.customer, day ORDER BY t.service, day
+""",
+        """
+    SELECT tenant, t.service, q.day, t.customer, sum(q.input_octets), sum(q.output_octets), sum(q.seconds)
+      FROM unnest(of_service, of_customer, since, happened, input, output, seconds) t (
+             service, customer, since, at, input, output, seconds),
+           LATERAL (
+             SELECT (date_bin('15 min', t.since, timestamptz '2000-01-01 00:00Z') AT TIME ZONE zone)::date,
+                    (date_bin('15 min', t.at - interval '1 microsecond', timestamptz '2000-01-01 00:00Z')
+                      AT TIME ZONE zone)::date) d (first, last),
+           LATERAL (
+             SELECT d.first AS day, t.input AS input_octets, t.output AS output_octets, t.seconds
+              WHERE d.first = d.last
+              UNION ALL
+             SELECT (p.starts_at AT TIME ZONE zone)::date, p.input_octets, p.output_octets, p.seconds
+               FROM usage_pieces(t.since, t.at, t.input, t.output, t.seconds) p WHERE d.first <> d.last) q
+     WHERE t.service IS NOT NULL
+     GROUP BY t.service, t.customer, q.day ORDER BY t.service, q.day
+""",
+    ),
 ]
 # In percent. A batch writes every row of a page once before a version of it may go: there is room for one of each.
 _ROOM, _FORMER_ROOM = 50, 70
@@ -297,7 +325,7 @@ _ROOM, _FORMER_ROOM = 50, 70
 def upgrade() -> None:
     op.execute(f"ALTER TABLE usage_buckets SET (fillfactor = {_ROOM})")
     batch = _former_batch()
-    for former, latter in _KEYS:
+    for former, latter in _BATCH:
         assert batch.count(former) == 1, former
         batch = batch.replace(former, latter)
     op.execute(batch)
