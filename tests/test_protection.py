@@ -29,6 +29,8 @@ LOOKED_UP = {
     "customers",
     "services",
     "service_macs",
+    "packages",
+    "service_limits",
     "service_watches",
     "invoices",
     "open_sessions",

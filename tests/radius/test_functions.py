@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from typing import Any
 
 import asyncpg
@@ -39,6 +40,7 @@ def authorize(network: Network, name: str, *, at: datetime | None = None, **sett
         "SELECT * FROM services",
         "SELECT * FROM routers",
         "SELECT * FROM tenants",
+        "SELECT * FROM radius_lines",
         "SELECT radius_unseal('\\x01', 'x')",
         "SELECT * FROM radius_rows('00000000-0000-0000-0000-000000000000')",
         "SELECT * FROM all_tenants()",
@@ -53,6 +55,7 @@ def test_the_radius_role_may_only_ask(network: Network, query: str) -> None:
     "query",
     [
         "SELECT * FROM radius_authorize('alice', '127.0.0.2')",
+        "SELECT radius_answer('alice', '127.0.0.2', NULL, NULL)",
         "SELECT * FROM radius_check('alice', '127.0.0.2')",
         "SELECT * FROM radius_reply('alice', '127.0.0.2')",
         "SELECT * FROM radius_client('127.0.0.2')",
@@ -64,9 +67,21 @@ def test_the_application_never_sees_a_password(network: Network, query: str) -> 
         fetch(network, "ispgraph_app", query, tenant=network.world.north)
 
 
-def test_the_decision_leaves_no_tenant_behind(network: Network) -> None:
-    query = "SELECT current_setting('app.tenant_id') FROM (SELECT count(*) FROM radius_authorize('alice', $1)) t"
-    assert fetch(network, "ispgraph_radius", query, world.NORTH, **{"ispgraph.network_key": KEY}) == [("",)]
+@pytest.mark.parametrize("name", ["alice", "quota-rest", "nobody"])
+def test_the_decision_leaves_no_tenant_behind(network: Network, name: str) -> None:
+    query = "SELECT current_setting('app.tenant_id') FROM (SELECT count(*) FROM radius_authorize($2, $1)) t"
+    assert fetch(network, "ispgraph_radius", query, world.NORTH, name, **{"ispgraph.network_key": KEY}) == [("",)]
+
+
+def test_the_cookie_says_what_a_session_was_let_in_with(network: Network) -> None:
+    """In words that never change: sessions that began with them are still open."""
+    kept = "Framed-IP-Address=10.20.30.40\nFramed-IP-Netmask=255.255.255.0\nMikrotik-Group=gold \\ 'fibre'"
+    cookie = authorize(network, "static")["Class"]
+    assert cookie[2:18] == md5(kept.encode()).hexdigest()[:16]
+    assert cookie[18:26] == md5(b"5000k/20000k").hexdigest()[:8]
+    plain, own_rate = authorize(network, "alice")["Class"], authorize(network, "own-rate")["Class"]
+    assert plain[2:18] == own_rate[2:18] == md5(b"").hexdigest()[:16]
+    assert own_rate[18:26] == md5(b"").hexdigest()[:8]
 
 
 @pytest.mark.parametrize("key", [None, "", "xyz", "00" * 32, KEY.upper()])
@@ -164,10 +179,15 @@ def test_no_value_makes_a_row_that_freeradius_refuses(
 
 def test_the_functions_walk_indexes_only(network: Network) -> None:
     """Each look-up of a login is by a unique index, so it stays as fast with a million services."""
+    router = "r.radius_address = '127.0.0.2'::inet AND r.radius_secret IS NOT NULL"
     plans = [
-        "SELECT 1 FROM routers r WHERE r.radius_address = '127.0.0.2'::inet AND r.radius_secret IS NOT NULL",
-        "SELECT 1 FROM services s WHERE s.tenant_id = gen_random_uuid() AND s.username = lower('A')",
-        "SELECT 1 FROM service_macs m WHERE m.tenant_id = gen_random_uuid() AND m.mac = '001a2b3c4d5e'",
+        f"""SELECT s.* FROM routers r JOIN radius_lines s ON s.tenant_id = r.tenant_id AND s.username = lower('A')
+             WHERE {router}""",
+        f"""SELECT s.* FROM routers r
+              JOIN service_macs m ON m.tenant_id = r.tenant_id AND m.mac = '001a2b3c4d5e'
+              JOIN radius_lines s ON s.tenant_id = m.tenant_id AND s.id = m.service_id
+             WHERE {router}""",
+        "SELECT s.* FROM radius_lines s WHERE s.id = gen_random_uuid()",
     ]
     for query in plans:
         plan = explain(network, query)

@@ -165,7 +165,7 @@ class UsageBucket(Base):
         refers("customer_id", "customers"),
         refers("service_id", "services"),
         Index("ix_usage_buckets_customer", "tenant_id", "customer_id", "starts_at"),
-        _ROOMY,
+        {"postgresql_with": {"fillfactor": 50}},
     )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
