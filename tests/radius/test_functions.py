@@ -106,6 +106,24 @@ def test_the_time_is_an_argument_or_the_offset(network: Network) -> None:
     assert moved["Reply-Message"] == "Account expired"
 
 
+def test_a_freeradius_with_the_former_queries_is_answered(network: Network) -> None:
+    """It asks for what it checks and for the answer apart, until its directory is written anew."""
+    found = []
+    for name in ("radius_check", "radius_reply"):
+        query = f"SELECT attribute, op, value FROM {name}('static', $1, '')"
+        found.append(fetch(network, "ispgraph_radius", query, world.NORTH, **{"ispgraph.network_key": KEY}))
+    checked, replied = ({attribute: value for attribute, op, value in rows if op == ":="} for rows in found)
+    assert checked == {"Cleartext-Password": world.PASSWORD}
+    replied.pop("Class")
+    assert replied == {
+        "Mikrotik-Rate-Limit": "5000k/20000k",
+        "Framed-IP-Address": "10.20.30.40",
+        "Framed-IP-Netmask": "255.255.255.0",
+        "Mikrotik-Group": "gold \\134 'fibre'",
+        "Acct-Interim-Interval": "300",
+    }
+
+
 def test_a_refused_account_has_no_password_row(network: Network) -> None:
     assert authorize(network, "both") == {"Auth-Type": "Reject", "Reply-Message": "Account suspended"}
 
