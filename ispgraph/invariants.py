@@ -108,6 +108,13 @@ RULES = (
             WHERE p.tenant_id = :tenant AND p.released_at IS NULL AND i.status IN ('DRAFT', 'VOID')""",
     ),
     Rule(
+        "billing-runs",
+        "a run bills at least one period of each service it counts, and tells of what failed",
+        """SELECT id::text FROM billing_runs WHERE tenant_id = :tenant AND (
+                  LEAST(services, failed, subtotal_minor, tax_minor) < 0 OR invoices < services
+                  OR jsonb_array_length(failures) <> LEAST(failed, 100) OR NOT dry_run AND lines <> '[]')""",
+    ),
+    Rule(
         "refunds",
         "no more of a payment was given back than it is, and one that was given back whole says so",
         """SELECT p.id::text FROM payments p

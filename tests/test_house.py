@@ -22,6 +22,8 @@ SOURCES = sorted((ROOT / "ispgraph").rglob("*.py"))
 
 # Fields that list objects without pages, each with what bounds it.
 SHORT_LISTS = {
+    "BillingRun.failures": "the first 100",
+    "BillingRun.lines": "the first 100",
     "CustomerActionPayload.jobs": "what one action promised",
     "CustomerActionResult.jobs": "what one action promised",
     "Customer.customFields": "one per custom field",

@@ -34,7 +34,24 @@ from ispgraph.schema.compiler.sources import source_of
 ALIASES = ("a", "id", "name", "node", "n", "t", "x", "k", "key0", "cursor", "parent_id", "value", "customers_1", "f0")
 ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order", "select", "__a", "A", "aB", "json_agg")
 PREFIXED = {
-    "id": ("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
+    "id": (
+        "cus",
+        "inv",
+        "pay",
+        "ses",
+        "led",
+        "job",
+        "dft",
+        "opr",
+        "ten",
+        "pkg",
+        "zon",
+        "rtr",
+        "cfd",
+        "svc",
+        "msg",
+        "run",
+    ),
     "packageId": ("pkg",),
     "zoneId": ("zon",),
     "operatorId": ("opr",),
