@@ -23,14 +23,11 @@ def product(data: Path) -> Iterator[Product]:
 def test_the_tours_come_out_as_expected(product: Product) -> None:
     # The first one twice: it has to cope with what it left behind.
     for tour in ("quickstart.py", "suspend_and_watch.py", "watch_usage.py", "quickstart.py"):
-        done = subprocess.run(
-            [sys.executable, f"examples/{tour}", "--up", str(product.directory / "up.json")],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        command = [sys.executable, f"examples/{tour}", "--up", str(product.directory / "up.json")]
+        try:
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{tour} came no further than this:\n{(error.stdout or b'').decode()}")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "everything came out as expected" in done.stdout
     checked = product.run("check-invariants")

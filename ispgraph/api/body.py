@@ -103,14 +103,15 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _look_at(value: Any) -> None:
-    pending = [(value, 1)]
+    pending = [(value, 1, "the body")]
     while pending:
-        item, depth = pending.pop()
+        item, depth, place = pending.pop()
         if depth > JSON_DEPTH and isinstance(item, dict | list):
             raise Refused(400, "The JSON is nested more than 32 levels deep.")
         if isinstance(item, str) and has_bad_text(item):
-            raise Refused(400, "Text may not hold NUL or unpaired surrogates.")
+            raise Refused(400, f"Text may not hold NUL or unpaired surrogates, as in {place}.")
         if isinstance(item, dict):
-            pending.extend((part, depth + 1) for pair in item.items() for part in pair)
+            pending.extend((key, depth + 1, place) for key in item)
+            pending.extend((part, depth + 1, key) for key, part in item.items())
         elif isinstance(item, list):
-            pending.extend((part, depth + 1) for part in item)
+            pending.extend((part, depth + 1, place) for part in item)

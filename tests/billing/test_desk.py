@@ -384,11 +384,12 @@ async def at_once(*works: Callable[[], Awaitable[Any]]) -> list[Any]:
     return await asyncio.gather(*(one(work) for work in works))
 
 
-ROUNDS = 12
+ROUNDS = pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.long)])
 
 
-async def test_two_at_once_have_one_legal_outcome(desk: Desk, owner: Database) -> None:
-    for _ in range(ROUNDS):
+@ROUNDS
+async def test_two_at_once_have_one_legal_outcome(desk: Desk, owner: Database, rounds: int) -> None:
+    for _ in range(rounds):
         # Pay and pay: the second finds what the first has left.
         invoice = await desk.bill(1_000)
         done = await at_once(lambda i=invoice: desk.pay(i, "7"), lambda i=invoice: desk.pay(i, "7"))
@@ -414,8 +415,9 @@ def _settled(payload: dict[str, Any], invoice: Invoice) -> str:
     )
 
 
-async def test_a_wallet_is_spent_once(desk: Desk, owner: Database) -> None:
-    for _ in range(ROUNDS):
+@ROUNDS
+async def test_a_wallet_is_spent_once(desk: Desk, owner: Database, rounds: int) -> None:
+    for _ in range(rounds):
         await desk.advance("10")
         bills = [await desk.bill(1_000) for _ in range(3)]
         done = await at_once(*(lambda i=bill: desk.pay(i, "10", "WALLET") for bill in bills))
