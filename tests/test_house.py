@@ -24,6 +24,8 @@ SOURCES = sorted((ROOT / "ispgraph").rglob("*.py"))
 SHORT_LISTS = {
     "CollectionsReport.operators": "the staff of one house, by method",
     "CollectionsReport.periods": "36 months, or 366 days",
+    "BillingRun.failures": "the first 100",
+    "BillingRun.lines": "the first 100",
     "CustomerActionPayload.jobs": "what one action promised",
     "CustomerActionResult.jobs": "what one action promised",
     "Customer.customFields": "one per custom field",

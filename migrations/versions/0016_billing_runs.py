@@ -74,7 +74,7 @@ $$;
 CREATE FUNCTION billing_shown(p_minor bigint, p_exponent integer, p_currency text) RETURNS text
   LANGUAGE sql IMMUTABLE AS $$
   -- An amount in a sentence: `money.shown`.
-  SELECT round(p_minor * power(0.1, p_exponent::numeric), p_exponent) || ' ' || p_currency
+  SELECT round(p_minor * (ARRAY[1, 0.1, 0.01, 0.001, 0.0001])[p_exponent + 1], p_exponent) || ' ' || p_currency
 $$;
 
 CREATE FUNCTION billing_taxed_words(p_rate numeric, p_included boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$

@@ -69,6 +69,7 @@ async def places(api: Api, till: Till) -> dict[tuple[str, ...], Place]:
             "AdjustBalanceInput", amount, {"customerId": customer, "reason": "x"}, [*ZERO, "-92233720368547758.09"]
         ),
         "customerDraftSetPayment": Place("DraftPaymentInput", amount, {"draftId": draft, "method": "CASH"}, BELOW),
+        "customerGenerateBill": Place("GenerateBillInput", amount, {"customerId": customer}),
         "invoiceRecordPayment": Place("InvoicePaymentInput", amount, {"invoiceId": invoice, "method": "CASH"}),
         "customerRecordAdvancePayment": Place("AdvancePaymentInput", amount, paid),
         "customerRecordOtherPayment": Place("OtherPaymentInput", amount, paid | {"category": "EQUIPMENT"}),

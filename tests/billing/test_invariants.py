@@ -85,6 +85,13 @@ DAMAGE = {
         " tax_minor = -tax_minor, total_minor = -total_minor, paid_minor = 0 WHERE status = 'PAID'",
         {"credit-notes"},
     ),
+    "run-that-tells-of-no-failure": (
+        "INSERT INTO billing_runs SELECT r.* FROM jobs j, LATERAL jsonb_populate_record(NULL::billing_runs,"
+        " to_jsonb(j) || jsonb_build_object('job_id', j.id, 'as_of', now(), 'dry_run', false, 'services', 2,"
+        " 'invoices', 2, 'subtotal_minor', 1, 'tax_minor', 0, 'total_minor', 1, 'failed', 1, 'failures', '[]'::jsonb,"
+        " 'lines', '[]'::jsonb)) r",
+        {"billing-runs"},
+    ),
     "payment-failed-later": ("UPDATE payments SET status = 'FAILED' WHERE amount_minor = 40", {"invoice-paid"}),
     "payment-changed": ("UPDATE payments SET amount_minor = amount_minor + 1", {"payment-split"}),
     "allocation-grown": (

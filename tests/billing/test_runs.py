@@ -328,7 +328,7 @@ async def test_time_that_was_charged_before_is_not_charged_again(till: Till, own
 
 
 async def test_what_somebody_holds_is_left_to_the_next_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(runs, "_WAIT", timedelta(milliseconds=10))
     held = await office.service(house, END)
     await office.service(house, END)
     async with house.database.transaction(house.tenant.id) as session:
@@ -343,7 +343,7 @@ async def test_of_four_at_once_each_bills_what_the_others_have_not(
     house: House, owner: Database, monkeypatch: pytest.MonkeyPatch, rounds: int
 ) -> None:
     monkeypatch.setattr(runs, "CHUNK", 2)
-    monkeypatch.setattr(runs, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(runs, "_WAIT", timedelta(milliseconds=10))
     package = await house.package("Daily", billing_cycle=BillingCycle.DAILY, validity_days=1)
     services = [await office.service(house, END, package) for _ in range(6)]
     for number in range(rounds):

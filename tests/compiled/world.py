@@ -158,8 +158,9 @@ async def _furnish(land: Land, superuser: str) -> None:
     agreed = await _agreed(land, customers, packages)
     await _limits(house, services)
     await _money(land, customers)
-    await _agreed(land, customers, services)
+    await _profiles(land, customers, services)
     jobs = await _jobs(house, customers, services, routers, operators)
+    jobs += await _runs(house, services, operators)
     messages = await _messages(house, customers, operators)
     requests = await _package_changes(house, services, packages)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
@@ -184,7 +185,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
     land.ids["ses"] = [ids.encode("ses", key) for key in sessions]
     async with house.database.read(house.tenant.id) as session:
-        for model in (models.Invoice, models.Payment, models.Posting):
+        for model in (models.Invoice, models.Payment, models.Posting, models.BillingRun):
             keys = await session.scalars(text(f"SELECT id FROM {model.__tablename__} ORDER BY id"))
             land.ids[PREFIXES[model]] = [ids.encode(PREFIXES[model], key) for key in keys]
 
@@ -420,7 +421,7 @@ async def _money(land: Land, customers: list[models.Customer]) -> None:
                 row.status = list(PaymentStatus)[number % 4]
 
 
-async def _agreed(land: Land, customers: list[models.Customer], services: list[models.Service]) -> None:
+async def _profiles(land: Land, customers: list[models.Customer], services: list[models.Service]) -> None:
     """Of every five customers four have billing profiles, and about some invoices something was done already."""
     house = land.house
     kinds: list[dict[str, Any]] = [
@@ -505,6 +506,51 @@ async def _package_changes(
     ]
     await _add(house, rows)
     return rows
+
+
+async def _runs(house: House, services: list[models.Service], operators: dict[str, Operator]) -> list[models.Job]:
+    """Billing runs, one of them a trial, with their jobs."""
+    jobs, runs = [], []
+    for number in range(5):
+        key, trial = ids.uuid7(), number == 4
+        job = models.Job(
+            id=ids.uuid7(),
+            kind="billing.run",
+            status=list(JobStatus)[number],
+            created_by_id=operators["admin"].id if number % 2 else None,
+            created_at=NOW - timedelta(hours=number),
+            started_at=NOW if number % 2 else None,
+            attempts=1,
+            arguments={"run": str(key)},
+            next_attempt_at=NOW,
+        )
+        line = {
+            **{"service": str(services[number].id), "customer": str(services[number].customer_id)},
+            **{"description": 'Home "20", 1 month', "explanation": "1 month at 5.00 USD, without tax."},
+            **{"period_start": NOW.isoformat(), "period_end": (NOW + timedelta(days=30)).isoformat()},
+            **{"subtotal_minor": 500, "tax_minor": 7, "total_minor": 507},
+        }
+        run = models.BillingRun(
+            id=key,
+            job_id=job.id,
+            started_by_id=job.created_by_id,
+            as_of=NOW - timedelta(days=number),
+            dry_run=trial,
+            services=number,
+            invoices=2 * number,
+            subtotal_minor=500 * number,
+            tax_minor=7 * number,
+            total_minor=507 * number,
+            failed=number % 3,
+            failures=[{"service": str(each.id), "reason": 'Too "large"'} for each in services[: number % 3]],
+            lines=[line, line] if trial else [],
+            created_at=NOW - timedelta(hours=number),
+        )
+        jobs.append(job)
+        runs.append(run)
+    await _add(house, jobs)
+    await _add(house, runs)
+    return jobs
 
 
 async def _jobs(

@@ -40,7 +40,7 @@ HELD = "Somebody else was changing it all the while; the next run will bill it."
 _PAGE = 10_000
 _TRIES = 5
 _WAITS = 20
-_WAIT_SECONDS = 0.25
+_WAIT = timedelta(milliseconds=250)
 _NONE = UUID(int=0)
 # Classes of SQLSTATE that a service's own figures can cause: data, constraints, and what takes too long.
 _OWN_FAULT = ("22", "23", "57014")
@@ -184,7 +184,7 @@ class Carrier:
         for _ in range(_WAITS):
             if not (left := await self._still(left)):
                 return
-            await asyncio.sleep(_WAIT_SECONDS)
+            await asyncio.sleep(_WAIT.total_seconds())
             left = await self._all_billed(left)
         if left:
             await self._give_up([each.service_id for each in left], HELD)
@@ -238,7 +238,7 @@ class Carrier:
             except DBAPIError as error:
                 if sqlstate(error) not in RETRIABLE or attempt == _TRIES - 1:
                     raise
-                await asyncio.sleep(_WAIT_SECONDS * (attempt + 1))
+                await asyncio.sleep(_WAIT.total_seconds() * (attempt + 1))
             else:
                 self._done += len(done.seen)
                 return done.seen
