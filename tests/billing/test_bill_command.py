@@ -89,7 +89,7 @@ async def test_a_killed_run_is_taken_up_and_nothing_is_billed_twice(
 ) -> None:
     clock.set_clock(AT)
     daily = await house.package("Daily", billing_cycle=BillingCycle.DAILY, validity_days=1)
-    services = [await office.service(house, END - timedelta(days=11), daily) for _ in range(600)]
+    services = [await office.service(house, END - timedelta(days=11), daily) for _ in range(400)]
     killed = Command(settings, "--tenant", "north")
     for _ in range(1200):
         async with house.database.read(house.tenant.id) as session:
@@ -103,7 +103,7 @@ async def test_a_killed_run_is_taken_up_and_nothing_is_billed_twice(
         (half,) = await session.scalars(select(BillingRun))
         job = await session.get_one(Job, half.job_id)
     assert job.status is JobStatus.RUNNING
-    assert 0 < half.invoices < 600 * 12
+    assert 0 < half.invoices < 400 * 12
     assert len(await office.billed(house)) == half.invoices
     clock.set_clock("2027-03-10T06:10:00Z")
     for _ in range(100):
@@ -116,8 +116,8 @@ async def test_a_killed_run_is_taken_up_and_nothing_is_billed_twice(
             break
         await asyncio.sleep(0.1)
     made = await office.billed(house)
-    assert (whole.services, whole.invoices, whole.failed) == (600, 600 * 12, 0)
-    assert [invoice.number for invoice, _ in made] == [f"INV-2027-{n:06d}" for n in range(1, 600 * 12 + 1)]
+    assert (whole.services, whole.invoices, whole.failed) == (400, 400 * 12, 0)
+    assert [invoice.number for invoice, _ in made] == [f"INV-2027-{n:06d}" for n in range(1, 400 * 12 + 1)]
     for service in services[::50]:
         starts = [invoice.period_start for invoice, _ in made if invoice.service_id == service.id]
         assert starts == [END + timedelta(days=n) for n in range(-11, 1)]

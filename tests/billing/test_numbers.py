@@ -92,7 +92,7 @@ async def kill(dsn: str) -> None:
                     WHERE usename = 'ispgraph_app' AND datname = current_database() AND state <> 'idle'
                     ORDER BY random() LIMIT 1"""
             )
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.4)
     finally:
         await superuser.close()
 
