@@ -47,10 +47,14 @@ class Buyer:
     invoice: str
 
     @classmethod
-    async def enrolled(cls, api: Api, house: House, package: Package, *, at: str, pays: str) -> "Buyer":
+    async def enrolled(
+        cls, api: Api, house: House, package: Package, *, at: str, pays: str, number: int = 0
+    ) -> "Buyer":
         """Who buys a package at an instant, and pays so much."""
         clock.set_clock(at)
-        made = await (await (await Wizard.begin(api, house.admin)).fill(package, pays=pays)).confirm()
+        line = {"pppoe": {"username": f"jane{number}", "password": "a-Password-1"}}
+        wizard = await (await Wizard.begin(api, house.admin)).fill(package, pays=pays, number=number, Connection=line)
+        made = await wizard.confirm()
         assert made["errors"] == [], made
         document = "query ($id: ID!) { node(id: $id) { ... on Customer { service { id } } } }"
         found = (await api.data(document, house.admin, id=made["customer"]["id"]))["node"]
