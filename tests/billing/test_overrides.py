@@ -81,9 +81,9 @@ async def test_the_customer_then_the_nearest_operator_then_the_package(tree: Tre
     made = await agree(tree, package, tree.reseller, discountPercent="10")
     assert (made["errors"], made["priceOverride"]["inForce"]) == ([], True)
     assert await prices() == [45_000, 45_000, 50_000]
-    await agree(tree, package, tree.seller, price="410.55")
-    assert await prices() == [41_055, 45_000, 50_000]
     await agree(tree, package, tree.sub, discountPercent="33.333")
+    assert await prices() == [33_334, 33_334, 50_000]
+    await agree(tree, package, tree.seller, price="410.55")
     assert await prices() == [41_055, 33_334, 50_000]
     await agree(tree, package, customer, price="0")
     assert await prices() == [0, 33_334, 50_000]
