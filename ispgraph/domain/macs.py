@@ -2,9 +2,11 @@
 all; that its package may bind it to the first one that gets on line is done where sessions begin, in the database."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Text, cast, delete, func, literal_column, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import audit, values
@@ -35,6 +37,17 @@ _ELSEWHERE = "This device logs in for another hotspot service: remove it there f
 _BY_NAME = "A device of this hotspot no longer gets on line by its address alone, but with username and password."
 _FROM_ANY = "This service can now be used from any device."
 _BOUND_AGAIN = "This service will be bound to the next device that gets on line."
+
+
+def addresses(service: Any) -> ColumnElement[Any]:
+    """The hardware addresses of a service's devices, as an array of texts."""
+    text = func.upper(cast(ServiceMac.mac, Text))
+    found = func.array_agg(aggregate_order_by(text, ServiceMac.id))
+    return (
+        select(func.coalesce(found, literal_column("'{}'::text[]")))
+        .where(ServiceMac.service_id == service.id)
+        .scalar_subquery()
+    )
 
 
 async def bind(

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal_column, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
@@ -22,7 +21,6 @@ from ispgraph.domain.models import (
     Payment,
     Router,
     Service,
-    ServiceMac,
     ServiceStatus,
     Session,
     SuspendReason,
@@ -87,17 +85,6 @@ class Done:
     warnings: Sequence[str] = ()
     invoice: Invoice | None = None
     payment: Payment | None = None
-
-
-def mac_addresses(service: Any) -> ColumnElement[Any]:
-    """The hardware addresses of a service's devices, as an array of texts."""
-    text = func.upper(cast(ServiceMac.mac, Text))
-    found = func.array_agg(aggregate_order_by(text, ServiceMac.id))
-    return (
-        select(func.coalesce(found, literal_column("'{}'::text[]")))
-        .where(ServiceMac.service_id == service.id)
-        .scalar_subquery()
-    )
 
 
 def status_of_customer(statuses: Collection[ServiceStatus]) -> CustomerStatus:

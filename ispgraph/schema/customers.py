@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 from sqlalchemy import Integer, Select, and_, func, select
 
-from ispgraph.domain import jobs, messages, models, package_changes, radius_rows, services, sessions, standings
+from ispgraph.domain import jobs, macs, messages, models, package_changes, radius_rows, sessions, standings
 from ispgraph.domain.billing import invoices, ledger, overrides, payments
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
@@ -104,7 +104,7 @@ class Service(Node):
         lambda service, asked: overrides.price_minor(service.customer_id, service.package_id, asked.now),
         description="What a period of the package costs this customer now: as agreed, or as the package says.",
     )
-    mac_addresses: list[MacAddress] = expression(lambda service, asked: services.mac_addresses(service))
+    mac_addresses: list[MacAddress] = expression(lambda service, asked: macs.addresses(service))
     router: Router | None = one("router_id")
     speed_limit: SpeedLimit | None = speed_limit()
     time_limit: TimeLimit | None = time_limit()

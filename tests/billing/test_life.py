@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 import redis.asyncio
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as configured
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -36,6 +36,7 @@ WHO = st.integers(0, 1)
 WHICH = st.integers(0, 40)
 SHARE = st.fractions(0, 1, max_denominator=8)
 STEPS = 40
+SOME = timedelta(seconds=10)
 
 PAID = "payment { id method amount { amount } } errors { code }"
 PAY = f"mutation ($input: InvoicePaymentInput!) {{ invoiceRecordPayment(input: $input) {{ {PAID} }} }}"
@@ -188,7 +189,7 @@ class Life(RuleBasedStateMachine):
 
     def ask(self, document: str, refusals: set[str], **variables: Any) -> dict[str, Any] | None:
         """A mutation's payload; None when it is refused, by one of these codes, and nothing was changed."""
-        clock.set_clock(self.now.isoformat())
+        self.tick()
         data = self.do(self.api.data(document, self.house.admin, **variables))
         (payload,) = data.values()
         codes = {error["code"] for error in payload["errors"]}
@@ -197,6 +198,11 @@ class Life(RuleBasedStateMachine):
         if found is not None and "key" in str(variables).lower():
             self.last = (document, variables, data)
         return found
+
+    def tick(self) -> None:
+        """No two requests are of the same time: ids are in the order of time, and so are invoices of one day."""
+        self.now += timedelta(seconds=20)
+        clock.set_clock(self.now.isoformat())
 
     def key(self) -> str:
         """An idempotency key."""
@@ -328,7 +334,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def run(self) -> None:
         known = [set(money.due) for money in self.money]
-        clock.set_clock(self.now.isoformat())
+        self.tick()
         self.do(office.bill(self.house))
         for who, money in enumerate(self.money):
             for row in self.do(self._invoices(who)):
@@ -351,6 +357,9 @@ class Life(RuleBasedStateMachine):
     @rule(days=st.integers(0, 45), minutes=st.integers(0, 1439))
     def time_goes_on(self, days: int, minutes: int) -> None:
         self.now += timedelta(days=days, minutes=minutes)
+        self.do(self.api.close())
+        # A sign-in does not last as long.
+        self.api = Api(self.app, self.valkey, self.given)
 
     # -- bad weather
 
@@ -366,7 +375,7 @@ class Life(RuleBasedStateMachine):
     def connections_break(self, who: int, amount: int, after: int) -> None:
         asked = {"customerId": self.buyers[who].customer, "amount": shown(amount), "method": "CASH"}
         asked["idempotencyKey"] = self.key()
-        clock.set_clock(self.now.isoformat())
+        self.tick()
         self.do(self._broken(asked, after / 1000))
         # Whatever became of it, asking again makes it so, once.
         paid = self.ask(ADVANCE, set(), input=asked)
@@ -384,6 +393,10 @@ class Life(RuleBasedStateMachine):
         await connection.close()
         with suppress(Exception):
             await request
+        # The first that meets a broken connection is told to try again.
+        for _ in range(20):
+            if "errors" not in await self.api(ADVANCE, self.house.admin, input=asked):
+                break
 
     # -- what is compared
 
@@ -410,11 +423,11 @@ class Life(RuleBasedStateMachine):
                 assert end == start or self._excused(who, end, start), (end, start, self.gaps[who])
 
     def _excused(self, who: int, since: datetime, until: datetime) -> bool:
-        """Whether time that is not charged was taken back, or lay fallow."""
+        """Whether time that is not charged was taken back, or lay fallow; to some seconds, which a request takes."""
         for start, end in sorted(self.gaps[who]):
-            if start <= since < end:
+            if start <= since + SOME and since < end:
                 since = end
-        return since >= until
+        return since + SOME >= until
 
     @invariant()
     def the_books_are_sound(self) -> None:
@@ -474,9 +487,7 @@ def _ids(found: Any) -> list[str]:
     return [key for each in found for key in _ids(each)] if isinstance(found, list) else []
 
 
-@pytest.mark.parametrize(
-    "examples", [pytest.param(3, id="short"), *(pytest.param(60 + n, marks=pytest.mark.long) for n in range(4))]
-)
+@pytest.mark.parametrize("examples", [2, *(pytest.param(24 + n, marks=pytest.mark.long) for n in range(2))])
 def test_years_of_customers_agree_with_an_oracle(dsns: Dsns, settings: Settings, examples: int) -> None:
     machine = type(f"Life{examples}", (Life,), {"dsns": dsns, "given": settings})
     walk(
@@ -487,6 +498,8 @@ def test_years_of_customers_agree_with_an_oracle(dsns: Dsns, settings: Settings,
             deadline=None,
             database=None,
             derandomize=True,
+            # A failure is told as it came: to make it smaller would take minutes.
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
