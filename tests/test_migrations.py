@@ -61,6 +61,7 @@ async def fresh() -> AsyncIterator[Fresh]:
     await connection.close()
 
 
+@pytest.mark.long
 async def test_every_revision_goes_up_down_and_up_again_and_leaves_nothing_behind(fresh: Fresh) -> None:
     script = ScriptDirectory.from_config(configuration())
     revisions = [revision.revision for revision in reversed(list(script.walk_revisions()))]

@@ -275,6 +275,7 @@ def test_a_busy_port_is_named(launch: Callable[..., Run]) -> None:
     assert "Traceback" not in message
 
 
+@pytest.mark.long
 def test_a_kept_port_that_was_taken_meanwhile_is_replaced(launch: Callable[..., Run], data: Path) -> None:
     run = launch()
     run.up()
@@ -353,6 +354,7 @@ def product(data: Path) -> Iterator[Callable[[], Run]]:
     kill_all(runs)
 
 
+@pytest.mark.long
 def test_the_product_starts_is_sound_stops_and_resumes(product: Callable[[], Run]) -> None:
     run = product()
     up = run.up()

@@ -359,6 +359,7 @@ async def test_a_redis_that_dies_with_all_its_data_loses_nothing(house: House, s
         server.stop()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_sigterm_gives_unfinished_jobs_back_within_ten_seconds(house: House, start, valkey):
     job = await enqueued(house, probe.GATED)

@@ -160,6 +160,7 @@ async def test_bill_and_change_at_once(buyer: Buyer, owner: Database, rounds: in
             ends, former = service.expires_at, service.package_id
         assert ends is not None
         clock.set_clock((ends - timedelta(days=10)).isoformat())
+        buyer.api.sign_in_again()
         wanted = better if former != better.id else buyer.package
         barrier = asyncio.Barrier(2)
 

@@ -5,19 +5,16 @@ on the last day where there is no 31st, and at ten by the clocks on the wall, wh
 29 October. All prices are without 19 % of tax.
 """
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import redis.asyncio
 from sqlalchemy import text
 
 from ispgraph import clock
 from ispgraph.db import Database
 from ispgraph.domain.models import Package
-from ispgraph.settings import Settings
 from tests import factories
 from tests.api import Api
 from tests.billing import office
@@ -39,18 +36,14 @@ BOOK = """query ($id: ID!) { node(id: $id) { ... on Customer { wallet { amount }
 class Months:
     """The customer, and a calendar."""
 
-    def __init__(self, made: Any, house: factories.House, package: Package) -> None:
-        self.made, self.house, self.package = made, house, package
-        self.api: Api = made()
+    def __init__(self, api: Api, house: factories.House, package: Package) -> None:
+        self.api, self.house, self.package = api, house, package
         self.buyer: Buyer
 
-    async def on(self, year: int, month: int, day: int) -> None:
+    def on(self, year: int, month: int, day: int) -> None:
         """It is ten in the morning of a day; whoever worked with the API signs in again."""
         clock.set_clock(datetime(year, month, day, 10, 0, 5, tzinfo=BERLIN).isoformat())
-        await self.api.close()
-        self.api = self.made()
-        if hasattr(self, "buyer"):
-            self.buyer.api = self.api
+        self.api.sign_in_again()
 
     async def ask(self, document: str, **variables: Any) -> Any:
         """What a mutation or query answers, without errors."""
@@ -60,7 +53,7 @@ class Months:
 
     async def bill(self, year: int, month: int, day: int) -> None:
         """The run of a day."""
-        await self.on(year, month, day)
+        self.on(year, month, day)
         await office.bill(self.house)
 
     async def pay(self, amount: str) -> str:
@@ -75,16 +68,12 @@ class Months:
 
 
 @pytest.fixture
-async def months(
-    owner: Database, database: Database, valkey: "redis.asyncio.Redis", settings: Settings
-) -> AsyncIterator[Months]:
+async def months(api: Api, owner: Database, database: Database) -> Months:
     house = await factories.house(
         owner, database, "months", time_zone="Europe/Berlin", currency="EUR", country="DE", tax_rate="19"
     )
     package = await house.package("Home", price_minor=3_000)
-    made = Months(lambda: Api(database, valkey, settings), house, package)
-    yield made
-    await made.api.close()
+    return Months(api, house, package)
 
 
 # Account, description, debit, credit, and the balance after it: below zero the customer owes.
@@ -137,7 +126,7 @@ async def test_fourteen_months(months: Months, owner: Database) -> None:
     await months.bill(2028, 3, 31)
     await months.pay("35.70")
     # 15 of the 30 days from 31 March to 30 April are left: 15.00 of 30.00 back, 22.50 of 45.00 charged.
-    await months.on(2028, 4, 15)
+    months.on(2028, 4, 15)
     changed = await months.buyer.change(more)
     assert changed["errors"] == []
     assert [line["amount"]["amount"] for line in changed["invoice"]["lines"]] == ["-15.00", "22.50"]
@@ -148,22 +137,22 @@ async def test_fourteen_months(months: Months, owner: Database) -> None:
     await months.bill(2028, 5, 31)
     await months.pay("53.55")
     # A week off line, as he asked for: the time is his, and is not made up for.
-    await months.on(2028, 6, 5)
+    months.on(2028, 6, 5)
     await months.ask(SUSPEND, input={"customerId": months.buyer.customer, "reason": "CUSTOMER_REQUEST"})
-    await months.on(2028, 6, 12)
+    months.on(2028, 6, 12)
     await months.ask(ACTIVATE, input={"customerId": months.buyer.customer})
     await months.bill(2028, 6, 30)
     payment = await months.pay("53.55")
-    await months.on(2028, 7, 3)
+    months.on(2028, 7, 3)
     await months.ask(REFUND, id=payment)
-    await months.on(2028, 7, 4)
+    months.on(2028, 7, 4)
     await months.pay("53.55")
     await months.bill(2028, 7, 31)
     await months.pay("53.55")
     await months.bill(2028, 8, 31)
     await months.pay("53.55")
     # 10 of the 30 days from 31 August to 30 September: 15.00 of 45.00 back, 6.67 of 20.00 charged, 1.58 of tax back.
-    await months.on(2028, 9, 20)
+    months.on(2028, 9, 20)
     changed = await months.buyer.change(less)
     assert changed["errors"] == []
     assert [line["amount"]["amount"] for line in changed["invoice"]["lines"]] == ["-15.00", "6.67"]

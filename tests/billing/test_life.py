@@ -357,9 +357,7 @@ class Life(RuleBasedStateMachine):
     @rule(days=st.integers(0, 45), minutes=st.integers(0, 1439))
     def time_goes_on(self, days: int, minutes: int) -> None:
         self.now += timedelta(days=days, minutes=minutes)
-        self.do(self.api.close())
-        # A sign-in does not last as long.
-        self.api = Api(self.app, self.valkey, self.given)
+        self.api.sign_in_again()
 
     # -- bad weather
 

@@ -223,6 +223,7 @@ async def lands(both: Both, dsns: Dsns, owner: Database) -> list[Land]:
     return [await world.build(owner, both.loaded_database, dsns.superuser, slug) for slug in ("north", "south")]
 
 
+@pytest.mark.long
 async def test_a_statement_reads_the_tenant_that_it_sets(
     both: Both, dsns: Dsns, lands: list[Land], stopped_clock: Callable[[], None]
 ) -> None:
@@ -272,6 +273,7 @@ async def test_a_statement_reads_the_tenant_that_it_sets(
     await connection.close()
 
 
+@pytest.mark.long
 async def test_tenants_take_turns_on_one_connection(
     dsns: Dsns,
     valkey: "redis.asyncio.Redis",

@@ -40,6 +40,7 @@ def from_router(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event for event in events if event["source"] == "ROUTER"]
 
 
+@pytest.mark.long
 async def test_many_watch_and_the_router_is_read_once_per_interval(world: World, live_url: str) -> None:
     nas = await world.router()
     rows = [await world.line() for _ in range(3)]
@@ -105,6 +106,7 @@ async def test_a_router_that_is_away_is_spoken_for_by_accounting_until_it_is_bac
         assert {event["source"] for event in panel.events()[mine:]} == {"ACCOUNTING"}
 
 
+@pytest.mark.long
 async def test_who_is_off_line_is_shown_so_until_he_dials(world: World, live_url: str) -> None:
     await world.router()
     line = await world.line(online=False)
@@ -162,6 +164,7 @@ async def test_two_live_programs_share_the_routers_and_one_takes_over(world: Wor
         third.kill()
 
 
+@pytest.mark.long
 async def test_event_streams_and_selections_that_go_to_the_database(world: World, live_url: str) -> None:
     await world.router()
     line = await world.line()
@@ -252,6 +255,7 @@ async def test_what_changes_is_followed(world: World, live_url: str) -> None:
         await panel.until(lambda events: events[-1]["status"] == "OFFLINE", "routers", 10)
 
 
+@pytest.mark.long
 async def test_rights_that_end_end_the_stream(world: World, live_url: str) -> None:
     await world.router()
     line = await world.line()

@@ -57,6 +57,7 @@ async def test_a_suspension_waits_for_the_router_and_says_so(world: World):
     assert (row.failures, row.unreachable_since, row.retry_at) == (0, None, None)
 
 
+@pytest.mark.long
 async def test_a_suspension_that_was_withdrawn_meanwhile_ends_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
