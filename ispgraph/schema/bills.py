@@ -56,13 +56,13 @@ class BillingRunInput:
 
 @strawberry.type(description="A service that could not be billed.")
 class BillingFailure:
-    service: ServiceLink | None = one(lambda failure, service, asked: service.id == failure.service_id)
+    service: ServiceLink | None = one("service_id")
     reason: str
 
 
 @strawberry.type(description="A line that a run would write.")
 class BillingRunLine:
-    service: ServiceLink | None = one(lambda line, service, asked: service.id == line.service_id)
+    service: ServiceLink | None = one("service_id")
     description: str
     explanation: str
     period_start: datetime

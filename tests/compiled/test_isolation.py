@@ -109,8 +109,9 @@ async def test_another_tenant_is_not_noticed(
     assert not differing(before, await witness.answers(loaded=False))
 
     tables = await both.loaded_database.read_texts(
-        "SELECT table_name::text FROM information_schema.columns WHERE column_name = 'tenant_id' AND table_schema = "
-        "'public'",
+        "SELECT c.table_name::text FROM information_schema.columns c JOIN information_schema.tables t"
+        " USING (table_schema, table_name) WHERE c.column_name = 'tenant_id' AND c.table_schema = 'public'"
+        " AND t.table_type = 'BASE TABLE'",
         [],
     )
     await rule_free(dsns, *(f"DELETE FROM {table} WHERE {tenant}" for table in tables))

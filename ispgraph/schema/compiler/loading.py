@@ -60,7 +60,7 @@ class PartOf:
 async def load(source: Source, root: Any, info: Info, arguments: Mapping[str, Any]) -> Any:
     """The value of a field of `root`, a row or a part of one. Raises DomainError for bad arguments."""
     row, prepared = (root.row, root.prepared) if isinstance(root, PartOf) else (root, Prepared({}))
-    if isinstance(row, Row) and isinstance(source, Many | One):
+    if isinstance(row, Row) and isinstance(source, Many | One) and getattr(source, "column", None) is None:
         row = None
     if getattr(source, "arguments", None) is not None:
         prepared = prepare(source, info.context.viewer_or_refuse(), arguments)
