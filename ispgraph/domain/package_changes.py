@@ -66,12 +66,7 @@ class _Case:
 
 async def quote(session: AsyncSession, chosen: Chosen, wish: Wish, *, token_key: bytes, by: Viewer) -> Quote:
     """What a change would come to. Raises DomainError for what would not be done."""
-    customer = await customers.find(session, chosen.customer_id, by=by)
-    if customer is None:
-        raise not_found("customer", *chosen.above, "customerId")
-    rows = select(Service).where(Service.customer_id == customer.id).order_by(Service.id)
-    others = (await session.scalars(rows)).all()
-    case = await _case(session, chosen, wish, customer, services.meant(others, chosen), others)
+    case = await _case(session, chosen, wish, *await services.seen(session, chosen, by))
     before = await previews.of_service(session, case.service.id)
     after = await previews.of_changed(session, case.service, *_values(case))
     until = clock.now() + quotes.LASTS

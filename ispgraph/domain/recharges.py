@@ -7,17 +7,16 @@ from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, money, services
+from ispgraph.domain import audit, money, services
 from ispgraph.domain.billing import bills, invoices, ledger, overrides, payments, periods, prices, proration, quotes
 from ispgraph.domain.billing.invoices import Line
 from ispgraph.domain.billing.periods import Cycle, Period
 from ispgraph.domain.billing.proration import Sold
 from ispgraph.domain.billing.quotes import Quote
-from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
+from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.models import (
     Customer,
     Invoice,
@@ -101,12 +100,7 @@ def line(sold: Sold, daily_rate_minor: int | None, days: int, start: datetime, z
 
 async def quote(session: AsyncSession, chosen: Chosen, wish: Wish, *, token_key: bytes, by: Viewer) -> Quote:
     """What a recharge would come to. Raises DomainError for what would not be done."""
-    customer = await customers.find(session, chosen.customer_id, by=by)
-    if customer is None:
-        raise not_found("customer", *chosen.above, "customerId")
-    rows = select(Service).where(Service.customer_id == customer.id).order_by(Service.id)
-    others = (await session.scalars(rows)).all()
-    case = await _case(session, chosen, wish, customer, services.meant(others, chosen), others)
+    case = await _case(session, chosen, wish, *await services.seen(session, chosen, by))
     until = clock.now() + quotes.LASTS
     before = await previews.of_service(session, case.service.id)
     after = await previews.of_changed(session, case.service, *_values(case))

@@ -248,6 +248,16 @@ async def locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Cus
     return customer, meant(services, chosen), services
 
 
+async def seen(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service, Sequence[Service]]:
+    """The same, for whoever only looks."""
+    customer = await customers.find(session, chosen.customer_id, by=by)
+    if customer is None:
+        raise not_found("customer", *chosen.above, "customerId")
+    rows = select(Service).where(Service.customer_id == customer.id).order_by(Service.id)
+    services = (await session.scalars(rows)).all()
+    return customer, meant(services, chosen), services
+
+
 async def _services(session: AsyncSession, customer: Customer) -> Sequence[Service]:
     return (await services_of(session, [customer.id]))[customer.id]
 

@@ -25,17 +25,15 @@ async def issue(
     service: Service,
     lines: Sequence[invoices.Line],
     period: Period,
-    charged: Sold | None,
+    charged: Sold,
     at: datetime,
     by: Viewer | None,
-    notes: str | None = None,
     due_on: date | None = None,
 ) -> Invoice:
     """An invoice for time of a service, open, and paid from the customer's wallet as far as that goes.
 
-    `charged` is what the whole period is sold as, when these lines charge for it: nobody can charge for it again. None
-    for what is asked for besides, such as the rest of a price. Holds the tenant's counters of numbers from here to the
-    end of the transaction. Raises IntegrityError by `ONCE`.
+    `charged` is what the whole period is sold as, and nobody can charge for it again. Holds the tenant's
+    counters of numbers from here to the end of the transaction. Raises IntegrityError by `ONCE`.
     """
     invoice = await invoices.draft(
         session,
@@ -45,10 +43,8 @@ async def issue(
         lines=lines,
         period_start=period.start,
         period_end=period.end,
-        notes=notes,
     )
-    if charged is not None:
-        await charge(session, invoice, service, period, charged)
+    await charge(session, invoice, service, period, charged)
     await invoices.open(session, invoice, tenant=tenant, at=at, by=by, due_on=due_on)
     await payments.from_wallet(
         session, tenant=tenant, customer_id=service.customer_id, invoices=[invoice], at=at, by=by
@@ -92,21 +88,8 @@ async def cut(
     or charges for that time in its place."""
     given_back_by = None if by.id == row.invoice_id else by.id
     if at > row.starts_at:
-        rest = BilledPeriod(
-            tenant_id=row.tenant_id,
-            service_id=row.service_id,
-            invoice_id=row.invoice_id,
-            package_id=row.package_id,
-            starts_at=at,
-            ends_at=row.ends_at,
-            price_minor=minor,
-            tax_rate=row.tax_rate,
-            tax_included=row.tax_included,
-            released_at=released_at,
-            given_back_by_id=given_back_by,
-        )
+        session.add(_given_back(row, at, minor, released_at, given_back_by))
         row.ends_at, row.price_minor = at, row.price_minor - minor
-        session.add(rest)
     else:
         row.released_at, row.given_back_by_id = released_at, given_back_by
     await session.flush()
@@ -115,22 +98,27 @@ async def cut(
 async def lower(session: AsyncSession, row: BilledPeriod, minor: int, released_at: datetime, by: Invoice) -> None:
     """The credit note `by` gives back `minor` of what a time costs; the time stays charged."""
     row.price_minor -= minor
-    session.add(
-        BilledPeriod(
-            tenant_id=row.tenant_id,
-            service_id=row.service_id,
-            invoice_id=row.invoice_id,
-            package_id=row.package_id,
-            starts_at=row.starts_at,
-            ends_at=row.ends_at,
-            price_minor=minor,
-            tax_rate=row.tax_rate,
-            tax_included=row.tax_included,
-            released_at=released_at,
-            given_back_by_id=by.id,
-        )
-    )
+    session.add(_given_back(row, row.starts_at, minor, released_at, by.id))
     await session.flush()
+
+
+def _given_back(
+    row: BilledPeriod, since: datetime, minor: int, released_at: datetime, by_id: UUID | None
+) -> BilledPeriod:
+    """So much of the price of a time, from an instant to its end, as time that is not charged any more."""
+    return BilledPeriod(
+        tenant_id=row.tenant_id,
+        service_id=row.service_id,
+        invoice_id=row.invoice_id,
+        package_id=row.package_id,
+        starts_at=since,
+        ends_at=row.ends_at,
+        price_minor=minor,
+        tax_rate=row.tax_rate,
+        tax_included=row.tax_included,
+        released_at=released_at,
+        given_back_by_id=by_id,
+    )
 
 
 async def given_back(session: AsyncSession, invoice_id: UUID) -> UUID | None:
@@ -179,7 +167,6 @@ async def release(session: AsyncSession, invoice_id: UUID, at: datetime) -> None
 
 async def move(session: AsyncSession, service: Service, period: Period) -> None:
     """The only period that was charged of a service is another one: it began later than it was sold."""
-    rows = select(BilledPeriod).where(BilledPeriod.service_id == service.id, BilledPeriod.released_at.is_(None))
-    for row in (await session.scalars(rows)).all():
+    for row in await ahead(session, service.id, None):
         row.starts_at, row.ends_at = period.start, period.end
     await session.flush()
