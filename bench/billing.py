@@ -56,11 +56,11 @@ TABLES += ("customer_balances", "service_watches", "payments")
 
 # All foreign keys are met; triggers that keep rows beside these are on.
 HOUSE = """
-INSERT INTO tenants SELECT t.* FROM jsonb_populate_record(NULL::tenants, jsonb_build_object(
-    'id', $1::text, 'slug', 'bench', 'name', 'Bench Net', 'currency', 'USD', 'country', 'BD', 'time_zone', $2::text,
-    'tax_rate', 7.5, 'tax_inclusive', false, 'invoice_due_days', 7, 'account_prefix', '', 'email_required', false,
-    'pending_until_paid', false, 'suspension', 'REJECT', 'walled_address_list', 'suspended', 'walled_kbps', 512,
-    'created_at', $3::timestamptz)) t"""
+INSERT INTO tenants (id, slug, name, currency, country, time_zone, tax_rate, tax_inclusive, invoice_due_days,
+                     account_prefix, email_required, pending_until_paid, suspension, walled_address_list, walled_kbps,
+                     created_at)
+VALUES ($1::text::uuid, 'bench', 'Bench Net', 'USD', 'BD', $2, 7.5, false, 7, '', false, false, 'REJECT', 'suspended',
+        512, $3)"""
 FILL = (
     """INSERT INTO operators SELECT o.* FROM jsonb_populate_record(NULL::operators, jsonb_build_object(
     'id', :tenant, 'tenant_id', :tenant, 'name', 'Bench', 'email', 'admin@bench.example', 'password_hash', '-',
