@@ -41,6 +41,11 @@ def router_api(tenant_id: UUID, router_id: UUID) -> str:
     return f"router-api:{tenant_id}:{router_id}"
 
 
+def gateway(tenant_id: UUID, gateway_id: UUID) -> str:
+    """What the secrets of a tenant's account with a provider are bound to."""
+    return f"gateway:{tenant_id}:{gateway_id}"
+
+
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
     iv = secrets.token_bytes(16)

@@ -60,6 +60,7 @@ from ispgraph.domain.models.dunning import (
     SuspendRule,
 )
 from ispgraph.domain.models.files import File, FileChunk
+from ispgraph.domain.models.gateways import Gateway, GatewayKind
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import Message, MessageChannel, MessageStatus
 from ispgraph.domain.models.network import (
@@ -124,6 +125,8 @@ __all__ = [
     "DunningStep",
     "File",
     "FileChunk",
+    "Gateway",
+    "GatewayKind",
     "IdempotencyKey",
     "Invoice",
     "InvoiceKind",
