@@ -73,6 +73,7 @@ class Terms:
     fup: FairUse | None
     active: bool
     bind_mac_on_first_login: bool = False
+    allow_partial_day: bool = False
     tax_profile_id: UUID | None = None
 
 
@@ -175,6 +176,7 @@ async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by:
         "data_quota_bytes": terms.data_quota_bytes,
         "time_quota_seconds": terms.time_quota_seconds,
         "bind_mac_on_first_login": terms.bind_mac_on_first_login,
+        "allow_partial_day": terms.allow_partial_day,
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID
@@ -43,10 +43,11 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How many days, and of which package; None for the one that the service has."""
+    """How many days and hours more, and of which package; None for the one that the service has."""
 
     days: int
     package_id: UUID | None = None
+    hours: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +71,32 @@ class _Case:
     held: ledger.Balance
 
 
-def line(sold: Sold, daily_rate_minor: int | None, days: int, start: datetime, zone: str) -> Line:
+def span(start: datetime, days: int, hours: int, zone: str) -> Period:
+    """So many days of the calendar in a zone, and then so many hours by the clock."""
+    whole = periods.boundary(start, Cycle(0, days), 1, zone) if days else start
+    return Period(start, whole + timedelta(hours=hours))
+
+
+def line(sold: Sold, daily_rate_minor: int | None, days: int, start: datetime, zone: str, hours: int = 0) -> Line:
     """What some days from an instant on cost: the one rule of the product.
 
     So many times the daily rate of the package; without one, as much of the price of a period as they are of the days
-    of a period that began then, rounded once. Days are whole, those of the calendar in the tenant's zone.
+    of a period that began then, rounded once. An hour is the 24th part of a day, whatever the clocks do.
     """
-    period = Period(start, periods.boundary(start, Cycle(0, days), 1, zone))
-    description = f"{sold.name}, {periods.in_days(days)}, {periods.span(period, zone)}"
+    long = periods.in_days(days) if days else ""
+    if hours:
+        long += f"{' and ' if days else ''}{hours} {'hour' if hours == 1 else 'hours'}"
+    description = f"{sold.name}, {long}, {periods.span(span(start, days, hours, zone), zone)}"
     if daily_rate_minor is not None:
         rate = money.shown(daily_rate_minor, sold.currency)
+        if hours:
+            return Line(
+                description=description,
+                unit_price_minor=money.half_up(daily_rate_minor * Fraction(24 * days + hours, 24)),
+                tax_rate=sold.tax_rate,
+                tax_included=sold.tax_included,
+                explanation=f"{long} at {rate} for 24 hours, {sold.tax}.",
+            )
         return Line(
             description=description,
             unit_price_minor=daily_rate_minor,
@@ -91,10 +108,10 @@ def line(sold: Sold, daily_rate_minor: int | None, days: int, start: datetime, z
     of = proration.days(periods.period(start, sold.cycle, 0, zone), zone)
     return Line(
         description=description,
-        unit_price_minor=money.half_up(Fraction(sold.price_minor * days, of)),
+        unit_price_minor=money.half_up(sold.price_minor * Fraction(24 * days + hours, 24 * of)),
         tax_rate=sold.tax_rate,
         tax_included=sold.tax_included,
-        explanation=f"{periods.in_days(days)} at {sold.price} for {periods.in_days(of)}, {sold.tax}.",
+        explanation=f"{long} at {sold.price} for {periods.in_days(of)}, {sold.tax}.",
     )
 
 
@@ -140,6 +157,7 @@ async def recharge(
     faults.raise_if_any()
     given = {
         "days": wish.days,
+        "hours": wish.hours,
         "package": wish.package_id,
         "method": paid.method.value,
         "reference": reference,
@@ -165,6 +183,7 @@ async def recharge(
     details = {
         "service": str(service.id),
         "days": wish.days,
+        "hours": wish.hours,
         "invoice": invoice.number,
         "method": paid.method.value,
         "until": case.period.end.isoformat(),
@@ -184,8 +203,10 @@ async def _case(
 ) -> _Case:
     now = clock.now()
     faults = Faults(*chosen.above)
-    if not 1 <= wish.days <= MOST_DAYS:
-        faults.add(ErrorCode.INVALID, f"This must be from 1 to {MOST_DAYS}.", "days")
+    if not 0 <= wish.hours <= 23:
+        faults.add(ErrorCode.INVALID, "This must be from 0 to 23.", "hours")
+    elif not (0 if wish.hours else 1) <= wish.days <= MOST_DAYS:
+        faults.add(ErrorCode.INVALID, f"This must be from {0 if wish.hours else 1} to {MOST_DAYS}.", "days")
     if service.status in _REFUSED:
         raise fail(ErrorCode.INVALID_STATE, _REFUSED[service.status], *chosen.field)
     if service.expires_at is None:
@@ -200,6 +221,8 @@ async def _case(
         if not package.active:
             faults.add(ErrorCode.INVALID_STATE, f"The package {package.name} is not sold any more.", "packageId")
         answers.fits(faults, package, service.connection_type, "packageId")
+    if package is not None and wish.hours and not package.allow_partial_day:
+        faults.add(ErrorCode.INVALID, f"Of {package.name} only whole days are sold.", "hours")
     faults.raise_if_any()
     assert package is not None
     tenant = await session.get_one(Tenant, service.tenant_id)
@@ -207,8 +230,8 @@ async def _case(
         session, package, tenant, operator_id=customer.operator_id, customer_id=customer.id, at=now
     )
     start, zone = max(now, service.expires_at), tenant.time_zone
-    period = Period(start, periods.boundary(start, Cycle(0, wish.days), 1, zone))
-    priced = line(sold, prices.daily_rate_minor(package, sold), wish.days, start, zone)
+    period = span(start, wish.days, wish.hours, zone)
+    priced = line(sold, prices.daily_rate_minor(package, sold), wish.days, start, zone, wish.hours)
     held = (await ledger.balances(session, [customer.id]))[customer.id]
     return _Case(tenant, customer, service, others, package, sold, period, priced, held)
 
@@ -277,6 +300,7 @@ def _facts(case: _Case, wish: Wish) -> quotes.Facts:
         held=case.held,
         today=periods.local_date(clock.now(), case.tenant.time_zone),
         days=wish.days,
+        hours=wish.hours,
     )
 
 

@@ -16,11 +16,12 @@ from ispgraph.schema.services import CustomerActionPayload
 
 
 async def daily_recharge_quote(
-    info: Info, customer_id: strawberry.ID, days: int, package_id: strawberry.ID | None = None
+    info: Info, customer_id: strawberry.ID, days: int, package_id: strawberry.ID | None = None, hours: int = 0
 ) -> Quote:
-    """What some days more of the primary service, or of the only one, would cost."""
+    """What some days, and hours where the package allows part of a day, more of the primary service, or of the only
+    one, would cost."""
     whose = Chosen(typed_id("cus", customer_id, "customerId"), None, ())
-    wish = Wish(days, optional_id("pkg", package_id, "packageId"))
+    wish = Wish(days, optional_id("pkg", package_id, "packageId"), hours)
     async with info.context.read() as session:
         secret, by = info.context.settings.token_key, info.context.viewer_or_refuse()
         return shown(info, await recharges.quote(session, whose, wish, token_key=secret, by=by))
@@ -32,7 +33,7 @@ async def daily_recharge(info: Info, input: DailyRechargeInput) -> CustomerActio
     done = await recharges.recharge(
         info.context.session,
         chosen(input),
-        Wish(input.days, optional_id("pkg", input.package_id, "input", "packageId")),
+        Wish(input.days, optional_id("pkg", input.package_id, "input", "packageId"), input.hours),
         Paid(input.method, input.reference),
         auto_renew=input.auto_renew,
         quote_token=input.quote_token,

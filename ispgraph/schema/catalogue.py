@@ -18,6 +18,7 @@ _CYCLE = (
     "unless `validityDays` says something else; DAILY and ONE_TIME are `validityDays` days. ONE_TIME is not followed "
     "by another period. What began on the 31st ends on the last day of a shorter month, and comes back to the 31st."
 )
+_PARTS = "Whether a recharge may end with some hours of a day, each for the 24th part of what a day costs."
 _VALIDITY = (
     "The length of a period in days. For WEEKLY 7 and 30, for MONTHLY 28 to 31, for QUARTERLY 30 and 89 to 92, for "
     "YEARLY 30, 365 and 366 say no more than the cycle itself."
@@ -58,6 +59,7 @@ class Package(Node):
         "tax_profile_id", description="Null: the default profile of the tenant, and without one its tax rate."
     )
     daily_rate: Money | None = amount("daily_rate_minor")
+    allow_partial_day: bool = strawberry.field(description=_PARTS)
     data_quota_bytes: BigInt | None = strawberry.field(description="Per period; without one there is no limit.")
     time_quota_seconds: int | None = strawberry.field(description="Per period; without one there is no limit.")
     bind_mac_on_first_login: bool = strawberry.field(
@@ -131,6 +133,7 @@ class PackageInput:
     fup: FupInput | None = None
     active: bool = True
     bind_mac_on_first_login: bool = False
+    allow_partial_day: bool = strawberry.field(default=False, description=_PARTS)
     tax_profile_id: strawberry.ID | None = strawberry.field(
         default=None, description="Null: the default profile of the tenant, and without one its tax rate."
     )

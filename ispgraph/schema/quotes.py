@@ -56,9 +56,12 @@ class DailyRechargeInput:
     package_id: strawberry.ID | None = strawberry.field(
         default=None, description="Left out: the one it has. Another one only when the time of the service is over."
     )
-    days: int = strawberry.field(description="From 1 to 30.")
+    days: int = strawberry.field(description="From 1 to 30; 0 where there are hours.")
     method: PaymentMethod = strawberry.field(description="WALLET spends what the customer's wallet holds.")
     reference: str | None = None
+    hours: int = strawberry.field(
+        default=0, description="So many hours after these days, from 0 to 23, if the package allows part of a day."
+    )
     auto_renew: bool | None = strawberry.field(
         default=None,
         description="Whether the wallet pays for another period when the time is over. Left out: as it is.",

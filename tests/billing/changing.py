@@ -20,8 +20,8 @@ QUOTED = f"""token expiresAt {LINES} credit {{ amount }} charge {{ amount }} tax
 QUOTE = f"""query ($customer: ID!, $package: ID!, $on: Date) {{
   changePackageQuote(customerId: $customer, packageId: $package, effectiveOn: $on) {{ {QUOTED} }} }}"""
 CHANGE = f"mutation ($input: ChangePackageInput!) {{ customerChangePackage(input: $input) {{ {DONE} }} }}"
-RECHARGE_QUOTE = f"""query ($customer: ID!, $package: ID, $days: Int!) {{
-  dailyRechargeQuote(customerId: $customer, packageId: $package, days: $days) {{ {QUOTED} }} }}"""
+RECHARGE_QUOTE = f"""query ($customer: ID!, $package: ID, $days: Int!, $hours: Int! = 0) {{
+  dailyRechargeQuote(customerId: $customer, packageId: $package, days: $days, hours: $hours) {{ {QUOTED} }} }}"""
 RECHARGE = f"mutation ($input: DailyRechargeInput!) {{ customerDailyRecharge(input: $input) {{ {DONE} }} }}"
 ADVANCE = """mutation ($input: AdvancePaymentInput!) { customerRecordAdvancePayment(input: $input) {
   errors { code } } }"""
@@ -72,10 +72,10 @@ class Buyer:
         payload: dict[str, Any] = (await self.api.data(CHANGE, self.house.admin, input=asked))["customerChangePackage"]
         return payload
 
-    async def days(self, days: int, package: Package | None = None) -> dict[str, Any]:
-        """What some days would cost."""
+    async def days(self, days: int, package: Package | None = None, hours: int = 0) -> dict[str, Any]:
+        """What some days, and hours, would cost."""
         key = package and ids.encode("pkg", package.id)
-        given = {"customer": self.customer, "package": key, "days": days}
+        given = {"customer": self.customer, "package": key, "days": days, "hours": hours}
         found: dict[str, Any] = (await self.api.data(RECHARGE_QUOTE, self.house.admin, **given))["dailyRechargeQuote"]
         return found
 

@@ -74,6 +74,38 @@ async def test_a_daily_rate_is_what_a_day_costs(api: Api, house: House, owner: D
     await sound(owner)
 
 
+async def test_hours_of_a_day_are_sold_where_the_package_allows_it(api: Api, house: House, owner: Database) -> None:
+    package = await house.package(price_minor=31_000, daily_rate_minor=1_000)
+    buyer = await Buyer.enrolled(api, house, package, at="2026-01-31T04:00:00Z", pays="310")
+    assert faults(await buyer.recharge(0, hours=5)) == [("INVALID", ["input", "hours"])]
+    change = "mutation ($id: ID!, $input: PackageInput!) { packageUpdate(packageId: $id, input: $input) { errors { code } } }"
+    shown = "query ($id: ID!) { node(id: $id) { ... on Package { allowPartialDay } } }"
+    key = ids.encode("pkg", package.id)
+    assert await api.data(shown, house.admin, id=key) == {"node": {"allowPartialDay": False}}
+    given = {"name": "Home 20", "connectionTypes": ["PPPOE"], "downloadKbps": 20_000, "uploadKbps": 5_000}
+    given |= {"price": "310", "dailyRate": "10", "allowPartialDay": True}
+    assert await api.data(change, house.admin, id=key, input=given) == {"packageUpdate": {"errors": []}}
+    assert await api.data(shown, house.admin, id=key) == {"node": {"allowPartialDay": True}}
+    for days, hours, field in ((0, 24, "hours"), (0, -1, "hours"), (31, 1, "days"), (-1, 1, "days"), (0, 0, "days")):
+        assert faults(await buyer.recharge(days, hours=hours)) == [("INVALID", ["input", field])]
+    clock.set_clock("2026-02-28T02:00:00Z")
+    quote = await buyer.days(2, hours=5)
+    # 53 hours of 10.00 for 24: 22.083.
+    assert figures(quote) == ("0.00", "22.08", "0.00", "22.08")
+    (line,) = quote["lines"]
+    assert line["description"] == "Home 20, 2 days and 5 hours, 28 February to 2 March 2026"
+    assert line["explanation"] == "2 days and 5 hours at 10.00 USD for 24 hours, without tax."
+    assert faults(await buyer.recharge(2, hours=6, quoteToken=quote["token"])) == [
+        ("QUOTE_STALE", ["input", "quoteToken"])
+    ]
+    done = await buyer.recharge(2, hours=5, quoteToken=quote["token"])
+    assert (done["errors"], done["invoice"]["total"]["amount"]) == ([], "22.08")
+    assert done["customer"]["service"]["expiresAt"][:16] == "2026-03-02T09:00"
+    # An hour alone; a change on that day charges and gives back nothing for it.
+    assert (await buyer.recharge(0, hours=1))["invoice"]["total"]["amount"] == "0.42"
+    await sound(owner)
+
+
 async def test_what_cannot_be_recharged(buyer: Buyer) -> None:
     other = await buyer.house.package("Other", price_minor=100)
     key = ids.encode("pkg", other.id)

@@ -110,6 +110,8 @@ class Package(TenantRow):
     fup_reset_period: Mapped[ResetPeriod | None] = mapped_column(names(ResetPeriod))
     fup_notify_at_percent: Mapped[int | None]
     bind_mac_on_first_login: Mapped[bool] = mapped_column(default=False, server_default=false())
+    allow_partial_day: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether a recharge may end with some hours of a day."""
     """Whether the first device that gets on line becomes the only one of a service that is bound to none."""
     created_at: Mapped[datetime] = moment()
     updated_at: Mapped[datetime] = moment()
