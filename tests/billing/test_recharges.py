@@ -78,7 +78,8 @@ async def test_hours_of_a_day_are_sold_where_the_package_allows_it(api: Api, hou
     package = await house.package(price_minor=31_000, daily_rate_minor=1_000)
     buyer = await Buyer.enrolled(api, house, package, at="2026-01-31T04:00:00Z", pays="310")
     assert faults(await buyer.recharge(0, hours=5)) == [("INVALID", ["input", "hours"])]
-    change = "mutation ($id: ID!, $input: PackageInput!) { packageUpdate(packageId: $id, input: $input) { errors { code } } }"
+    change = """mutation ($id: ID!, $input: PackageInput!) {
+      packageUpdate(packageId: $id, input: $input) { errors { code } } }"""
     shown = "query ($id: ID!) { node(id: $id) { ... on Package { allowPartialDay } } }"
     key = ids.encode("pkg", package.id)
     assert await api.data(shown, house.admin, id=key) == {"node": {"allowPartialDay": False}}
