@@ -30,6 +30,18 @@ STRIPE = Provider(
     ),
 )
 
+SSLCOMMERZ = Provider(
+    slug="sslcommerz",
+    kind=GatewayKind.PAYMENT,
+    label="SSLCommerz",
+    settings=(
+        Setting("store_id", "Store id", note="As the integration team of SSLCommerz sent it."),
+        Setting("store_passwd", "Store password", secret=True, note="Of the API; not that of the merchant panel."),
+        _BASE_URL,
+    ),
+    currencies=("BDT", "USD", "EUR", "SGD", "INR", "MYR"),
+)
+
 BANK_TRANSFER = Provider(
     slug="bank_transfer",
     kind=GatewayKind.PAYMENT,
@@ -43,5 +55,5 @@ BANK_TRANSFER = Provider(
     ),
 )
 
-PAYMENT: tuple[Provider, ...] = (STRIPE, BANK_TRANSFER)
+PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BANK_TRANSFER)
 """Every provider of kind PAYMENT, in the order in which they are offered to operators."""

@@ -78,9 +78,7 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(
-    double: Double, provider: str, settings: dict[str, str], *, patience: float = 5.0
-) -> AsyncIterator[Shop]:
+async def shop(double: Double, provider: str, settings: dict[str, str], patience: float = 5.0) -> AsyncIterator[Shop]:
     """`settings` without base_url."""
     heard: list[Heard] = []
 

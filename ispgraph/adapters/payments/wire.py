@@ -6,6 +6,7 @@ followed. What a provider says in an error is told on one line, without the secr
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,6 +15,9 @@ from typing import Any, NoReturn
 import httpx
 
 from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut, Unreachable, one_line
+
+# It writes down every address that is called, and SSLCommerz has its password there.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _SECONDS = 30.0
 _LARGEST = 2**20
@@ -69,7 +73,9 @@ class Wire:
         try:
             async with asyncio.timeout(_SECONDS):
                 reply = await self._exchange(method, path, headers, query, form, send, effect)
-        except AdapterError:
+        except AdapterError as error:
+            # A client may know our errors, but not which requests only ask.
+            error.outcome_unknown = error.outcome_unknown and effect
             raise
         # An exception of the client knows the request, with its credentials: none of them goes on.
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
