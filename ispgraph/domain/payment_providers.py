@@ -42,6 +42,20 @@ SSLCOMMERZ = Provider(
     currencies=("BDT", "USD", "EUR", "SGD", "INR", "MYR"),
 )
 
+BKASH = Provider(
+    slug="bkash",
+    kind=GatewayKind.PAYMENT,
+    label="bKash",
+    settings=(
+        Setting("app_key", "App key", note="Of tokenised checkout, from the merchant integration portal."),
+        Setting("app_secret", "App secret", secret=True),
+        Setting("username", "User name"),
+        Setting("password", "Password", secret=True),
+        _BASE_URL,
+    ),
+    currencies=("BDT",),
+)
+
 BANK_TRANSFER = Provider(
     slug="bank_transfer",
     kind=GatewayKind.PAYMENT,
@@ -55,5 +69,5 @@ BANK_TRANSFER = Provider(
     ),
 )
 
-PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BANK_TRANSFER)
+PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BKASH, BANK_TRANSFER)
 """Every provider of kind PAYMENT, in the order in which they are offered to operators."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from ispgraph.adapters.payments.base import PaymentGateway, Unsupported
+from ispgraph.adapters.payments.bkash import BKash
 from ispgraph.adapters.payments.sslcommerz import SSLCommerz
 from ispgraph.adapters.payments.stripe import Stripe
 from ispgraph.domain.gateways import Opened
@@ -12,6 +13,7 @@ from ispgraph.domain.gateways import Opened
 _BY_PROVIDER: Mapping[str, Callable[[Opened, httpx.AsyncClient], PaymentGateway]] = {
     "stripe": Stripe,
     "sslcommerz": SSLCommerz,
+    "bkash": BKash,
 }
 
 
