@@ -56,6 +56,21 @@ BKASH = Provider(
     currencies=("BDT",),
 )
 
+MPESA = Provider(
+    slug="mpesa",
+    kind=GatewayKind.PAYMENT,
+    label="M-Pesa",
+    settings=(
+        Setting("consumer_key", "Consumer key", note="Of an app at developer.safaricom.co.ke with M-Pesa Express."),
+        Setting("consumer_secret", "Consumer secret", secret=True),
+        Setting("shortcode", "Business short code", note="The paybill; for Buy Goods the number of the head office."),
+        Setting("passkey", "Passkey", secret=True, note="As Safaricom sent it when the app went live."),
+        Setting("till_number", "Till number", required=False, note="For Buy Goods alone."),
+        _BASE_URL,
+    ),
+    currencies=("KES",),
+)
+
 BANK_TRANSFER = Provider(
     slug="bank_transfer",
     kind=GatewayKind.PAYMENT,
@@ -69,5 +84,5 @@ BANK_TRANSFER = Provider(
     ),
 )
 
-PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BKASH, BANK_TRANSFER)
+PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BKASH, MPESA, BANK_TRANSFER)
 """Every provider of kind PAYMENT, in the order in which they are offered to operators."""
