@@ -71,6 +71,25 @@ MPESA = Provider(
     currencies=("KES",),
 )
 
+PAYSTACK = Provider(
+    slug="paystack",
+    kind=GatewayKind.PAYMENT,
+    label="Paystack",
+    settings=(
+        Setting(
+            "secret_key",
+            "Secret key",
+            secret=True,
+            note=(
+                "Settings, API Keys & Webhooks: sk_live_… or sk_test_…; the callback address of this gateway goes "
+                "there as webhook URL."
+            ),
+        ),
+        _BASE_URL,
+    ),
+    currencies=("NGN", "GHS", "ZAR", "KES", "USD"),
+)
+
 BANK_TRANSFER = Provider(
     slug="bank_transfer",
     kind=GatewayKind.PAYMENT,
@@ -84,5 +103,5 @@ BANK_TRANSFER = Provider(
     ),
 )
 
-PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BKASH, MPESA, BANK_TRANSFER)
+PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BKASH, MPESA, PAYSTACK, BANK_TRANSFER)
 """Every provider of kind PAYMENT, in the order in which they are offered to operators."""

@@ -16,7 +16,7 @@ from ispgraph.adapters.payments.base import Forged, Notice, State
 from ispgraph.adapters.payments.doubles import Fault
 from ispgraph.adapters.payments.sslcommerz import SSLCommerz
 from ispgraph.adapters.payments.sslcommerz_double import SSLCommerzDouble
-from tests.paying.shop import Shop, account, shop
+from tests.paying.shop import UNVERIFIED, Shop, account, shop
 
 STORE, PASSWORD = "shop001live", "shop001@ssl"
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -40,7 +40,9 @@ def signed(password: str = PASSWORD, cover: tuple[str, ...] = (), **fields: str)
 
 
 def read(body: bytes, exponent: int = 2) -> Notice:
-    adapter = SSLCommerz(account("sslcommerz", {"store_id": STORE, "store_passwd": PASSWORD}), httpx.AsyncClient())
+    adapter = SSLCommerz(
+        account("sslcommerz", {"store_id": STORE, "store_passwd": PASSWORD}), httpx.AsyncClient(verify=UNVERIFIED)
+    )
     return adapter.notice("POST", {}, {}, body, NOW, exponent)
 
 

@@ -7,6 +7,7 @@ import httpx
 from ispgraph.adapters.payments.base import PaymentGateway, Unsupported
 from ispgraph.adapters.payments.bkash import BKash
 from ispgraph.adapters.payments.mpesa import MPesa
+from ispgraph.adapters.payments.paystack import Paystack
 from ispgraph.adapters.payments.sslcommerz import SSLCommerz
 from ispgraph.adapters.payments.stripe import Stripe
 from ispgraph.domain.gateways import Opened
@@ -16,6 +17,7 @@ _BY_PROVIDER: Mapping[str, Callable[[Opened, httpx.AsyncClient], PaymentGateway]
     "sslcommerz": SSLCommerz,
     "bkash": BKash,
     "mpesa": MPesa,
+    "paystack": Paystack,
 }
 
 
