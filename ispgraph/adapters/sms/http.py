@@ -14,21 +14,18 @@ import httpx
 from ispgraph.adapters.errors import BadReply, Refusal, Refused
 from ispgraph.adapters.letters import Accepted, Fate, Letter, Report
 from ispgraph.adapters.sms import alphabet, answers
+from ispgraph.adapters.sms.provider import HttpProvider
 from ispgraph.domain import http_gateway
-from ispgraph.domain.gateways import Opened
 
 # So much of an answer is compared with an expression: even one that is slow to fail ends soon.
 _EXPRESSION_READS = 500
 _HEADER_UNFIT = re.compile(r"[^\x20-\x7e]")
 
 
-class HttpGateway:
+class HttpGateway(HttpProvider):
     """One such account. `send` gives whatever reference the rule finds, which may be none."""
 
-    def __init__(self, account: Opened, client: httpx.AsyncClient) -> None:
-        self._set = account.settings
-        self._client = client
-        self._secrets = [self._set.get(name, "") for name in ("token", "username", "password", "report_secret")]
+    secrets = ("token", "username", "password", "report_secret")
 
     async def send(self, letter: Letter) -> Accepted:
         values = self._values(letter)
@@ -38,9 +35,6 @@ class HttpGateway:
         if not (self._status_fits(answer.status_code) and self._rule_fits(answer, data)):
             raise answers.refusal(*self._no(answer, data))
         return Accepted(self._reference(answer, data), None)
-
-    async def reports(self) -> list[Report]:
-        return []
 
     def reported(self, method: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> list[Report]:
         answers.require_secret(query, self._set.get("report_secret", ""))
@@ -52,9 +46,6 @@ class HttpGateway:
         if status is None or (theirs is None and ours is None):
             raise BadReply("The report does not name a message and its state as the settings say.")
         return [Report(theirs, ours, self._fate(status), self._shown(reason) if reason else None)]
-
-    async def close(self) -> None:
-        """The client is not ours to close."""
 
     # -- what is asked
 
@@ -135,9 +126,6 @@ class HttpGateway:
             if status.strip().lower() in (each.strip().lower() for each in self._set.get(name, "").split(",")):
                 return fate
         return Fate.SENT
-
-    def _shown(self, text: str) -> str:
-        return answers.said(text, self._secrets)
 
 
 def _filled(pairs: list[tuple[str, str]], values: Mapping[str, str]) -> list[tuple[str, str]]:
