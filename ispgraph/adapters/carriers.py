@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from ispgraph.adapters.email import Email
 from ispgraph.adapters.errors import Forged, Refusal, Refused
 from ispgraph.adapters.letters import Accepted, Carrier, Fate, Letter, Report
 from ispgraph.adapters.sms.africas_talking import AfricasTalking
@@ -18,6 +19,7 @@ __all__ = ["Accepted", "Carrier", "Fate", "Forged", "Letter", "Report", "open_ca
 _CARRIERS: Mapping[str, Callable[[gateways.Opened, httpx.AsyncClient, str], Carrier]] = {
     "africas_talking": AfricasTalking,
     "http": HttpGateway,
+    "smtp": Email,
     "ssl_wireless": SslWireless,
     "twilio": Twilio,
     "vonage": Vonage,

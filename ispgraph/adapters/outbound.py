@@ -168,7 +168,7 @@ class _Transport(httpx.AsyncBaseTransport):
     def __init__(self, *, private: bool, seconds: float) -> None:
         self._seconds = seconds
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_trusted(),
+            ssl_context=trusted(),
             max_connections=_MOST_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
             network_backend=_Pinned(private=private),
@@ -234,7 +234,8 @@ _TIMEOUTS: dict[str, float | None] = {"connect": CONNECT_SECONDS, "read": None, 
 
 
 @functools.cache
-def _trusted() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
+    """What a certificate has to be signed by: the public authorities."""
     # Reading the authorities takes tens of milliseconds.
     return httpx.create_ssl_context(trust_env=False)
 
