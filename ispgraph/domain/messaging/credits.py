@@ -7,18 +7,20 @@ from falling below zero, however many send at once.
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Uuid, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import audit, idempotency, messages, operators, values
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
+from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import CreditKind, Message, Operator, Role, SmsCreditEntry
 from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
 
 ADD = "operatorAddSmsCredits"
 NEWEST = newest_first("sms-credits", SmsCreditEntry.id)
+FILTERS = {"operator": Filter(Uuid(), lambda value, by: SmsCreditEntry.operator_id == value)}
 LOW = 100
 """Below so many an operator is told, at most once a day."""
 _TOLD_AGAIN = timedelta(hours=24)
