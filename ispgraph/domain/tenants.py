@@ -75,7 +75,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         "account_prefix": prefix,
         "suspension": changes.suspension,
     }
-    wanted = {name: value for name, value in given.items() if value is not None}
+    wanted: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     wanted |= walled | shown | dunning | written
     made = {name: value for name, value in wanted.items() if value != getattr(tenant, name)}
     for name, value in made.items():

@@ -24,6 +24,10 @@ class MessageVariable:
     description: str = strawberry.field(description="What stands in its place.")
 
 
+def _id(root: strawberry.Parent[Words]) -> strawberry.ID:
+    return strawberry.ID(ids.encode(TEMPLATE, root.id))
+
+
 @strawberry.type(
     description="What is said of an event on one channel in one language: words of the product, or in their place the "
     "tenant's; or a text of the tenant's own, to be sent by hand."
@@ -34,10 +38,7 @@ class MessageTemplate(Node):
         """Whether this is one."""
         return isinstance(value, Words)
 
-    @strawberry.field
-    def id(root: strawberry.Parent[Words]) -> strawberry.ID:
-        return strawberry.ID(ids.encode(TEMPLATE, root.id))
-
+    id: strawberry.ID = strawberry.field(resolver=_id)
     key: str = strawberry.field(description="The event; those of the tenant's own texts begin with `own.`.")
     channel: models.MessageChannel
     language: str

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph import clock, ids
 from ispgraph.domain import audit, customers, gateways, idempotency, messages, values
 from ispgraph.domain.billing import ledger
-from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
+from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.messaging import credits, templates, texts
 from ispgraph.domain.messaging.catalogue import EVENTS, OF_CUSTOMER
 from ispgraph.domain.messaging.texts import Encoding
@@ -142,7 +142,8 @@ async def _composed(
     wanted = templates.languages(customer.language, tenant.message_language)
     language, subject = wanted[0], None
     if (wish.body is None) == (wish.template_key is None):
-        raise DomainError(_one_of_two(faults))
+        message = "Give a body or the key of a text, one of the two."
+        raise fail(ErrorCode.REQUIRED, message, "input", "body")
     if wish.body is not None:
         text = values.checked(faults, values.text, wish.body, texts.LONGEST, at=("body",), lines=True)
         faults.raise_if_any()
@@ -175,11 +176,6 @@ async def _composed(
         segments=texts.segments(body) if sms else 0,
         encoding=texts.encoding(body),
     )
-
-
-def _one_of_two(faults: Faults) -> Sequence[object]:
-    faults.add(ErrorCode.REQUIRED, "Give a body or the key of a text, one of the two.", "body")
-    return faults.found
 
 
 async def _known(session: AsyncSession, customer: Customer, tenant: Tenant) -> Mapping[str, str]:

@@ -183,7 +183,7 @@ async def _room(session: AsyncSession) -> None:
         raise fail(ErrorCode.LIMIT_EXCEEDED, f"There can be {_MOST_OWN} texts of your own.", "input", "key")
 
 
-def _row(key: str, channel: MessageChannel, language: str) -> Select[tuple[MessageTemplate]]:
+def _row(key: str, channel: MessageChannel, language: str) -> Select[MessageTemplate]:
     return select(MessageTemplate).where(
         MessageTemplate.key == key, MessageTemplate.channel == channel, MessageTemplate.language == language
     )
