@@ -7,7 +7,7 @@ import redis.asyncio
 from sqlalchemy import text
 from starlette.applications import Starlette
 
-from ispgraph import jobs, pubsub
+from ispgraph import delivery_reports, jobs, pubsub
 from ispgraph.api import create_api, downloads
 from ispgraph.api.server import Server
 from ispgraph.db import Database
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> Starlette:
         build(suggestions=settings.introspection == "open"),
         settings,
         contexts,
-        routes=downloads.routes(database, settings),
+        routes=[*downloads.routes(database, settings), *delivery_reports.routes(database, client, settings)],
         probes={"database": ask_database, "redis": client.ping},
         lifespan=lifespan,
     )

@@ -21,6 +21,7 @@ from ispgraph.db import Database
 from ispgraph.domain import package_changes, renewals, retention, sessions, suspend_dates, watches
 from ispgraph.domain.billing import dunning_run, periods, runs
 from ispgraph.domain.errors import DomainError
+from ispgraph.domain.messaging import sending
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.settings import Settings
@@ -140,6 +141,7 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
     while True:
         await still_alone()
         await sweep(database)
+        await deliver(database)
         if ticks % _DAILY_TICKS == 0:
             await run_due(database, DAILY, done)
             await dun(database, done, places)
@@ -166,6 +168,13 @@ async def sweep(database: Database) -> None:
         )
         due = [jobs.Due(row.tenant_id, row.job_id or row.router_id, row.job_id is None) for row in rows]
     await jobs.push(due)
+
+
+async def deliver(database: Database) -> None:
+    """Send word of the tenants with messages to be sent."""
+    async with database.read(None) as session:
+        tenants = await sending.due_tenants(session)
+    await jobs.push([jobs.Due(tenant_id, tenant_id, letters=True) for tenant_id in tenants])
 
 
 async def watch(database: Database) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
+from ispgraph import delivery_reports
 from ispgraph.api import create_api, downloads
 from ispgraph.db import Database
 from ispgraph.domain import tokens
@@ -27,7 +28,7 @@ class Api:
     """A client of an API that runs in the test's own event loop."""
 
     def __init__(self, database: Database, redis: Redis, settings: Settings) -> None:
-        routes = downloads.routes(database, settings)
+        routes = [*downloads.routes(database, settings), *delivery_reports.routes(database, redis, settings)]
         self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database
         self._tokens: dict[Any, str] = {}
@@ -46,9 +47,9 @@ class Api:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def get(self, url: str, method: str = "GET") -> httpx.Response:
+    async def get(self, url: str, method: str = "GET", content: bytes | None = None) -> httpx.Response:
         """What a link shows; only its path and query are looked at."""
-        return await self._http.request(method, httpx.URL(url).raw_path.decode())
+        return await self._http.request(method, httpx.URL(url).raw_path.decode(), content=content)
 
     async def data(self, document: str, who: Operator | None = None, /, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""

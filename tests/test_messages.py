@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ispgraph import ids
-from ispgraph.domain.messages import segments
+from ispgraph.domain.messaging.texts import segments
 from ispgraph.domain.models import Customer, Operator, Role
 from tests import subscribers
 from tests.api import Api

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, custom_fields, customers, idempotency
+from ispgraph.domain import audit, custom_fields, customers, idempotency, message_settings
 from ispgraph.domain.billing import numbers
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, Faults, fail
@@ -61,6 +61,9 @@ class Changes(TypedDict, total=False):
     company: str | None
     address: Mapping[str, str | None] | None
     zone_id: UUID | None
+    language: str | None
+    sms_opt_out: bool | None
+    email_opt_out: bool | None
     custom_fields: Sequence[tuple[str, object]]
 
 
@@ -197,7 +200,7 @@ async def _columns(session: AsyncSession, faults: Faults, customer: Customer, ch
     if "zone_id" in changes:
         await _zone_is_there(session, faults, changes["zone_id"])
         columns["zone_id"] = changes["zone_id"]
-    return columns
+    return columns | message_settings.of_customer(faults, changes)
 
 
 async def _answer(

@@ -1,35 +1,36 @@
-"""Messages to customers: what they say, and how long they are. Whoever sends them takes the rows that are queued."""
+"""Messages to customers and operators: what they say, in whose language, and when they may go out.
 
+They are queued in the transaction of the business they tell of. Whoever sends them takes the rows that are due: see
+`messaging.sending`.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
+from sqlalchemy import ARRAY, ColumnElement, String, Uuid, any_, or_, select, type_coerce
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain.models import Customer, Message, MessageChannel, MessageStatus, Tenant
+from ispgraph import clock, ids
+from ispgraph.domain import customers, locales
+from ispgraph.domain.lists import Filter
+from ispgraph.domain.messaging import templates, texts
+from ispgraph.domain.messaging.catalogue import EVENTS, Event
+from ispgraph.domain.messaging.templates import Words
+from ispgraph.domain.models import Customer, Message, MessageChannel, MessageStatus, Operator, Service, Tenant
 from ispgraph.domain.pages import newest_first
-from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.permissions import Viewer, in_scope
 
 NEWEST = newest_first("messages", Message.id)
-
-# What is said of an event. Every text may name the tenant and the customer.
-_TEXTS = {
-    "service.suspended": "{tenant}: Dear {customer}, your internet service is suspended. {reason}",
-    "service.activated": "{tenant}: Dear {customer}, your internet service is active.",
-    "service.suspend_soon": "{tenant}: Dear {customer}, your internet service will be suspended on {day}.",
-    "invoice.due": "{tenant}: Dear {customer}, invoice {number} is due on {day}. To be paid: {amount}.",
-    "invoice.overdue": "{tenant}: Dear {customer}, invoice {number} was due on {day}. To be paid: {amount}. "
-    "{otherwise}",
-    "renewal.short": "{tenant}: Dear {customer}, your internet service ends {until}. Another period of {package} costs "
-    "{price}; your balance holds {held}.",
-    "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
-    "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
+FILTERS = {
+    "status": Filter(ARRAY(String()), lambda value, by: type_coerce(Message.status, String()) == any_(value)),
+    "channel": Filter(String(), lambda value, by: type_coerce(Message.channel, String()) == value),
+    "customer": Filter(Uuid(), lambda value, by: Message.customer_id == value),
 }
-
-# The alphabet that every phone knows, 7 bits a character (3GPP TS 23.038 section 6.2.1), and what takes two of them.
-_ALPHABET = frozenset(
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΞΠΨΣΘÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
-    "abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-_EXTENSION = frozenset("\f^{}\\[~]|€")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,20 @@ class Contact:
     name: str | None
     mobile: str | None
     email: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is said to whom: all of a message but its words."""
+
+    event: Event
+    tenant: Tenant
+    values: Mapping[str, str]
+    languages: tuple[str, ...]
+    ways: Mapping[MessageChannel, str]
+    by: Viewer | None
+    once: str | None
+    to: Mapping[str, UUID | None]
 
 
 _NOBODY_ELSE = Contact(None, None, None)
@@ -51,51 +66,150 @@ async def tell(
     *,
     by: Viewer | None,
     contact: Contact | None = None,
+    once: str | None = None,
     **said: str,
 ) -> list[Message]:
-    """Queue what is to be said of an event, a message for each way the customer can be reached. `by` is None where the
-    product itself has noticed it."""
+    """Queue what is to be said of an event, a message for each way the customer can be reached and wants to be.
+
+    `by` is None where the product itself has noticed it. Of several with the same `once` only the first is queued. A
+    secret is never part of what is queued: a password is that of the service with the username that is said, and is
+    read when the message is sent. Raises KeyError for an event that is not in the catalogue, or a variable of it that
+    is not said.
+    """
+    known = EVENTS[event]
     tenant = await session.get_one(Tenant, customer.tenant_id)
     there = contact or _NOBODY_ELSE
-    body = _TEXTS[event].format(tenant=tenant.name, customer=there.name or customer.name, **said).strip()
-    ways = [(MessageChannel.SMS, there.mobile or customer.mobile, segments(body))]
-    if (email := there.email or customer.email) is not None:
-        ways.append((MessageChannel.EMAIL, email, 0))
-    made = [
-        Message(
-            tenant_id=customer.tenant_id,
-            customer_id=customer.id,
-            channel=channel,
-            to=to,
-            event=event,
-            body=body,
-            status=MessageStatus.QUEUED,
-            segments=size,
-            created_by_id=by.operator_id if by else None,
-        )
-        for channel, to, size in ways
-    ]
-    session.add_all(made)
+    told = _Told(
+        event=known,
+        tenant=tenant,
+        values={
+            **_said(known, said),
+            "tenant": tenant.name,
+            "customer": there.name or customer.name,
+            "account": customer.account_number,
+        },
+        languages=tuple(templates.languages(customer.language, tenant.message_language)),
+        ways=_ways(known, tenant, customer, there),
+        by=by,
+        once=once,
+        to={"customer_id": customer.id, "service_id": await _login(session, known, customer, said)},
+    )
+    return await _queue(session, told)
+
+
+async def tell_operator(
+    session: AsyncSession, operator: Operator, event: str, *, once: str | None = None, **said: str
+) -> list[Message]:
+    """As `tell`, to an operator, by e-mail."""
+    known = EVENTS[event]
+    tenant = await session.get_one(Tenant, operator.tenant_id)
+    told = _Told(
+        event=known,
+        tenant=tenant,
+        values={**_said(known, said), "tenant": tenant.name, "operator": operator.name},
+        languages=tuple(templates.languages(None, tenant.message_language)),
+        ways={MessageChannel.EMAIL: operator.email},
+        by=None,
+        once=once,
+        to={"operator_id": operator.id},
+    )
+    return await _queue(session, told)
+
+
+def amount(tenant: Tenant, minor: int) -> str:
+    """Money as it is written to customers: as on their invoices."""
+    return locales.with_currency(minor, tenant.currency, locales.of(tenant.locale, tenant.country))
+
+
+def visible(by: Viewer, message: Any = Message) -> ColumnElement[bool]:
+    """Messages to the viewer's customers, and to the operators of its subtree."""
+    own = customers.belonging(by, message.customer_id)
+    return own if by.scope_id is None else or_(own, in_scope(by, message.operator_id))
+
+
+def after_quiet(tenant: Tenant, at: datetime) -> datetime:
+    """When the telephone of a customer may ring: at this instant, or when the quiet hours are over."""
+    begins, ends = tenant.quiet_from, tenant.quiet_until
+    if begins is None or ends is None or begins == ends:
+        return at
+    local = at.astimezone(ZoneInfo(tenant.time_zone))
+    now = local.time()
+    quiet = begins <= now < ends if begins < ends else now >= begins or now < ends
+    if not quiet:
+        return at
+    day = local.date() if now < ends else local.date() + timedelta(days=1)
+    return datetime.combine(day, ends, ZoneInfo(tenant.time_zone))
+
+
+def _said(event: Event, said: Mapping[str, str]) -> dict[str, str]:
+    hidden = dict.fromkeys(event.secret, texts.MASK)
+    return {
+        name: hidden.get(name) or (said.get(name, "") if name in event.optional else said[name]) for name in event.own
+    }
+
+
+def _ways(event: Event, tenant: Tenant, customer: Customer, there: Contact) -> Mapping[MessageChannel, str]:
+    found = {}
+    if tenant.sms_enabled and (event.needed or not customer.sms_opt_out):
+        found[MessageChannel.SMS] = there.mobile or customer.mobile
+    email = there.email or customer.email
+    if email is not None and (event.needed or not customer.email_opt_out):
+        found[MessageChannel.EMAIL] = email
+    return found
+
+
+async def _login(session: AsyncSession, event: Event, customer: Customer, said: Mapping[str, str]) -> UUID | None:
+    if not event.secret:
+        return None
+    owned = select(Service.id).where(Service.customer_id == customer.id, Service.username == said["username"])
+    return (await session.scalars(owned)).one()
+
+
+async def _queue(session: AsyncSession, told: _Told) -> list[Message]:
+    words = await templates.chosen(session, told.tenant.id, told.event.key, told.languages)
+    made = []
+    for channel, to in told.ways.items():
+        if channel in words and words[channel].active:
+            message = _message(told, words[channel], to)
+            if told.once is None:
+                session.add(message)
+            elif not await _first(session, message):
+                continue
+            made.append(message)
     return made
 
 
-def segments(text: str) -> int:
-    """How many short messages a text takes, at least one.
+def _message(told: _Told, words: Words, to: str) -> Message:
+    now = clock.now()
+    text = texts.said(words.body, told.values)
+    sms = words.channel is MessageChannel.SMS
+    body = texts.short(text) if sms else text
+    return Message(
+        id=ids.uuid7(),
+        tenant_id=told.tenant.id,
+        **told.to,
+        channel=words.channel,
+        to=to,
+        event=told.event.key,
+        language=words.language,
+        subject=None if sms else texts.said(words.subject or told.event.subject, told.values)[:200],
+        body=body,
+        status=MessageStatus.QUEUED,
+        segments=texts.segments(body) if sms else 0,
+        once=told.once,
+        not_before=after_quiet(told.tenant, now) if sms and not told.event.urgent else now,
+        created_at=now,
+        created_by_id=told.by.operator_id if told.by else None,
+    )
 
-    One holds 160 units, or 153 with the header that joins it to others (3GPP TS 23.040 section 9.2.3.24.1); 70 and 67
-    where one character is outside the alphabet. A character of two units is never cut in two.
-    """
-    if all(character in _ALPHABET or character in _EXTENSION for character in text):
-        widths = [2 if character in _EXTENSION else 1 for character in text]
-        alone, joined = 160, 153
-    else:
-        widths = [2 if ord(character) > 0xFFFF else 1 for character in text]
-        alone, joined = 70, 67
-    if sum(widths) <= alone:
-        return 1
-    count, room = 1, joined
-    for width in widths:
-        if width > room:
-            count, room = count + 1, joined
-        room -= width
-    return count
+
+async def _first(session: AsyncSession, message: Message) -> bool:
+    """Whether nobody has queued one of this name: then it is queued."""
+    columns = {column.key: getattr(message, column.key) for column in Message.__table__.columns}
+    given = {name: value for name, value in columns.items() if value is not None}
+    row = (
+        insert(Message)
+        .values(given)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "once", "channel"], index_where=Message.once.is_not(None))
+    )
+    return await session.scalar(row.returning(Message.id)) is not None

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import files
+from ispgraph.domain.messaging import sending
 from ispgraph.domain.models import IdempotencyKey, ScheduledRun, SignIn
 
 KEPT = timedelta(days=7)
@@ -16,13 +17,15 @@ _RUNS_KEPT = timedelta(days=400)
 
 
 async def prune(session: AsyncSession, tenant_id: UUID) -> None:
-    """Delete sign-ins that ended, and answers that were given, more than seven days ago; and files nobody can have."""
+    """Delete sign-ins that ended, and answers that were given, more than seven days ago; files nobody
+    can have, and reports of gateways about messages that nobody knows."""
     before = clock.now() - KEPT
     await session.execute(delete(SignIn).where(SignIn.tenant_id == tenant_id, SignIn.expires_at < before))
     await session.execute(
         delete(IdempotencyKey).where(IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < before)
     )
     await files.prune(session, tenant_id)
+    await sending.prune(session, tenant_id)
     forgotten = (clock.now() - _RUNS_KEPT).date()
     await session.execute(
         delete(ScheduledRun).where(ScheduledRun.tenant_id == tenant_id, ScheduledRun.run_on < forgotten)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, dunning_settings, letterheads, locales, tax_profiles, values
+from ispgraph.domain import audit, dunning_settings, letterheads, locales, message_settings, tax_profiles, values
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import Suspension, Tenant
 from ispgraph.domain.permissions import Viewer
@@ -36,6 +36,7 @@ class Changes:
     """Blank: that of the country."""
     letterhead: letterheads.Changes | None = None
     dunning: dunning_settings.Changes | None = None
+    messages: message_settings.Changes | None = None
 
 
 async def own(session: AsyncSession, *, by: Viewer) -> Tenant:
@@ -60,6 +61,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
     walled = _walled(faults, changes)
     shown = _shown(faults, changes, by)
     dunning = dunning_settings.checked(faults, changes.dunning) if changes.dunning else {}
+    written = message_settings.checked(faults, changes.messages) if changes.messages else {}
     sent = changes.letterhead.logo if changes.letterhead else None
     logo = await letterheads.checked_logo(faults, sent) if sent is not None and sent.strip() else None
     faults.raise_if_any()
@@ -73,7 +75,8 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         "account_prefix": prefix,
         "suspension": changes.suspension,
     }
-    wanted = {name: value for name, value in given.items() if value is not None} | walled | shown | dunning
+    wanted: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    wanted |= walled | shown | dunning | written
     made = {name: value for name, value in wanted.items() if value != getattr(tenant, name)}
     for name, value in made.items():
         setattr(tenant, name, value)

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import customers, jobs, operators
+from ispgraph.domain import customers, jobs, messages, operators
 from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
     BillingRun,
@@ -28,6 +28,7 @@ from ispgraph.domain.models import (
     Router,
     Service,
     Session,
+    SmsCreditEntry,
     TaxProfile,
     Tenant,
     Zone,
@@ -64,11 +65,12 @@ RULES: Mapping[type[Any], Rule] = {
         Permission.VIEW_CUSTOMERS,
         lambda by, row: and_(row.customer_id.is_not(None), customers.belonging(by, row.customer_id)),
     ),
-    Message: (Permission.VIEW_CUSTOMERS, _of_customer),
+    Message: (Permission.VIEW_CUSTOMERS, messages.visible),
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),
+    SmsCreditEntry: (None, lambda by, row: in_scope(by, row.operator_id)),
     OperatorPayment: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     CommissionRate: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     PriceOverride: (Permission.VIEW_CUSTOMERS, overrides.visible),

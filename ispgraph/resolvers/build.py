@@ -16,6 +16,7 @@ from ispgraph.resolvers.exports import ExportMutations
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.live import LiveSubscriptions
+from ispgraph.resolvers.messages import MessageMutations, MessageQueries
 from ispgraph.resolvers.node import NodeQueries
 from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
@@ -54,6 +55,7 @@ class Query(
     RechargeQueries,
     BillQueries,
     JobQueries,
+    MessageQueries,
     TenantQueries,
 ):
     pass
@@ -79,6 +81,7 @@ class Mutation(
     RechargeMutations,
     RouterMutations,
     JobMutations,
+    MessageMutations,
     TenantMutations,
 ):
     pass

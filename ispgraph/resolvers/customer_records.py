@@ -50,7 +50,10 @@ async def update(info: Info, input: CustomerUpdateInput) -> CustomerPayload:
 
 
 def _changes(input: CustomerUpdateInput) -> customer_records.Changes:
-    names = ("name", "mobile", "email", "company", "address", "zone_id", "custom_fields")
+    names = (
+        *("name", "mobile", "email", "company", "address", "zone_id", "custom_fields"),
+        *("language", "sms_opt_out", "email_opt_out"),
+    )
     given: Any = {name: getattr(input, name) for name in names if getattr(input, name) is not strawberry.UNSET}
     if "zone_id" in given:
         given["zone_id"] = optional_id("zon", given["zone_id"], "input", "zoneId")

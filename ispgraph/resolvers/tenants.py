@@ -5,7 +5,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain import dunning_settings, letterheads, tenants
+from ispgraph.domain import dunning_settings, letterheads, message_settings, tenants
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers.base import action, query
 from ispgraph.schema.context import Info
@@ -23,15 +23,21 @@ async def update(info: Info, input: TenantSettingsInput) -> TenantSettingsPayloa
     """Change settings; they hold for what is made from now on."""
     given = asdict(input)
     pool, locale, head, dunning = (given.pop(name) for name in ("walled_pool", "locale", "letterhead", "dunning"))
+    written = given.pop("messages")
     changes = tenants.Changes(
         **given,
         walled_pool=_blank(pool),
         locale=_blank(locale),
         letterhead=letterheads.Changes(**{name: _blank(value) for name, value in head.items()}) if head else None,
         dunning=dunning_settings.Changes(**dunning) if dunning else None,
+        messages=message_settings.Changes(**_given(written)) if written else None,
     )
     changed: Any = await tenants.change(info.context.session, changes, by=info.context.viewer_or_refuse())
     return TenantSettingsPayload(settings=changed)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not strawberry.UNSET}
 
 
 def _blank(value: str | None) -> str | None:

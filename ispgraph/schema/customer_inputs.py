@@ -36,6 +36,14 @@ class CustomerUpdateInput:
     company: str | None = strawberry.UNSET
     address: AddressInput | None = strawberry.field(default=strawberry.UNSET, description="Replaced as a whole.")
     zone_id: strawberry.ID | None = strawberry.UNSET
+    language: str | None = strawberry.field(
+        default=strawberry.UNSET, description="In which the customer is written to, such as bn. Null: as the tenant's."
+    )
+    sms_opt_out: bool | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Whether the customer wants no SMS but those that belong to what was bought. Null says nothing.",
+    )
+    email_opt_out: bool | None = strawberry.field(default=strawberry.UNSET, description="The same of e-mails.")
     custom_fields: list[CustomFieldInput] | None = strawberry.field(
         default=strawberry.UNSET,
         description="A value of null takes the answer away. Fields that are not named keep theirs.",

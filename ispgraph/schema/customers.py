@@ -197,6 +197,13 @@ class Customer(Node):
         description="The newest session that is open.",
     )
     usage_chart_url: str = usage_chart_url()
+    language: str | None = strawberry.field(
+        description="In which the customer is written to; null: in the language of the tenant."
+    )
+    sms_opt_out: bool = strawberry.field(
+        description="Whether the customer wants no SMS but those that belong to what was bought."
+    )
+    email_opt_out: bool = strawberry.field(description="The same of e-mails.")
     messages: Connection[Message] = pages(
         lambda customer, asked: models.Message.customer_id == customer.id,
         messages.NEWEST,

@@ -7,6 +7,7 @@ import strawberry
 from ispgraph.domain import models
 from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.errors import ErrorCode
+from ispgraph.domain.messaging.texts import Encoding
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.standings import PolicySource
 from ispgraph.domain.usage import UsageGranularity
@@ -32,6 +33,8 @@ for _kind in (
     models.JobStatus,
     models.MessageChannel,
     models.MessageStatus,
+    Encoding,
+    models.CreditKind,
     models.OperatorEntryKind,
     models.OperatorPaymentKind,
     models.PackageChangeStatus,

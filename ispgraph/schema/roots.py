@@ -4,9 +4,10 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
-from ispgraph.domain import customer_lists, jobs, models, operators, packages
+from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging
+from ispgraph.domain.messaging import credits
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
 from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, kinds_of, values_of
@@ -64,6 +65,18 @@ BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 JOBS = Pages(
     lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))
+)
+MESSAGES = Pages(
+    lambda _, asked: messages.visible(asked.viewer),
+    messages.NEWEST,
+    messages.FILTERS,
+    values_of(**kinds_of(messages.FILTERS)),
+)
+SMS_CREDIT_ENTRIES = Pages(
+    lambda _, asked: in_scope(asked.viewer, models.SmsCreditEntry.operator_id),
+    credits.NEWEST,
+    credits.FILTERS,
+    values_of(**kinds_of(credits.FILTERS)),
 )
 PACKAGES = Many(
     lambda _, package, asked: packages.on_offer(package, asked.given),

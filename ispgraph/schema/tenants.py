@@ -50,6 +50,16 @@ class DunningSettings:
     at: time = strawberry.field(description="When reminders go out and services are suspended.")
 
 
+@strawberry.type(description="How customers are written to.")
+class MessageSettings:
+    language: str = strawberry.field(description="For customers who have none of their own, such as en or bn.")
+    sms_enabled: bool = strawberry.field(description="Whether SMS are sent at all.")
+    quiet_from: time | None = strawberry.field(
+        description="From then on, by the tenant's clock, SMS that are not urgent wait; null: there are no quiet hours."
+    )
+    quiet_until: time | None = strawberry.field(description="Until then; on the next day when that is not later.")
+
+
 @strawberry.type(description="What a tenant decides for itself.")
 class TenantSettings:
     email_required: bool = strawberry.field(description="Whether a customer needs an e-mail address.")
@@ -95,6 +105,15 @@ class TenantSettings:
             at=root.dunning_at,
         )
 
+    @strawberry.field
+    def messages(root: strawberry.Parent[models.Tenant]) -> MessageSettings:
+        return MessageSettings(
+            language=root.message_language,
+            sms_enabled=root.sms_enabled,
+            quiet_from=root.quiet_from,
+            quiet_until=root.quiet_until,
+        )
+
 
 @strawberry.input(description="What is left out stays as it is; null or empty takes it away.")
 class LetterheadInput:
@@ -123,6 +142,16 @@ class DunningSettingsInput:
 
 
 @strawberry.input(description="What is left out stays as it is.")
+class MessageSettingsInput:
+    language: str | None = strawberry.field(default=None, description="Such as en, bn or pt-BR.")
+    sms_enabled: bool | None = None
+    quiet_from: time | None = strawberry.field(
+        default=strawberry.UNSET, description="To the minute. Null, with quietUntil: there are no quiet hours."
+    )
+    quiet_until: time | None = strawberry.UNSET
+
+
+@strawberry.input(description="What is left out stays as it is.")
 class TenantSettingsInput:
     email_required: bool | None = None
     pending_until_paid: bool | None = None
@@ -140,6 +169,7 @@ class TenantSettingsInput:
     )
     letterhead: LetterheadInput | None = None
     dunning: DunningSettingsInput | None = None
+    messages: MessageSettingsInput | None = None
 
 
 @strawberry.type

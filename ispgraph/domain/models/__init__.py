@@ -62,7 +62,15 @@ from ispgraph.domain.models.dunning import (
 from ispgraph.domain.models.files import File, FileChunk
 from ispgraph.domain.models.gateways import Gateway, GatewayKind
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
-from ispgraph.domain.models.messages import Message, MessageChannel, MessageStatus
+from ispgraph.domain.models.messages import (
+    CreditKind,
+    DeliveryReport,
+    Message,
+    MessageChannel,
+    MessageStatus,
+    MessageTemplate,
+    SmsCreditEntry,
+)
 from ispgraph.domain.models.network import (
     Job,
     JobStatus,
@@ -111,12 +119,14 @@ __all__ = [
     "CommissionRate",
     "CommissionShare",
     "ConnectionType",
+    "CreditKind",
     "CustomField",
     "CustomFieldType",
     "CustomFieldValue",
     "Customer",
     "CustomerBalance",
     "CustomerStatus",
+    "DeliveryReport",
     "Draft",
     "DraftLogEntry",
     "DraftStatus",
@@ -138,6 +148,7 @@ __all__ = [
     "Message",
     "MessageChannel",
     "MessageStatus",
+    "MessageTemplate",
     "NetworkStep",
     "NumberSeries",
     "OpenSession",
@@ -170,6 +181,7 @@ __all__ = [
     "Session",
     "SessionState",
     "SignIn",
+    "SmsCreditEntry",
     "StepOutcome",
     "StepProtocol",
     "SuspendReason",

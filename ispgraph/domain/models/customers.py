@@ -122,6 +122,10 @@ class Customer(TenantRow):
     updated_at: Mapped[datetime] = moment()
     password_hash: Mapped[str | None] = mapped_column(String(200))
     """Of the portal sign-in, whose name is the account number; unrelated to the network password."""
+    language: Mapped[str | None] = mapped_column(String(35))
+    """In which the customer is written to, such as bn; None: in that of the tenant."""
+    sms_opt_out: Mapped[bool] = mapped_column(default=False, server_default=false())
+    email_opt_out: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class CustomFieldValue(TenantRow):

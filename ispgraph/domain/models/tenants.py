@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -56,6 +57,7 @@ class Tenant(Base):
         CheckConstraint("tax_rate >= 0 AND tax_rate <= 100", name="tax_rate"),
         CheckConstraint("walled_kbps BETWEEN 8 AND 1000000", name="walled_kbps"),
         CheckConstraint("dunning_grace_days BETWEEN 0 AND 60", name="dunning_grace_days"),
+        CheckConstraint("(quiet_from IS NULL) = (quiet_until IS NULL)", name="quiet"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.uuid7)
@@ -99,6 +101,12 @@ class Tenant(Base):
     """Days that are no days of grace, and on which nobody is suspended for an invoice."""
     dunning_at: Mapped[time] = mapped_column(Time, default=time(9), server_default="09:00")
     """When reminders go out and services are suspended, by the tenant's clock."""
+    message_language: Mapped[str] = mapped_column(String(35), default="en", server_default="en")
+    """In which customers are written to who have none of their own."""
+    sms_enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
+    quiet_from: Mapped[time | None] = mapped_column(Time)
+    """From then on SMS that can wait do so, by the tenant's clock; past midnight when `quiet_until` is earlier."""
+    quiet_until: Mapped[time | None] = mapped_column(Time)
     created_at: Mapped[datetime] = moment()
 
 
@@ -122,6 +130,7 @@ class Operator(TenantRow):
     __table_args__ = of_tenant(
         refers("parent_id", "operators"),
         UniqueConstraint("tenant_id", "email"),
+        CheckConstraint("sms_credits >= 0", name="sms_credits"),
         Index("ix_operators_ancestors", "ancestors", postgresql_using="gin"),
     )
 
@@ -136,6 +145,9 @@ class Operator(TenantRow):
     active: Mapped[bool] = mapped_column(default=True)
     token_version: Mapped[int] = mapped_column(default=1)
     sms_credits: Mapped[int] = mapped_column(default=0)
+    """What a reseller may still send, in parts of messages."""
+    credits_told_at: Mapped[datetime | None] = mapped_column(Instant)
+    """When it was last told that few are left."""
     created_at: Mapped[datetime] = moment()
 
 
