@@ -1,5 +1,6 @@
 """Messages to customers: what they say, and how long they are. Whoever sends them takes the rows that are queued."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +21,7 @@ _TEXTS = {
     "{otherwise}",
     "renewal.short": "{tenant}: Dear {customer}, your internet service ends {until}. Another period of {package} costs "
     "{price}; your balance holds {held}.",
+    "payment_link.sent": "{tenant}: Dear {customer}, to be paid: {amount}. Pay here until {until}: {url}",
     "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
     "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
 }
@@ -51,10 +53,11 @@ async def tell(
     *,
     by: Viewer | None,
     contact: Contact | None = None,
+    channels: Collection[MessageChannel] = tuple(MessageChannel),
     **said: str,
 ) -> list[Message]:
-    """Queue what is to be said of an event, a message for each way the customer can be reached. `by` is None where the
-    product itself has noticed it."""
+    """Queue what is to be said of an event, a message for each of the channels by which the customer can be reached.
+    `by` is None where the product itself has noticed it."""
     tenant = await session.get_one(Tenant, customer.tenant_id)
     there = contact or _NOBODY_ELSE
     body = _TEXTS[event].format(tenant=tenant.name, customer=there.name or customer.name, **said).strip()
@@ -74,6 +77,7 @@ async def tell(
             created_by_id=by.operator_id if by else None,
         )
         for channel, to, size in ways
+        if channel in channels
     ]
     session.add_all(made)
     return made

@@ -75,6 +75,14 @@ from ispgraph.domain.models.network import (
 )
 from ispgraph.domain.models.overrides import PriceOverride
 from ispgraph.domain.models.package_changes import PackageChange, PackageChangeStatus
+from ispgraph.domain.models.payment_links import (
+    GatewayEvent,
+    GatewayPayment,
+    GatewayPaymentState,
+    GatewayVerdict,
+    PaymentLink,
+    PaymentLinkStatus,
+)
 from ispgraph.domain.models.runs import BillingRun
 from ispgraph.domain.models.sessions import (
     OpenSession,
@@ -126,7 +134,11 @@ __all__ = [
     "File",
     "FileChunk",
     "Gateway",
+    "GatewayEvent",
     "GatewayKind",
+    "GatewayPayment",
+    "GatewayPaymentState",
+    "GatewayVerdict",
     "IdempotencyKey",
     "Invoice",
     "InvoiceKind",
@@ -150,6 +162,8 @@ __all__ = [
     "PackageChangeStatus",
     "Payment",
     "PaymentCategory",
+    "PaymentLink",
+    "PaymentLinkStatus",
     "PaymentMethod",
     "PaymentStatus",
     "Posting",
