@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from ispgraph.adapters.payments.base import PaymentGateway, Unsupported
+from ispgraph.adapters.payments.stripe import Stripe
 from ispgraph.domain.gateways import Opened
 
-_BY_PROVIDER: Mapping[str, Callable[[Opened, httpx.AsyncClient], PaymentGateway]] = {}
+_BY_PROVIDER: Mapping[str, Callable[[Opened, httpx.AsyncClient], PaymentGateway]] = {
+    "stripe": Stripe,
+}
 
 
 def open_gateway(account: Opened, client: httpx.AsyncClient) -> PaymentGateway:
