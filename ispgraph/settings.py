@@ -40,6 +40,8 @@ class Settings:
     public_url: str = ""
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    private_gateways: bool = False
+    """Whether providers of messages and payments may be at addresses of our own network."""
 
     @property
     def origin(self) -> str:
@@ -59,6 +61,9 @@ class Settings:
         compiled_reads = source.get("ISPGRAPH_COMPILED_READS", "on")
         if compiled_reads not in ("on", "off"):
             raise SettingsError("ISPGRAPH_COMPILED_READS must be 'on' or 'off'")
+        private_gateways = source.get("ISPGRAPH_PRIVATE_GATEWAYS", "off")
+        if private_gateways not in ("on", "off"):
+            raise SettingsError("ISPGRAPH_PRIVATE_GATEWAYS must be 'on' or 'off'")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
@@ -79,6 +84,7 @@ class Settings:
             public_url=_origin(source, "ISPGRAPH_PUBLIC_URL"),
             allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
+            private_gateways=private_gateways == "on",
         )
 
 

@@ -116,6 +116,7 @@ def settings(dsns: Dsns, redis_url: str) -> Settings:
         token_key=factories.TOKEN_KEY,
         network_key=factories.NETWORK_KEY,
         introspection="open",
+        private_gateways=True,
     )
 
 

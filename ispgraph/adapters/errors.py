@@ -33,6 +33,10 @@ class BadReply(AdapterError):
     """The answer made no sense, or the connection was lost in the middle of it."""
 
 
+class Forged(AdapterError):
+    """What came in is not shown to be from whom it says it is."""
+
+
 class Refusal(enum.Enum):
     """Why the other side said no."""
 

@@ -141,6 +141,8 @@ class _Launch:
         # machine of one's own may see the schema before signing in.
         return {
             "ISPGRAPH_INTROSPECTION": "open",
+            # What the demo sends and takes goes to doubles on this machine.
+            **({"ISPGRAPH_PRIVATE_GATEWAYS": "on"} if self._options.demo else {}),
             **os.environ,
             **environment(self._secrets, self._ports),
             **({"ISPGRAPH_LAB_URL": self._lab_url} if self._has_lab else {}),
