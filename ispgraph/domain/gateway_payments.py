@@ -90,10 +90,9 @@ def _paid(word: Word, asked_minor: int, currency: str) -> Next:
         return Next(Standing(S.IN_DOUBT, word.receipt, reason))
     if word.amount_minor is None or not 0 < word.amount_minor <= money.LIMIT_MINOR:
         return Next(Standing(S.IN_DOUBT, word.receipt, "The gateway says that it is paid, and not how much."))
-    reason = None
-    if word.amount_minor != asked_minor:
-        reason = f"{money.shown(word.amount_minor, currency)} came, {money.shown(asked_minor, currency)} was asked for."
-    return Next(Standing(S.PAID, word.receipt, reason), word.amount_minor)
+    came, asked = (money.shown(minor, currency) for minor in (word.amount_minor, asked_minor))
+    other = None if came == asked else f"{came} came, {asked} was asked for."
+    return Next(Standing(S.PAID, word.receipt, other), word.amount_minor)
 
 
 def method_of(provider: str) -> PaymentMethod:
@@ -103,4 +102,4 @@ def method_of(provider: str) -> PaymentMethod:
 
 def wait(checks: int) -> timedelta:
     """How long until the gateway is asked again, after so many times: doubling from a minute to six hours."""
-    return min(_FIRST_CHECK * 2 ** min(checks, 12), _LONGEST_WAIT)
+    return min(_FIRST_CHECK * (1 << min(checks, 12)), _LONGEST_WAIT)

@@ -41,6 +41,8 @@ class Contact:
     name: str | None
     mobile: str | None
     email: str | None
+    channels: Collection[MessageChannel] = tuple(MessageChannel)
+    """By which of them."""
 
 
 _NOBODY_ELSE = Contact(None, None, None)
@@ -53,11 +55,10 @@ async def tell(
     *,
     by: Viewer | None,
     contact: Contact | None = None,
-    channels: Collection[MessageChannel] = tuple(MessageChannel),
     **said: str,
 ) -> list[Message]:
-    """Queue what is to be said of an event, a message for each of the channels by which the customer can be reached.
-    `by` is None where the product itself has noticed it."""
+    """Queue what is to be said of an event, a message for each way the customer can be reached. `by` is None where the
+    product itself has noticed it."""
     tenant = await session.get_one(Tenant, customer.tenant_id)
     there = contact or _NOBODY_ELSE
     body = _TEXTS[event].format(tenant=tenant.name, customer=there.name or customer.name, **said).strip()
@@ -77,7 +78,7 @@ async def tell(
             created_by_id=by.operator_id if by else None,
         )
         for channel, to, size in ways
-        if channel in channels
+        if channel in there.channels
     ]
     session.add_all(made)
     return made

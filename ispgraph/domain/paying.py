@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, String, any_, select, type_coerce
+from sqlalchemy import ARRAY, ColumnElement, String, any_, func, select, type_coerce
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -74,31 +74,31 @@ async def begin(
     link_id: UUID | None = None,
     invoice_id: UUID | None = None,
     form_key: str | None = None,
-) -> tuple[GatewayPayment, bool]:
-    """An attempt, and whether it is new: of a form that is sent off twice there is one."""
-    now = clock.now()
+) -> GatewayPayment:
+    """An attempt that the gateway is still to be asked for."""
     transfer = gateway.provider == BANK_TRANSFER
-    values = {
-        "id": ids.uuid7(),
-        "tenant_id": gateway.tenant_id,
-        "gateway_id": gateway.id,
-        "link_id": link_id,
-        "customer_id": customer_id,
-        "invoice_id": invoice_id,
-        "reference": "".join(secrets.choice(_LETTERS) for _ in range(12)),
-        "form_key": form_key,
-        "amount_minor": amount_minor,
-        "currency": currency,
-        "state": GatewayPaymentState.PENDING if transfer else GatewayPaymentState.STARTED,
-        "next_check_at": now + (rules.GIVE_UP_TRANSFER if transfer else _STARTS),
-    }
-    made = await session.scalar(
-        insert(GatewayPayment).values(values).on_conflict_do_nothing().returning(GatewayPayment.id)
+    attempt = GatewayPayment(
+        tenant_id=gateway.tenant_id,
+        gateway_id=gateway.id,
+        link_id=link_id,
+        customer_id=customer_id,
+        invoice_id=invoice_id,
+        reference="".join(secrets.choice(_LETTERS) for _ in range(12)),
+        form_key=form_key,
+        amount_minor=amount_minor,
+        currency=currency,
+        state=GatewayPaymentState.PENDING if transfer else GatewayPaymentState.STARTED,
+        next_check_at=clock.now() + (rules.GIVE_UP_TRANSFER if transfer else _STARTS),
     )
-    if made is not None:
-        return await session.get_one(GatewayPayment, made), True
-    same = select(GatewayPayment).where(GatewayPayment.link_id == link_id, GatewayPayment.form_key == form_key)
-    return (await session.scalars(same)).one(), False
+    session.add(attempt)
+    await session.flush()
+    return attempt
+
+
+async def of_form(session: AsyncSession, link_id: UUID, form_key: str) -> GatewayPayment | None:
+    """What was begun when this form was sent off before."""
+    rows = select(GatewayPayment).where(GatewayPayment.link_id == link_id, GatewayPayment.form_key == form_key)
+    return await session.scalar(rows)
 
 
 async def answered(
@@ -315,6 +315,27 @@ async def apply(
     attempt.settled_at, attempt.next_check_at = clock.now(), None
     await session.flush()
     return payment
+
+
+async def find(session: AsyncSession, link_id: UUID, reference: str) -> GatewayPayment | None:
+    """An attempt that was begun by this link."""
+    rows = select(GatewayPayment).where(GatewayPayment.link_id == link_id, GatewayPayment.reference == reference)
+    return await session.scalar(rows)
+
+
+async def recent(session: AsyncSession, link_id: UUID, within: timedelta) -> int:
+    """How many attempts were begun by this link of late."""
+    rows = select(func.count()).select_from(GatewayPayment)
+    rows = rows.where(GatewayPayment.link_id == link_id, GatewayPayment.started_at > clock.now() - within)
+    return (await session.scalars(rows)).one()
+
+
+async def said_paid(session: AsyncSession, attempt_id: UUID, note: str) -> GatewayPayment:
+    """The payer says that a transfer is on its way: an operator will see."""
+    attempt = await _locked(session, attempt_id)
+    if attempt.state is GatewayPaymentState.PENDING:
+        attempt.payer_note = note
+    return attempt
 
 
 async def _locked(session: AsyncSession, attempt_id: UUID) -> GatewayPayment:

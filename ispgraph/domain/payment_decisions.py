@@ -11,11 +11,11 @@ from ispgraph.domain import audit, customers, idempotency, paying, values
 from ispgraph.domain.billing import desk
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.gateway_payments import BANK_TRANSFER
-from ispgraph.domain.models import Customer, Gateway, GatewayPayment, GatewayPaymentState, Job
+from ispgraph.domain.models import Customer, Gateway, GatewayPayment, GatewayPaymentState
 from ispgraph.domain.onboarding import answers
 from ispgraph.domain.permissions import Viewer
 
-CONFIRM, REJECT, CHECK = "gatewayPaymentConfirm", "gatewayPaymentReject", "gatewayPaymentCheck"
+CONFIRM, REJECT = "gatewayPaymentConfirm", "gatewayPaymentReject"
 
 
 async def confirm(
@@ -68,7 +68,7 @@ async def reject(
     return await _kept(session, REJECT, idempotency_key, attempt, {"reason": told}, by)
 
 
-async def ask(session: AsyncSession, attempt_id: UUID, *, by: Viewer) -> tuple[GatewayPayment, Job]:
+async def ask(session: AsyncSession, attempt_id: UUID, *, by: Viewer) -> GatewayPayment:
     """Have the gateway asked now how it stands, also about what was given up. Raises DomainError INVALID_STATE for what
     is paid, and where there is nobody to ask."""
     attempt, provider = await _seen(session, attempt_id, by, "gatewayPaymentId")
@@ -77,9 +77,9 @@ async def ask(session: AsyncSession, attempt_id: UUID, *, by: Viewer) -> tuple[G
         raise fail(ErrorCode.INVALID_STATE, message, "gatewayPaymentId")
     if attempt.state is GatewayPaymentState.PAID:
         raise fail(ErrorCode.INVALID_STATE, "This is paid.", "gatewayPaymentId")
-    job = await paying.promise_check(session, attempt, by.operator_id)
+    await paying.promise_check(session, attempt, by.operator_id)
     await session.flush()
-    return attempt, job
+    return attempt
 
 
 async def _undecided(session: AsyncSession, attempt_id: UUID, by: Viewer) -> GatewayPayment:

@@ -24,7 +24,6 @@ from ispgraph.domain import secrets as sealing
 from ispgraph.domain.billing import desk, papers
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
-from ispgraph.domain.gateway_providers import PROVIDERS
 from ispgraph.domain.models import (
     Customer,
     CustomerBalance,
@@ -41,6 +40,7 @@ from ispgraph.domain.models import (
     Tenant,
 )
 from ispgraph.domain.pages import newest_first
+from ispgraph.domain.payment_providers import PAYMENT
 from ispgraph.domain.permissions import Viewer
 
 NEWEST = newest_first("payment-links", PaymentLink.id)
@@ -48,6 +48,7 @@ SEND, CANCEL = "customerSendPaymentLink", "paymentLinkCancel"
 LASTS = timedelta(days=14)
 LONGEST = timedelta(days=366)
 _TOKEN_BYTES = 32
+_CURRENCIES = {provider.slug: provider.currencies for provider in PAYMENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +197,20 @@ async def tenant_of(session: AsyncSession, token: str) -> UUID | None:
 
 async def find(session: AsyncSession, token: str) -> Seen | None:
     """The link with this token, whatever its state."""
+    return await found_by(session, hashed(token))
+
+
+async def found_by(session: AsyncSession, token_hash: bytes, *, lock: bool = False) -> Seen | None:
+    """The same; with `lock` nobody else begins to pay by it until the transaction ends."""
+    if lock:
+        held = select(PaymentLink.id).where(PaymentLink.token_hash == token_hash).with_for_update(key_share=True)
+        await session.execute(held)
     now = clock.now()
     asked = literal(now, PaymentLink.expires_at.type)
     rows = (
         select(PaymentLink, Customer, cast(status_of(PaymentLink, asked), String), due_of(PaymentLink))
         .join(Customer, and_(Customer.tenant_id == PaymentLink.tenant_id, Customer.id == PaymentLink.customer_id))
-        .where(PaymentLink.token_hash == hashed(token))
+        .where(PaymentLink.token_hash == token_hash)
     )
     row = (await session.execute(rows)).one_or_none()
     if row is None:
@@ -215,9 +224,8 @@ async def offered(session: AsyncSession, tenant: Tenant, gateway_ids: Sequence[U
     """The gateways in use that take the tenant's currency; with ids, those of them."""
     found = []
     for gateway in await gateways.active(session, GatewayKind.PAYMENT):
-        provider = PROVIDERS.get(gateway.provider)
-        takes = provider is None or not provider.currencies or tenant.currency in provider.currencies
-        if takes and (not gateway_ids or gateway.id in gateway_ids):
+        currencies = _CURRENCIES.get(gateway.provider)
+        if (not currencies or tenant.currency in currencies) and (not gateway_ids or gateway.id in gateway_ids):
             found.append(gateway)
     return found
 
@@ -280,6 +288,12 @@ def names_of(link: Any) -> ColumnElement[Any]:
     return func.array(found.scalar_subquery())
 
 
+def gateway_name(attempt: Any) -> ColumnElement[str]:
+    """What the gateway of an attempt is called."""
+    found = select(Gateway.name).where(Gateway.tenant_id == attempt.tenant_id, Gateway.id == attempt.gateway_id)
+    return found.correlate_except(Gateway).scalar_subquery()
+
+
 def _received(link: Any) -> ColumnElement[int]:
     total = func.coalesce(func.sum(GatewayPayment.received_minor), 0)
     paid = GatewayPayment.state == GatewayPaymentState.PAID
@@ -337,7 +351,7 @@ async def _write(
         customer,
         "payment_link.sent",
         by=by,
-        channels=channels,
+        contact=messages.Contact(None, None, None, channels),
         amount=locales.with_currency(due_minor, writing.currency, writing.locale),
         url=where,
         until=papers.day(link.expires_at.astimezone(writing.zone).date()),

@@ -56,7 +56,9 @@ async def guessed(client: Redis, what: str, address: str | None) -> None:
     key = _key(what, network(address))
     try:
         async with client.pipeline(transaction=True) as steps:
-            await steps.incr(key).expire(key, GUESSES_SECONDS, nx=True).execute()
+            steps.incr(key)
+            steps.expire(key, GUESSES_SECONDS, nx=True)
+            await steps.execute()
     except redis.RedisError:
         return
 
