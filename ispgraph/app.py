@@ -7,9 +7,10 @@ import redis.asyncio
 from sqlalchemy import text
 from starlette.applications import Starlette
 
-from ispgraph import delivery_reports, jobs, pubsub
+from ispgraph import delivery_reports, jobs, pages, pubsub, webhooks
 from ispgraph.api import create_api, downloads
 from ispgraph.api.server import Server
+from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.resolvers.build import build
 from ispgraph.resolvers.context import ContextFactory
@@ -22,6 +23,7 @@ def create_app(settings: Settings) -> Starlette:
     client = redis.asyncio.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
 
     contexts = ContextFactory(database, client, settings)
+    till = Checkout(database, settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, object]]:
@@ -31,6 +33,7 @@ def create_app(settings: Settings) -> Starlette:
             yield {}
         finally:
             await contexts.feed.close()
+            await till.aclose()
             pubsub.disconnect()
             jobs.disconnect()
             await client.aclose()
@@ -44,7 +47,12 @@ def create_app(settings: Settings) -> Starlette:
         build(suggestions=settings.introspection == "open"),
         settings,
         contexts,
-        routes=[*downloads.routes(database, settings), *delivery_reports.routes(database, client, settings)],
+        routes=[
+            *downloads.routes(database, settings),
+            *delivery_reports.routes(database, client, settings),
+            *pages.routes(database, client, settings, till),
+            *webhooks.routes(database, client, till),
+        ],
         probes={"database": ask_database, "redis": client.ping},
         lifespan=lifespan,
     )

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import package_changes, renewals, retention, sessions, suspend_dates, watches
+from ispgraph.domain import package_changes, paying, renewals, retention, sessions, suspend_dates, watches
 from ispgraph.domain.billing import dunning_run, periods, runs
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.messaging import sending
@@ -39,6 +39,8 @@ _WATCH_CHUNKS = 10
 # And of dunning so many.
 _DUNNING_CHUNKS = 10
 _SILENT_TICKS = 60
+# And payments of which a gateway has not said how they ended.
+_GATEWAY_TICKS = 10
 # And services that get another package today, or another period.
 _TIME_TICKS = 60
 # The partitions of two quarters ahead: there is time, but nothing to lose by looking.
@@ -147,6 +149,8 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
             await dun(database, done, places)
         if ticks % _WATCH_TICKS == 0:
             await watch(database)
+        if ticks % _GATEWAY_TICKS == 0:
+            await ask_gateways(database)
         if ticks % _SILENT_TICKS == 0:
             await end_silent(database)
         if ticks % _TIME_TICKS == 0:
@@ -190,6 +194,17 @@ async def watch(database: Database) -> None:
         except Exception:
             # As with the daily tasks, one tenant's trouble is not the others'.
             _log.exception("watching the services of tenant %s failed", tenant_id)
+
+
+async def ask_gateways(database: Database) -> None:
+    """Promise to ask about the payments that gateways have not settled, of each tenant some at one time."""
+    async with database.read(None) as session:
+        tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
+    for tenant_id in tenants:
+        try:
+            await database.run(tenant_id, paying.look)
+        except Exception:
+            _log.exception("looking at the payments of tenant %s failed", tenant_id)
 
 
 async def end_silent(database: Database) -> None:

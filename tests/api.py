@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from ispgraph import delivery_reports
+from ispgraph import delivery_reports, pages, webhooks
 from ispgraph.api import create_api, downloads
+from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.domain import tokens
 from ispgraph.domain.models import Operator
@@ -28,7 +29,13 @@ class Api:
     """A client of an API that runs in the test's own event loop."""
 
     def __init__(self, database: Database, redis: Redis, settings: Settings) -> None:
-        routes = [*downloads.routes(database, settings), *delivery_reports.routes(database, redis, settings)]
+        self.till = Checkout(database, settings)
+        routes = [
+            *downloads.routes(database, settings),
+            *delivery_reports.routes(database, redis, settings),
+            *pages.routes(database, redis, settings, self.till),
+            *webhooks.routes(database, redis, self.till),
+        ]
         self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database
         self._tokens: dict[Any, str] = {}
@@ -75,3 +82,4 @@ class Api:
     async def close(self) -> None:
         """Close the client."""
         await self._http.aclose()
+        await self.till.aclose()

@@ -47,6 +47,7 @@ SHORT_LISTS = {
     "NetworkState.drift": "the items of one service",
     "NetworkState.radius": "the attributes of one service",
     "PackagePayload.jobs": "what one change promised",
+    "PaymentLinkPayload.messages": "one for each channel",
     "Payment.allocations": "the invoices one payment reached",
     "Quote.lines": "what one invoice bills",
     "Quote.radiusAfter": "the attributes of one service",

@@ -35,6 +35,7 @@ LOOKED_UP = {
     "invoices",
     "open_sessions",
     "messages",
+    "payment_links",
 }
 
 

@@ -4,7 +4,7 @@ They are queued in the transaction of the business they tell of. Whoever sends t
 `messaging.sending`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,6 +40,8 @@ class Contact:
     name: str | None
     mobile: str | None
     email: str | None
+    channels: Collection[MessageChannel] = tuple(MessageChannel)
+    """By which of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +152,10 @@ def _said(event: Event, said: Mapping[str, str]) -> dict[str, str]:
 
 def _ways(event: Event, tenant: Tenant, customer: Customer, there: Contact) -> Mapping[MessageChannel, str]:
     found = {}
-    if tenant.sms_enabled and (event.needed or not customer.sms_opt_out):
+    if MessageChannel.SMS in there.channels and tenant.sms_enabled and (event.needed or not customer.sms_opt_out):
         found[MessageChannel.SMS] = there.mobile or customer.mobile
     email = there.email or customer.email
-    if email is not None and (event.needed or not customer.email_opt_out):
+    if MessageChannel.EMAIL in there.channels and email is not None and (event.needed or not customer.email_opt_out):
         found[MessageChannel.EMAIL] = email
     return found
 

@@ -46,6 +46,11 @@ def gateway(tenant_id: UUID, gateway_id: UUID) -> str:
     return f"gateway:{tenant_id}:{gateway_id}"
 
 
+def payment_link(tenant_id: UUID, link_id: UUID) -> str:
+    """What the token of a payment link is bound to."""
+    return f"payment-link:{tenant_id}:{link_id}"
+
+
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
     iv = secrets.token_bytes(16)

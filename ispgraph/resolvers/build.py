@@ -22,6 +22,7 @@ from ispgraph.resolvers.onboarding import OnboardingMutations, OnboardingQueries
 from ispgraph.resolvers.operators import OperatorMutations, OperatorQueries
 from ispgraph.resolvers.overrides import OverrideMutations, OverrideQueries
 from ispgraph.resolvers.package_changes import PackageChangeMutations, PackageChangeQueries
+from ispgraph.resolvers.payment_links import PaymentLinkMutations, PaymentLinkQueries
 from ispgraph.resolvers.payments import PaymentMutations
 from ispgraph.resolvers.profiles import ProfileMutations, ProfileQueries
 from ispgraph.resolvers.recharges import RechargeMutations, RechargeQueries
@@ -33,7 +34,7 @@ from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
-from ispgraph.schema.jobs import BillingJob, ExportJob, NetworkJob
+from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayJob, NetworkJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
 
@@ -53,6 +54,7 @@ class Query(
     OverrideQueries,
     PackageChangeQueries,
     RechargeQueries,
+    PaymentLinkQueries,
     BillQueries,
     JobQueries,
     MessageQueries,
@@ -79,6 +81,7 @@ class Mutation(
     OverrideMutations,
     PackageChangeMutations,
     RechargeMutations,
+    PaymentLinkMutations,
     RouterMutations,
     JobMutations,
     MessageMutations,
@@ -99,7 +102,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob, BillingJob],
+        types=[NetworkJob, ExportJob, BillingJob, GatewayJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

@@ -8,7 +8,18 @@ from uuid import UUID
 import strawberry
 from sqlalchemy import Integer, Select, and_, func, select
 
-from ispgraph.domain import jobs, macs, messages, models, package_changes, radius_rows, sessions, standings
+from ispgraph.domain import (
+    jobs,
+    macs,
+    messages,
+    models,
+    package_changes,
+    paying,
+    payment_links,
+    radius_rows,
+    sessions,
+    standings,
+)
 from ispgraph.domain.billing import invoices, ledger, overrides, payments
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
@@ -25,6 +36,7 @@ from ispgraph.schema.messages import Message
 from ispgraph.schema.operators import Operator
 from ispgraph.schema.package_changes import PackageChange
 from ispgraph.schema.pages import Connection
+from ispgraph.schema.payment_links import GatewayPayment, PaymentLink
 from ispgraph.schema.profiles import BillingProfile, billing_profile
 from ispgraph.schema.routers import Drift, Router, drift_of
 from ispgraph.schema.scalars import EmailAddress, IpAddress, MacAddress, PhoneNumber
@@ -208,6 +220,18 @@ class Customer(Node):
         lambda customer, asked: models.Message.customer_id == customer.id,
         messages.NEWEST,
         description="What was written to the customer, newest first.",
+    )
+    payment_links: Connection[PaymentLink] = pages(
+        lambda customer, asked: models.PaymentLink.customer_id == customer.id,
+        payment_links.NEWEST,
+        description="Pages to pay on, the latest made first.",
+    )
+    gateway_payments: Connection[GatewayPayment] = pages(
+        lambda customer, asked: models.GatewayPayment.customer_id == customer.id,
+        paying.NEWEST,
+        filters=paying.FILTERS,
+        arguments={"state": list[models.GatewayPaymentState] | None},
+        description="Attempts to pay with gateways, newest first; with `state`, those in these states.",
     )
     jobs: Connection[Job] = pages(
         lambda customer, asked: models.Job.customer_id == customer.id,

@@ -8,7 +8,7 @@ import strawberry
 from sqlalchemy import Integer, and_, case, cast
 
 from ispgraph.domain import exports, links, models, visibility
-from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, OFFICE
+from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, GATEWAY_CHECK, OFFICE
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
@@ -16,6 +16,7 @@ from ispgraph.schema.context import Info
 
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
 BillingRunLink = Annotated["BillingRun", strawberry.lazy("ispgraph.schema.bills")]  # type: ignore[name-defined]  # noqa: F821
+GatewayPaymentLink = Annotated["GatewayPayment", strawberry.lazy("ispgraph.schema.payment_links")]  # type: ignore[name-defined]  # noqa: F821
 RouterLink = Annotated["Router", strawberry.lazy("ispgraph.schema.routers")]  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -94,6 +95,17 @@ class BillingJob(Job):
     is_type_of = _of_kind(lambda kind: kind == BILLING_RUN)
     run: BillingRunLink | None = one(
         lambda job, run, asked: and_(run.job_id == job.id, visibility.condition(asked.viewer, models.BillingRun, run))
+    )
+
+
+@node("job", models.Job, when=lambda job: job.kind == GATEWAY_CHECK, description="A job that asks a payment gateway.")
+class GatewayJob(Job):
+    is_type_of = _of_kind(lambda kind: kind == GATEWAY_CHECK)
+    gateway_payment: GatewayPaymentLink | None = one(
+        lambda job, attempt, asked: and_(
+            attempt.check_job_id == job.id, visibility.condition(asked.viewer, models.GatewayPayment, attempt)
+        ),
+        description="The payment it asks about, as long as no other job has asked about it since.",
     )
 
 

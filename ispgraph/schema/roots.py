@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
-from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages
+from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages, paying
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.messaging import credits
@@ -60,6 +60,12 @@ INVOICES = Pages(
     invoices.NEWEST,
     invoices.FILTERS,
     values_of(**kinds_of(invoices.FILTERS)),
+)
+GATEWAY_PAYMENTS = Pages(
+    lambda _, asked: belonging(asked.viewer, models.GatewayPayment.customer_id),
+    paying.NEWEST,
+    paying.FILTERS,
+    values_of(**kinds_of(paying.FILTERS)),
 )
 BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {}, values_of())
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))

@@ -14,8 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import amounts, audit, customers, idempotency, money, services, tax_profiles, values
-from ispgraph.domain.billing import corrections, dunning_run, payments
+from ispgraph.domain import amounts, audit, customers, idempotency, money, tax_profiles, values
+from ispgraph.domain.billing import corrections, dunning_run, income, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
@@ -25,10 +25,8 @@ from ispgraph.domain.models import (
     Payment,
     PaymentCategory,
     PaymentMethod,
-    ServiceStatus,
     Tenant,
 )
-from ispgraph.domain.network import changes
 from ispgraph.domain.onboarding import answers
 from ispgraph.domain.permissions import Viewer
 
@@ -97,7 +95,7 @@ async def pay_invoice(
     if taken.method is PaymentMethod.WALLET:
         payment = await _from_wallet(session, tenant, customer, invoice, taken.minor, by)
     else:
-        settles = await _open(session, customer)
+        settles = await income.open_invoices(session, customer)
         payment = await _received(session, tenant, customer, taken, PaymentCategory.SERVICE, settles, by, invoice)
     return await _done(session, key, Paid(payment, customer), by)
 
@@ -121,7 +119,7 @@ async def pay_in_advance(
     customer = await customers.lock(session, customer_id, by=by)
     invoice = await _invoice_of(session, customer, invoice_id)
     tenant = await session.get_one(Tenant, by.tenant_id)
-    settles = await _open(session, customer)
+    settles = await income.open_invoices(session, customer)
     payment = await _received(session, tenant, customer, taken, PaymentCategory.ADVANCE, settles, by, invoice)
     return await _done(session, key, Paid(payment, customer), by)
 
@@ -287,11 +285,6 @@ async def _from_wallet(
     return payment
 
 
-async def _open(session: AsyncSession, customer: Customer) -> Sequence[Invoice]:
-    rows = select(Invoice).where(Invoice.customer_id == customer.id, Invoice.status.in_(billing.AWAITING))
-    return (await session.scalars(rows)).all()
-
-
 async def _invoice_of(session: AsyncSession, customer: Customer, invoice_id: UUID | None) -> Invoice | None:
     if invoice_id is None:
         return None
@@ -338,25 +331,8 @@ class _Key:
 
 
 async def _done(session: AsyncSession, key: _Key, paid: Paid, by: Viewer) -> Paid:
-    await _begin_what_waited(session, paid.customer, by)
-    await dunning_run.relieve(session, paid.customer, by=by)
-    payment = paid.payment
-    details = {"payment": payment.number, "amount_minor": payment.amount_minor, "method": payment.method.value}
-    audit.record(session, by=by, action="payment.record", subject_id=paid.customer.id, details=details)
+    await income.follow(session, paid.customer, paid.payment, by)
     return await key.keep(session, by, paid)
-
-
-async def _begin_what_waited(session: AsyncSession, customer: Customer, by: Viewer) -> None:
-    """Activate the services of a locked customer that waited for the first payment, which has come."""
-    tenant = await session.get_one(Tenant, customer.tenant_id)
-    if not tenant.pending_until_paid:
-        return
-    every = (await services.services_of(session, [customer.id]))[customer.id]
-    for service in every:
-        if service.status is ServiceStatus.PENDING:
-            chosen = services.Chosen(customer.id, service.id)
-            await services.put_on_line(session, customer, service, every, chosen, told="Paid", notify=False, by=by)
-            await changes.changed(session, service, by=by.operator_id)
 
 
 async def _paid_before(session: AsyncSession, first: Mapping[str, object], by: Viewer) -> Paid:

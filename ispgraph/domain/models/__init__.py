@@ -83,6 +83,14 @@ from ispgraph.domain.models.network import (
 )
 from ispgraph.domain.models.overrides import PriceOverride
 from ispgraph.domain.models.package_changes import PackageChange, PackageChangeStatus
+from ispgraph.domain.models.payment_links import (
+    GatewayEvent,
+    GatewayPayment,
+    GatewayPaymentState,
+    GatewayVerdict,
+    PaymentLink,
+    PaymentLinkStatus,
+)
 from ispgraph.domain.models.runs import BillingRun
 from ispgraph.domain.models.sessions import (
     OpenSession,
@@ -136,7 +144,11 @@ __all__ = [
     "File",
     "FileChunk",
     "Gateway",
+    "GatewayEvent",
     "GatewayKind",
+    "GatewayPayment",
+    "GatewayPaymentState",
+    "GatewayVerdict",
     "IdempotencyKey",
     "Invoice",
     "InvoiceKind",
@@ -161,6 +173,8 @@ __all__ = [
     "PackageChangeStatus",
     "Payment",
     "PaymentCategory",
+    "PaymentLink",
+    "PaymentLinkStatus",
     "PaymentMethod",
     "PaymentStatus",
     "Posting",
