@@ -22,6 +22,7 @@ _TEXTS = {
     "{price}; your balance holds {held}.",
     "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
     "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
+    "ticket.replied": "{tenant}: Dear {customer}, there is an answer to your ticket {number}: {body}",
 }
 
 # The alphabet that every phone knows, 7 bits a character (3GPP TS 23.038 section 6.2.1), and what takes two of them.

@@ -21,6 +21,7 @@ _NAMES = {
     "ses": "session",
     "svc": "service",
     "tax": "tax profile",
+    "tkt": "ticket",
     "zon": "zone",
 }
 

@@ -28,6 +28,7 @@ from ispgraph.resolvers.reports import ReportMutations, ReportQueries
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
+from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
@@ -55,6 +56,7 @@ class Query(
     BillQueries,
     JobQueries,
     TenantQueries,
+    TicketQueries,
 ):
     pass
 
@@ -80,6 +82,7 @@ class Mutation(
     RouterMutations,
     JobMutations,
     TenantMutations,
+    TicketMutations,
 ):
     pass
 

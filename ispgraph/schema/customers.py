@@ -41,6 +41,7 @@ from ispgraph.schema.service_limits import (
     volume_limit,
 )
 from ispgraph.schema.sessions import Session, SessionWhere, Usage, session_values, usage_of_customer
+from ispgraph.schema.tickets import Ticket, tickets_of_customer
 
 DEFAULT_TOP = 5
 
@@ -202,6 +203,7 @@ class Customer(Node):
         messages.NEWEST,
         description="What was written to the customer, newest first.",
     )
+    tickets: Connection[Ticket] = tickets_of_customer()
     jobs: Connection[Job] = pages(
         lambda customer, asked: models.Job.customer_id == customer.id,
         jobs.NEWEST,
