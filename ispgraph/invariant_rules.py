@@ -232,12 +232,13 @@ RULES = (
     ),
     Rule(
         "numbers",
-        "invoices and payments are numbered from 1 to the last of their series, each number once",
+        "invoices, payments and tickets are numbered from 1 to the last of their series, each number once",
         """SELECT COALESCE(n.series, s.series) FROM (
                SELECT substring(number FROM '^(.*)-[0-9]+$') AS series, count(*) AS given,
                       count(DISTINCT number) AS different, max(substring(number FROM '[0-9]+$')::bigint) AS last
                  FROM (SELECT number FROM invoices WHERE tenant_id = :tenant AND number IS NOT NULL
-                       UNION ALL SELECT number FROM payments WHERE tenant_id = :tenant) every GROUP BY 1) n
+                       UNION ALL SELECT number FROM payments WHERE tenant_id = :tenant
+                       UNION ALL SELECT number FROM tickets WHERE tenant_id = :tenant) every GROUP BY 1) n
              FULL JOIN (SELECT series, last FROM number_series WHERE tenant_id = :tenant AND series <> 'ACCOUNT') s
                ON s.series = n.series
             WHERE (n.given, n.different, n.last) IS DISTINCT FROM (s.last, s.last, s.last)""",

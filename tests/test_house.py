@@ -66,6 +66,7 @@ SHORT_LISTS = {
     "SubscriberReport.months": "at most 36",
     "TaxReport.periods": "36 months, or 366 days",
     "TaxReport.rates": "the rates of one house",
+    "Ticket.replies": "a conversation of at most five hundred",
     "TimeLimit.windows": "the hours of one week",
     "Usage.points": "as many as the longest stretch of time has",
     "Query.zones": "the zones of one house",

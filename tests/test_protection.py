@@ -36,6 +36,7 @@ LOOKED_UP = {
     "open_sessions",
     "messages",
     "payment_links",
+    "tickets",
 }
 
 

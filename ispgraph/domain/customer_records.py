@@ -27,6 +27,7 @@ from ispgraph.domain.models import (
     ServiceMac,
     Session,
     Tenant,
+    Ticket,
     UsageDay,
     Zone,
 )
@@ -46,6 +47,7 @@ _HISTORY: Sequence[tuple[Any, str, str]] = (
     (UsageDay, "day of usage", "days of usage"),
     (Job, "job", "jobs"),
     (PriceOverride, "agreed price", "agreed prices"),
+    (Ticket, "ticket", "tickets"),
 )
 
 

@@ -23,6 +23,7 @@ _NAMES = {
     "ses": "session",
     "svc": "service",
     "tax": "tax profile",
+    "tkt": "ticket",
     "zon": "zone",
 }
 

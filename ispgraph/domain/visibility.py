@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import customers, jobs, messages, operators
+from ispgraph.domain import customers, jobs, messages, operators, ticket_lists
 from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
     BillingRun,
@@ -33,6 +33,7 @@ from ispgraph.domain.models import (
     SmsCreditEntry,
     TaxProfile,
     Tenant,
+    Ticket,
     Zone,
 )
 from ispgraph.domain.onboarding import drafts
@@ -70,6 +71,7 @@ RULES: Mapping[type[Any], Rule] = {
         lambda by, row: and_(row.customer_id.is_not(None), customers.belonging(by, row.customer_id)),
     ),
     Message: (Permission.VIEW_CUSTOMERS, messages.visible),
+    Ticket: (Permission.MANAGE_TICKETS, ticket_lists.visible),
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),

@@ -30,6 +30,7 @@ from ispgraph.resolvers.reports import ReportMutations, ReportQueries
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
+from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
@@ -59,6 +60,7 @@ class Query(
     JobQueries,
     MessageQueries,
     TenantQueries,
+    TicketQueries,
 ):
     pass
 
@@ -86,6 +88,7 @@ class Mutation(
     JobMutations,
     MessageMutations,
     TenantMutations,
+    TicketMutations,
 ):
     pass
 

@@ -65,7 +65,8 @@ def _changes(input: CustomerUpdateInput) -> customer_records.Changes:
 
 
 async def delete(info: Info, customer_id: strawberry.ID) -> DeletePayload:
-    """Delete a customer without invoices, payments, ledger entries, sessions and jobs; others are terminated."""
+    """Delete a customer without invoices, payments, ledger entries, sessions, jobs and tickets; others are
+    terminated."""
     key = typed_id("cus", customer_id, "customerId")
     await customer_records.remove(info.context.session, key, by=info.context.viewer_or_refuse())
     return DeletePayload(deleted_id=strawberry.ID(ids.encode("cus", key)))

@@ -10,6 +10,7 @@ from ispgraph.domain.errors import ErrorCode
 from ispgraph.domain.messaging.texts import Encoding
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.standings import PolicySource
+from ispgraph.domain.ticket_lists import TicketOrderField
 from ispgraph.domain.usage import UsageGranularity
 
 
@@ -54,10 +55,14 @@ for _kind in (
     models.StepProtocol,
     models.SuspendReason,
     models.Suspension,
+    models.TicketCategory,
+    models.TicketPriority,
+    models.TicketStatus,
     models.WizardStep,
     CustomerOrderField,
     OrderDirection,
     PolicySource,
+    TicketOrderField,
     UsageGranularity,
 ):
     strawberry.enum(_kind)

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
-from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages, paying
+from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages, paying, ticket_lists
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.messaging import credits
@@ -116,3 +116,12 @@ PRICE_OVERRIDES = Pages(
     values_of(**kinds_of(overrides.FILTERS)),
 )
 CUSTOM_FIELDS = Many(lambda _, field, asked: true(), lambda field, asked: [field.id])
+TICKETS = {
+    field: Pages(
+        lambda _, asked: ticket_lists.visible(asked.viewer, models.Ticket),
+        order,
+        ticket_lists.FILTERS,
+        values_of(**kinds_of(ticket_lists.FILTERS)),
+    )
+    for field, order in ticket_lists.ORDERS.items()
+}

@@ -26,7 +26,7 @@ from graphql import (
     is_required_argument,
 )
 
-from ispgraph.domain import customer_lists
+from ispgraph.domain import customer_lists, ticket_lists
 from ispgraph.schema.compiler.arguments import DEFINITION
 from ispgraph.schema.compiler.sources import source_of
 
@@ -36,12 +36,13 @@ ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order",
 PREFIXED = {
     "id": (
         *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
-        *("crt", "opp", "pov", "pch", "run"),
+        *("crt", "opp", "pov", "pch", "run", "tkt"),
     ),
     "serviceId": ("svc",),
     "packageId": ("pkg",),
     "zoneId": ("zon",),
     "operatorId": ("opr",),
+    "assigneeId": ("opr",),
     "customerId": ("cus",),
     "routerId": ("rtr",),
 }
@@ -50,11 +51,15 @@ LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "pri
 LISTS |= {"entries": "operator-wallet", "packageChanges": "package_changes"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
 LOADED += ("subscriber_report", "operator_statement", "billing_profile_impact", "suspend_date_impact")
-LOADED += ("change_package_quote", "daily_recharge_quote")
+LOADED += ("change_package_quote", "daily_recharge_quote", "ticket_stats")
 """Roots that Python answers."""
-ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
+ORDERED = {
+    "customers": {field.value: order.name for field, order in customer_lists.ORDERS.items()},
+    "tickets": {field.value: order.name for field, order in ticket_lists.ORDERS.items()},
+}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")
 SEARCHES += ("INV-2026", "N0001", "person1@", "  plain  ", '"q"', "x' OR '1'='1", "nobody at all", "2001:db8::1")
+SEARCHES += ("TKT-2026-0", "7", "matter")
 DAYS = ("2026-05-31", "2026-06-01", "2026-06-15", "2026-07-01", "2025-12-01", "2024-02-29", "1999-01-01")
 DAYS += ("2026-06-16", "2026-07-31", "2028-02-29", "1900-01-01", "9999-12-31")
 INSTANTS = ("2026-06-15T12:10:30.123456Z", "2026-06-01T00:00:00Z", "2026-05-20T06:00:00+06:00", "2026-07-01T00:00:00Z")
@@ -359,7 +364,7 @@ class _Making:
             if name in ("first", "last") and isinstance(value, int):
                 sizes[name] = max(1, value)
             if name == "orderBy":
-                self._list = ORDERED[value["field"]]
+                self._list = ORDERED[field_name].get(value["field"], field_name)
             if name == "ids":
                 sizes[name] = max(1, len(value))
             written = self._written(value, argument.type)

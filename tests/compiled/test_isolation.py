@@ -34,6 +34,9 @@ COUNTED = (
     "{ invoices(first: 50) { totalCount nodes { id customer { name } payments { id } } } }",
     "{ late: invoices(overdue: true) { totalCount } open: invoices(status: [OPEN, PAID]) { totalCount } }",
     "{ jobs(first: 50) { totalCount nodes { id ... on NetworkJob { steps { detail } } } } }",
+    "{ tickets(first: 50) { totalCount nodes { id customer { name } assignee { name } replies { author body } } } }",
+    '{ tickets(search: "matter", orderBy: {field: PRIORITY}) { totalCount } '
+    "late: tickets(where: {firstResponseOverdue: true}) { totalCount } }",
     "{ customerDrafts(first: 50) { totalCount nodes { id status createdBy { name } customer { name } } } }",
     "{ packages(activeOnly: false) { id customerCount } zones { id customerCount } routers { id pendingJobs } }",
     "{ operators { id name email walletBalance { amount } parent { id } } viewer { operator { id } } }",

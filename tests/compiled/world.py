@@ -162,6 +162,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     jobs = await _jobs(house, customers, services, routers, operators)
     jobs += await _runs(house, services, operators)
     messages = await _messages(house, customers, operators)
+    matters = await _tickets(house, customers, operators)
     requests = await _package_changes(house, services, packages)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
     sessions = await _accounting(superuser, customers, services, routers)
@@ -177,6 +178,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *services,
         *jobs,
         *messages,
+        *matters,
         *requests,
         *drafts,
         *agreed,
@@ -482,6 +484,54 @@ async def _messages(
         for number in range(20)
     ]
     await _add(house, rows)
+    return rows
+
+
+async def _tickets(
+    house: House, customers: list[models.Customer], operators: dict[str, Operator]
+) -> list[models.Ticket]:
+    owners = [operators[name] for name in ("admin", "reseller", "seller", "clerk")]
+    rows = []
+    for number in range(26):
+        status = list(models.TicketStatus)[number % 5]
+        opened = NOW - timedelta(hours=number, microseconds=number)
+        done = status in (models.TicketStatus.RESOLVED, models.TicketStatus.CLOSED)
+        rows.append(
+            models.Ticket(
+                number=f"TKT-2026-{number + 1:06}",
+                customer_id=customers[number % 7].id,
+                subject=f'Matter "{number}" of \\ রহিম %_',
+                body='It is "off"\nsince noon',
+                category=list(models.TicketCategory)[(number + 1) % 5],
+                priority=list(models.TicketPriority)[number % 4],
+                status=status,
+                status_since=opened,
+                assignee_id=owners[number % 4].id if number % 3 else None,
+                version=number + 1,
+                created_at=opened,
+                created_by_id=operators["reseller"].id if number % 6 else None,
+                updated_at=NOW - timedelta(minutes=number % 9),
+                first_response_due_at=opened + timedelta(hours=(1, 4, 8, 24)[number % 4]),
+                first_responded_at=opened + timedelta(minutes=number) if number % 2 else None,
+                resolved_at=NOW - timedelta(minutes=5) if done else None,
+                closed_at=NOW if status is models.TicketStatus.CLOSED else None,
+                reopen_count=number % 3,
+                handled=timedelta(hours=number, microseconds=999_999),
+            )
+        )
+    await _add(house, rows)
+    replies = [
+        models.TicketReply(
+            ticket_id=ticket.id,
+            author_id=owners[(number + place) % 4].id,
+            body=f'Reply \\ "{place}"\n😀',
+            internal=place % 2 == 0,
+            at=NOW + timedelta(seconds=place),
+        )
+        for number, ticket in enumerate(rows)
+        for place in range(number % 4)
+    ]
+    await _add(house, replies)
     return rows
 
 

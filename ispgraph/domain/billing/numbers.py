@@ -1,7 +1,7 @@
 """Human numbers without gaps: one counter row per tenant and series.
 
 The row stays locked until the transaction ends, which is what makes a rolled back number come back; so a number is
-taken as late as possible, and where one transaction takes several, in the order ACCOUNT, INV or CRN, PAY.
+taken as late as possible, and where one transaction takes several, in the order ACCOUNT, INV or CRN, PAY, TKT.
 """
 
 from uuid import UUID
@@ -69,3 +69,13 @@ def payment_series(year: int) -> str:
 def payment_number(year: int, number: int) -> str:
     """How a payment number is written: PAY-2026-000001."""
     return f"{payment_series(year)}-{number:06d}"
+
+
+def ticket_series(year: int) -> str:
+    """The series of the tickets opened in a year of the tenant's calendar."""
+    return f"TKT-{year}"
+
+
+def ticket_number(year: int, number: int) -> str:
+    """How a ticket number is written: TKT-2026-000001."""
+    return f"{ticket_series(year)}-{number:06d}"

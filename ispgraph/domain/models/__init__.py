@@ -112,6 +112,7 @@ from ispgraph.domain.models.tenants import (
     Tenant,
     TenantLogo,
 )
+from ispgraph.domain.models.tickets import Ticket, TicketCategory, TicketPriority, TicketReply, TicketStatus
 
 __all__ = [
     "Account",
@@ -204,6 +205,11 @@ __all__ = [
     "TaxProfile",
     "Tenant",
     "TenantLogo",
+    "Ticket",
+    "TicketCategory",
+    "TicketPriority",
+    "TicketReply",
+    "TicketStatus",
     "UsageBucket",
     "UsageDay",
     "UsageDoubt",
