@@ -21,6 +21,8 @@ _NAMES = {
     "ses": "session",
     "svc": "service",
     "tax": "tax profile",
+    "vbt": "voucher batch",
+    "vou": "voucher",
     "zon": "zone",
 }
 

@@ -46,6 +46,11 @@ def gateway(tenant_id: UUID, gateway_id: UUID) -> str:
     return f"gateway:{tenant_id}:{gateway_id}"
 
 
+def voucher_code(tenant_id: UUID, voucher_id: UUID) -> str:
+    """What the code of a voucher is bound to."""
+    return f"voucher:{tenant_id}:{voucher_id}"
+
+
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
     iv = secrets.token_bytes(16)

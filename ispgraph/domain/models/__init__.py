@@ -96,6 +96,7 @@ from ispgraph.domain.models.tenants import (
     Tenant,
     TenantLogo,
 )
+from ispgraph.domain.models.vouchers import ServiceAllowance, Voucher, VoucherBatch, VoucherStatus
 
 __all__ = [
     "Account",
@@ -163,6 +164,7 @@ __all__ = [
     "RouterStatus",
     "ScheduledRun",
     "Service",
+    "ServiceAllowance",
     "ServiceLimit",
     "ServiceMac",
     "ServiceStatus",
@@ -182,6 +184,9 @@ __all__ = [
     "UsageDay",
     "UsageDoubt",
     "UsageQuarantine",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherStatus",
     "WizardStep",
     "Zone",
 ]
