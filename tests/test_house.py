@@ -39,6 +39,7 @@ SHORT_LISTS = {
     "DraftReview.lines": "what one invoice bills",
     "DraftReview.missing": "one per input of the wizard",
     "DraftReview.radius": "the attributes of one service",
+    "HotspotRechargePayload.jobs": "what one recharge promised",
     "Invoice.dunning": "the reminders that a house sends of one invoice",
     "Invoice.lines": "what one invoice bills",
     "Invoice.payments": "who paid one invoice",
@@ -65,6 +66,7 @@ SHORT_LISTS = {
     "TaxReport.rates": "the rates of one house",
     "TimeLimit.windows": "the hours of one week",
     "Usage.points": "as many as the longest stretch of time has",
+    "VoucherPayload.vouchers": "at most a hundred are made at once",
     "Query.zones": "the zones of one house",
 }
 

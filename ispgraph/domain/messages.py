@@ -20,6 +20,7 @@ _TEXTS = {
     "{otherwise}",
     "renewal.short": "{tenant}: Dear {customer}, your internet service ends {until}. Another period of {package} costs "
     "{price}; your balance holds {held}.",
+    "hotspot.recharged": "{tenant}: Dear {customer}, your hotspot access {username} has {package} until {until}.",
     "fup.near": "{tenant}: Dear {customer}, you have used {percent} % of what your package {package} gives at full "
     "speed. From 100 % on it is {download}/{upload} kbit/s (down/up) until {until}.",
 }

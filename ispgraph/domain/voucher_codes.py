@@ -14,6 +14,8 @@ ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 RANDOM = 11
 LENGTH = RANDOM + 1
 PREFIX = re.compile(r"[A-Z0-9]{1,8}")
+HIDDEN = "****-****-****"
+"""What is shown of a code to those who may not know it."""
 _GROUP = 4
 _LONGEST = 60
 # What people type between the groups: a space, and whatever a telephone makes of a dash.
@@ -43,21 +45,15 @@ def written(code: str, prefix: str | None) -> str:
     return "-".join([prefix, *groups] if prefix else groups)
 
 
-def hidden(prefix: str | None) -> str:
-    """As it is shown to those who may not know it."""
-    return written("*" * LENGTH, prefix)
-
-
-def read(typed: str) -> tuple[str, str] | None:
-    """The prefix, perhaps empty, and the code in what somebody typed, in whatever case and with dashes or without;
-    None for what is no code."""
+def read(typed: str) -> str | None:
+    """The code in what somebody typed, in whatever case, with prefix and dashes or without; None for what is none."""
     if len(typed) > _LONGEST:
         return None
     plain = _BETWEEN.sub("", typed).upper()
     prefix, code = plain[:-LENGTH], plain[-LENGTH:]
     if len(code) != LENGTH or not set(code) <= set(ALPHABET) or check_character(code[:-1]) != code[-1]:
         return None
-    return (prefix, code) if not prefix or PREFIX.fullmatch(prefix) else None
+    return code if not prefix or PREFIX.fullmatch(prefix) else None
 
 
 def lookup(network_key: bytes, tenant_id: UUID, code: str) -> str:

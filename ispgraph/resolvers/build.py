@@ -13,6 +13,7 @@ from ispgraph.resolvers.commissions import CommissionMutations, CommissionQuerie
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
+from ispgraph.resolvers.hotspot import HotspotMutations
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.live import LiveSubscriptions
@@ -28,11 +29,12 @@ from ispgraph.resolvers.reports import ReportMutations, ReportQueries
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
+from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
-from ispgraph.schema.jobs import BillingJob, ExportJob, NetworkJob
+from ispgraph.schema.jobs import BillingJob, ExportJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
 
@@ -53,6 +55,7 @@ class Query(
     PackageChangeQueries,
     RechargeQueries,
     BillQueries,
+    VoucherQueries,
     JobQueries,
     TenantQueries,
 ):
@@ -77,6 +80,8 @@ class Mutation(
     OverrideMutations,
     PackageChangeMutations,
     RechargeMutations,
+    HotspotMutations,
+    VoucherMutations,
     RouterMutations,
     JobMutations,
     TenantMutations,
@@ -96,7 +101,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob, BillingJob],
+        types=[NetworkJob, ExportJob, BillingJob, VoucherJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

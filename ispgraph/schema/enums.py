@@ -49,6 +49,7 @@ for _kind in (
     models.StepProtocol,
     models.SuspendReason,
     models.Suspension,
+    models.VoucherStatus,
     models.WizardStep,
     CustomerOrderField,
     OrderDirection,

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import Integer, and_, case, cast
+from sqlalchemy import Integer, Uuid, and_, case, cast
 
 from ispgraph.domain import exports, links, models, visibility
-from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, OFFICE
+from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, OFFICE, VOUCHERS
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
@@ -16,6 +16,7 @@ from ispgraph.schema.context import Info
 
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
 BillingRunLink = Annotated["BillingRun", strawberry.lazy("ispgraph.schema.bills")]  # type: ignore[name-defined]  # noqa: F821
+VoucherBatchLink = Annotated["VoucherBatch", strawberry.lazy("ispgraph.schema.vouchers")]  # type: ignore[name-defined]  # noqa: F821
 RouterLink = Annotated["Router", strawberry.lazy("ispgraph.schema.routers")]  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -94,6 +95,17 @@ class BillingJob(Job):
     is_type_of = _of_kind(lambda kind: kind == BILLING_RUN)
     run: BillingRunLink | None = one(
         lambda job, run, asked: and_(run.job_id == job.id, visibility.condition(asked.viewer, models.BillingRun, run))
+    )
+
+
+@node("job", models.Job, when=lambda job: job.kind == VOUCHERS, description="A job that makes vouchers.")
+class VoucherJob(Job):
+    is_type_of = _of_kind(lambda kind: kind == VOUCHERS)
+    batch: VoucherBatchLink | None = one(
+        lambda job, batch, asked: and_(
+            batch.id == cast(job.arguments["batch"].astext, Uuid),
+            visibility.condition(asked.viewer, models.VoucherBatch, batch),
+        )
     )
 
 
