@@ -16,12 +16,13 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock
+from ispgraph import clock, invariant_rules, voucher_rules
 from ispgraph.db import Database
 from ispgraph.domain.models import Tenant
-from ispgraph.invariant_rules import RULES, Rule
+from ispgraph.invariant_rules import Rule
 from ispgraph.settings import Settings, SettingsError
 
+RULES = (*invariant_rules.RULES, *voucher_rules.RULES)
 SHOWN = 10
 """How many culprits of a rule are named; all are counted."""
 

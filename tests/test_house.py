@@ -39,6 +39,7 @@ SHORT_LISTS = {
     "DraftReview.lines": "what one invoice bills",
     "DraftReview.missing": "one per input of the wizard",
     "DraftReview.radius": "the attributes of one service",
+    "HotspotRechargePayload.jobs": "what one recharge promised",
     "Invoice.dunning": "the reminders that a house sends of one invoice",
     "Invoice.lines": "what one invoice bills",
     "Invoice.payments": "who paid one invoice",
@@ -69,6 +70,7 @@ SHORT_LISTS = {
     "Ticket.replies": "a conversation of at most five hundred",
     "TimeLimit.windows": "the hours of one week",
     "Usage.points": "as many as the longest stretch of time has",
+    "VoucherPayload.vouchers": "at most a hundred are made at once",
     "Query.zones": "the zones of one house",
 }
 

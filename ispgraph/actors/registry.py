@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, gateways, packages, radius, runs
+from ispgraph.actors import exports, gateways, packages, radius, runs, vouchers
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -15,4 +15,5 @@ ACTIONS: dict[str, Action] = {
     jobs.EXPORT_REPORT: exports.report,
     jobs.BILLING_RUN: runs.bill,
     jobs.GATEWAY_CHECK: gateways.check,
+    jobs.VOUCHERS: vouchers.make,
 }

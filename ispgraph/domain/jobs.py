@@ -32,7 +32,8 @@ EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT)
 """The kinds that make a file."""
 BILLING_RUN = "billing.run"
 GATEWAY_CHECK = "gateway.check"
-OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK)
+VOUCHERS = "vouchers.make"
+OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)
@@ -269,11 +270,11 @@ FILTERS = {"status": Filter(ARRAY(String()), lambda value, by: type_coerce(Job.s
 
 def visible(by: Viewer, job: Any = Job) -> ColumnElement[bool]:
     """Jobs of the viewer's customers; a job without a customer is for those who see the whole tenant, but for the files
-    that somebody of the viewer's subtree asked for."""
+    and vouchers that somebody of the viewer's subtree asked for."""
     own = customers.belonging(by, job.customer_id)
     if by.scope_id is None:
         return own
-    return or_(own, and_(job.kind == EXPORT_REPORT, in_scope(by, job.created_by_id)))
+    return or_(own, and_(job.kind.in_((EXPORT_REPORT, VOUCHERS)), in_scope(by, job.created_by_id)))
 
 
 async def find(session: AsyncSession, job_id: UUID, *, by: Viewer) -> Job | None:

@@ -24,6 +24,8 @@ _NAMES = {
     "svc": "service",
     "tax": "tax profile",
     "tkt": "ticket",
+    "vbt": "voucher batch",
+    "vou": "voucher",
     "zon": "zone",
 }
 

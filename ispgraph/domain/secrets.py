@@ -51,6 +51,11 @@ def payment_link(tenant_id: UUID, link_id: UUID) -> str:
     return f"payment-link:{tenant_id}:{link_id}"
 
 
+def voucher_code(tenant_id: UUID, voucher_id: UUID) -> str:
+    """What the code of a voucher is bound to."""
+    return f"voucher:{tenant_id}:{voucher_id}"
+
+
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
     iv = secrets.token_bytes(16)

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import customers, jobs, messages, operators, ticket_lists
+from ispgraph.domain import customers, jobs, messages, operators, ticket_lists, vouchers
 from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
     BillingRun,
@@ -34,6 +34,8 @@ from ispgraph.domain.models import (
     TaxProfile,
     Tenant,
     Ticket,
+    Voucher,
+    VoucherBatch,
     Zone,
 )
 from ispgraph.domain.onboarding import drafts
@@ -80,6 +82,8 @@ RULES: Mapping[type[Any], Rule] = {
     OperatorPayment: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     CommissionRate: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     PriceOverride: (Permission.VIEW_CUSTOMERS, overrides.visible),
+    Voucher: (None, vouchers.visible_voucher),
+    VoucherBatch: (Permission.MANAGE_VOUCHERS, vouchers.visible),
     Tenant: (None, lambda by, row: row.id == by.tenant_id),
     Package: (None, _anyone),
     TaxProfile: (None, _anyone),

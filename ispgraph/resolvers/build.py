@@ -13,6 +13,7 @@ from ispgraph.resolvers.commissions import CommissionMutations, CommissionQuerie
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
+from ispgraph.resolvers.hotspot import HotspotMutations
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.live import LiveSubscriptions
@@ -31,11 +32,12 @@ from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
+from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
-from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayJob, NetworkJob
+from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
 
@@ -57,6 +59,7 @@ class Query(
     RechargeQueries,
     PaymentLinkQueries,
     BillQueries,
+    VoucherQueries,
     JobQueries,
     MessageQueries,
     TenantQueries,
@@ -84,6 +87,8 @@ class Mutation(
     PackageChangeMutations,
     RechargeMutations,
     PaymentLinkMutations,
+    HotspotMutations,
+    VoucherMutations,
     RouterMutations,
     JobMutations,
     MessageMutations,
@@ -105,7 +110,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob, BillingJob, GatewayJob],
+        types=[NetworkJob, ExportJob, BillingJob, GatewayPaymentJob, VoucherJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

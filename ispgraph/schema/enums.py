@@ -58,6 +58,7 @@ for _kind in (
     models.TicketCategory,
     models.TicketPriority,
     models.TicketStatus,
+    models.VoucherStatus,
     models.WizardStep,
     CustomerOrderField,
     OrderDirection,

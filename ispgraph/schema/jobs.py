@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import Integer, and_, case, cast
+from sqlalchemy import Integer, Uuid, and_, case, cast
 
 from ispgraph.domain import exports, links, models, visibility
-from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, GATEWAY_CHECK, OFFICE
+from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, GATEWAY_CHECK, OFFICE, VOUCHERS
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
@@ -17,6 +17,7 @@ from ispgraph.schema.context import Info
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
 BillingRunLink = Annotated["BillingRun", strawberry.lazy("ispgraph.schema.bills")]  # type: ignore[name-defined]  # noqa: F821
 GatewayPaymentLink = Annotated["GatewayPayment", strawberry.lazy("ispgraph.schema.payment_links")]  # type: ignore[name-defined]  # noqa: F821
+VoucherBatchLink = Annotated["VoucherBatch", strawberry.lazy("ispgraph.schema.vouchers")]  # type: ignore[name-defined]  # noqa: F821
 RouterLink = Annotated["Router", strawberry.lazy("ispgraph.schema.routers")]  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -99,13 +100,24 @@ class BillingJob(Job):
 
 
 @node("job", models.Job, when=lambda job: job.kind == GATEWAY_CHECK, description="A job that asks a payment gateway.")
-class GatewayJob(Job):
+class GatewayPaymentJob(Job):
     is_type_of = _of_kind(lambda kind: kind == GATEWAY_CHECK)
     gateway_payment: GatewayPaymentLink | None = one(
         lambda job, attempt, asked: and_(
             attempt.check_job_id == job.id, visibility.condition(asked.viewer, models.GatewayPayment, attempt)
         ),
         description="The payment it asks about, as long as no other job has asked about it since.",
+    )
+
+
+@node("job", models.Job, when=lambda job: job.kind == VOUCHERS, description="A job that makes vouchers.")
+class VoucherJob(Job):
+    is_type_of = _of_kind(lambda kind: kind == VOUCHERS)
+    batch: VoucherBatchLink | None = one(
+        lambda job, batch, asked: and_(
+            batch.id == cast(job.arguments["batch"].astext, Uuid),
+            visibility.condition(asked.viewer, models.VoucherBatch, batch),
+        )
     )
 
 

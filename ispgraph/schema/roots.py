@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
-from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages, paying, ticket_lists
+from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages, paying, ticket_lists, vouchers
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.messaging import credits
@@ -37,6 +37,16 @@ def _draft(asked: Asked) -> ColumnElement[bool]:
     wanted = [drafts.visible(asked.viewer), drafts.status_at(draft, asked.now) == any_(given["status"])]
     if "mine" in given:
         wanted.append(draft.created_by_id == asked.viewer.operator_id)
+    return and_(*wanted)
+
+
+def _voucher(asked: Asked) -> ColumnElement[bool]:
+    given, voucher = asked.given, models.Voucher
+    wanted = [vouchers.in_batches(asked.viewer, voucher)]
+    if "status" in given:
+        wanted.append(vouchers.is_any(voucher, asked.now, given["status"]))
+    if "batch" in given:
+        wanted.append(voucher.batch_id == given["batch"])
     return and_(*wanted)
 
 
@@ -114,6 +124,10 @@ PRICE_OVERRIDES = Pages(
     overrides.NEWEST,
     overrides.FILTERS,
     values_of(**kinds_of(overrides.FILTERS)),
+)
+VOUCHERS = Pages(lambda _, asked: _voucher(asked), vouchers.NEWEST, {}, values_of(status=ARRAY(String()), batch=Uuid()))
+VOUCHER_BATCHES = Pages(
+    lambda _, asked: vouchers.visible(asked.viewer, models.VoucherBatch), vouchers.NEWEST_BATCHES, {}, values_of()
 )
 CUSTOM_FIELDS = Many(lambda _, field, asked: true(), lambda field, asked: [field.id])
 TICKETS = {

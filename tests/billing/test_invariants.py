@@ -188,6 +188,16 @@ DAMAGE = {
         {"dunning"},
     ),
     "day-without-a-rule": ("UPDATE services SET suspend_on = '2026-01-31'", {"suspend-rules"}),
+    "batch-without-its-voucher": (
+        "INSERT INTO voucher_batches (id, tenant_id, package_id, count, made, price_minor, returned, created_at,"
+        " created_by_id) SELECT id, tenant_id, id, 2, 1, 5, 0, now(), id FROM packages",
+        {"voucher-batches"},
+    ),
+    "paid-by-no-voucher": ("UPDATE payments SET method = 'VOUCHER'", {"vouchers"}),
+    "booked-as-vouchers": (
+        "UPDATE postings SET account = 'VOUCHERS', method = NULL WHERE account = 'CASH'",
+        {"voucher-account"},
+    ),
     "lease-over": ("UPDATE jobs SET next_attempt_at = next_attempt_at - interval '200 seconds'", {"jobs"}),
 }
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, text
 
 from ispgraph import ids
 from ispgraph.db import Database
-from ispgraph.domain import models
+from ispgraph.domain import models, secrets
 from ispgraph.domain.billing import invoices, operator_wallets
 from ispgraph.domain.models import (
     ConnectionType,
@@ -161,6 +161,8 @@ async def _furnish(land: Land, superuser: str) -> None:
     await _profiles(land, customers, services)
     jobs = await _jobs(house, customers, services, routers, operators)
     jobs += await _runs(house, services, operators)
+    cards, made = await _vouchers(land, customers, packages)
+    jobs.append(made)
     messages = await _messages(house, customers, operators)
     matters = await _tickets(house, customers, operators)
     requests = await _package_changes(house, services, packages)
@@ -182,6 +184,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *requests,
         *drafts,
         *agreed,
+        *cards,
     ]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
@@ -556,6 +559,63 @@ async def _package_changes(
     ]
     await _add(house, rows)
     return rows
+
+
+async def _vouchers(
+    land: Land, customers: list[models.Customer], packages: list[models.Package]
+) -> tuple[list[Any], models.Job]:
+    """Batches of a house and its resellers, vouchers in every state, and the job that makes one batch."""
+    house, batches, cards = land.house, [], []
+    for number, name in enumerate(("admin", "reseller", "sub", "rival", "admin")):
+        batch = models.VoucherBatch(
+            id=ids.uuid7(),
+            package_id=packages[number % len(packages)].id,
+            count=9,
+            made=5,
+            prefix="CAFE" if number % 2 else None,
+            price_minor=number * 1_001,
+            paid_by_id=land.operators[name].id if number % 2 else None,
+            returned=1,
+            expires_at=NOW + timedelta(days=number - 2) if number else None,
+            created_at=NOW - timedelta(days=9, hours=number),
+            created_by_id=land.operators[name].id,
+            cancelled_at=NOW - timedelta(days=1) if number == 3 else None,
+        )
+        batches.append(batch)
+        for place in range(1, 6):
+            key = ids.uuid7()
+            bound_to = secrets.voucher_code(house.tenant.id, key)
+            redeemed = place == 2
+            cards.append(
+                models.Voucher(
+                    id=key,
+                    batch_id=batch.id,
+                    number=place,
+                    package_id=batch.package_id,
+                    lookup=f"{number}-{place}",
+                    code=secrets.seal(factories.NETWORK_KEY, f"CODE-{number}-{place}", bound_to),
+                    expires_at=batch.expires_at,
+                    redeemed_by_id=customers[number * 3].id if redeemed else None,
+                    redeemed_at=NOW - timedelta(days=number) if redeemed else None,
+                    cancelled_at=NOW if place == 4 else None,
+                    created_at=batch.created_at,
+                )
+            )
+    await _add(house, batches)
+    await _add(house, cards)
+    job = models.Job(
+        id=ids.uuid7(),
+        kind="vouchers.make",
+        status=JobStatus.QUEUED,
+        created_by_id=land.operators["reseller"].id,
+        created_at=NOW,
+        next_attempt_at=NOW,
+        progress_done=5,
+        progress_total=9,
+        arguments={"batch": str(batches[1].id)},
+    )
+    await _add(house, [job])
+    return [*batches, *cards], job
 
 
 async def _runs(house: House, services: list[models.Service], operators: dict[str, Operator]) -> list[models.Job]:

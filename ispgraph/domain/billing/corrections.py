@@ -238,6 +238,9 @@ async def refund(
     `payment` is locked. Raises DomainError INVALID_STATE when nothing of it is left, INVALID for more than is left,
     INSUFFICIENT_FUNDS when what was in the wallet has been spent on other invoices.
     """
+    if payment.method is PaymentMethod.VOUCHER:
+        message = "No money came in with a voucher: void what it paid for, and its worth is in the customer's wallet."
+        raise fail(ErrorCode.INVALID_STATE, message, "paymentId")
     given = (await session.scalars(select(refunded(Payment)).where(Payment.id == payment.id))).one()
     left = payment.amount_minor - given
     if payment.status is not PaymentStatus.COMPLETED or left == 0:

@@ -166,10 +166,28 @@ async def _once(
     return row
 
 
-async def _book(session: AsyncSession, operator: Operator, booking: _Booking, by: Viewer) -> OperatorPayment:
+async def for_vouchers(
+    session: AsyncSession, operator_id: UUID, into_minor: int, *, told: str, by: Viewer, at: tuple[str, ...]
+) -> None:
+    """Vouchers that a reseller has made are paid for from the wallet, below zero, or were given back, above.
+
+    Raises DomainError INSUFFICIENT_FUNDS at the path `at` when they cost more than the wallet holds.
+    """
+    rows = select(Operator).where(Operator.id == operator_id).with_for_update(key_share=True)
+    operator = (await session.scalars(rows.execution_options(populate_existing=True))).one()
+    if into_minor == 0:
+        return
+    await _require_room(session, operator, into_minor, by.currency, at)
+    booking = _Booking(OperatorPaymentKind.ADJUSTMENT, into_minor, None, None, told)
+    await _book(session, operator, booking, by, Account.VOUCHERS)
+
+
+async def _book(
+    session: AsyncSession, operator: Operator, booking: _Booking, by: Viewer, against: Account | None = None
+) -> OperatorPayment:
     at, into = clock.now(), booking.into_minor
     told = booking.reference or booking.notes
-    against = Account.ADJUSTMENT if booking.method is None else Account.CASH
+    against = against or (Account.ADJUSTMENT if booking.method is None else Account.CASH)
     journal = await ledger.post(
         session,
         tenant_id=operator.tenant_id,
@@ -198,14 +216,20 @@ async def _book(session: AsyncSession, operator: Operator, booking: _Booking, by
     return row
 
 
-async def _require_room(session: AsyncSession, operator: Operator, into_minor: int, currency: str) -> None:
+async def _require_room(
+    session: AsyncSession,
+    operator: Operator,
+    into_minor: int,
+    currency: str,
+    at: tuple[str, ...] = ("input", "amount"),
+) -> None:
     held = int(await session.scalar(select(operators.wallet_minor(Operator)).where(Operator.id == operator.id)) or 0)
     if into_minor < 0 and held + into_minor < 0:
         available = money.shown(max(held, 0), currency)
         message = f"At most {available} can be taken from this wallet."
-        raise fail(ErrorCode.INSUFFICIENT_FUNDS, message, "input", "amount")
+        raise fail(ErrorCode.INSUFFICIENT_FUNDS, message, *at)
     if held + into_minor > money.LIMIT_MINOR:
-        raise fail(ErrorCode.INVALID, "The wallet would hold too much.", "input", "amount")
+        raise fail(ErrorCode.INVALID, "The wallet would hold too much.", *at)
 
 
 # -- the statement

@@ -87,6 +87,43 @@ async def record(
     return payment
 
 
+async def by_voucher(
+    session: AsyncSession,
+    *,
+    tenant: Tenant,
+    customer_id: UUID,
+    amount_minor: int,
+    reference: str,
+    at: datetime,
+    by: Viewer | None,
+    invoice: Invoice,
+) -> Payment:
+    """What a voucher is worth settles an invoice of the same amount: a payment by VOUCHER, for which no money comes in.
+    It was paid for when the voucher was sold, which is what the account VOUCHERS tells.
+
+    Holds the payment counter as `record` does. Raises ValueError for another amount than that of the invoice.
+    """
+    shares = _shares(amount_minor, await _locked(session, customer_id, [invoice]), None)
+    if amount_minor <= 0 or [part for _, part in shares] != [amount_minor]:
+        raise ValueError("a voucher pays for what it is worth")
+    row = Payment(
+        customer_id=customer_id,
+        amount_minor=amount_minor,
+        method=PaymentMethod.VOUCHER,
+        category=PaymentCategory.RECHARGE,
+        reference=reference,
+    )
+    payment = await _numbered(session, tenant, row, at, by)
+    _settle(session, payment, shares)
+    postings = [
+        ledger.Entry(Account.VOUCHERS, amount_minor),
+        ledger.Entry(Account.RECEIVABLE, -amount_minor, customer_id=customer_id),
+    ]
+    await _post(session, payment, postings, by)
+    await commissions.accrue(session, [payment], by=by)
+    return payment
+
+
 async def from_wallet(
     session: AsyncSession,
     *,

@@ -113,6 +113,7 @@ from ispgraph.domain.models.tenants import (
     TenantLogo,
 )
 from ispgraph.domain.models.tickets import Ticket, TicketCategory, TicketPriority, TicketReply, TicketStatus
+from ispgraph.domain.models.vouchers import ServiceAllowance, Voucher, VoucherBatch, VoucherStatus
 
 __all__ = [
     "Account",
@@ -189,6 +190,7 @@ __all__ = [
     "RouterStatus",
     "ScheduledRun",
     "Service",
+    "ServiceAllowance",
     "ServiceLimit",
     "ServiceMac",
     "ServiceStatus",
@@ -214,6 +216,9 @@ __all__ = [
     "UsageDay",
     "UsageDoubt",
     "UsageQuarantine",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherStatus",
     "WizardStep",
     "Zone",
 ]

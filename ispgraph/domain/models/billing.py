@@ -72,7 +72,8 @@ class PaymentCategory(enum.Enum):
 
 class Account(enum.Enum):
     """The chart of accounts. Receivable and wallet are kept per customer, the operator wallet per operator, cash per
-    method of payment."""
+    method of payment. Vouchers: what resellers have paid for and nobody has redeemed, less what was redeemed of the
+    provider's own."""
 
     RECEIVABLE = "RECEIVABLE"
     WALLET = "WALLET"
@@ -83,6 +84,7 @@ class Account(enum.Enum):
     COMMISSION = "COMMISSION"
     OPERATOR_WALLET = "OPERATOR_WALLET"
     ADJUSTMENT = "ADJUSTMENT"
+    VOUCHERS = "VOUCHERS"
 
 
 class NumberSeries(Base):
