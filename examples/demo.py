@@ -65,11 +65,17 @@ class Network:
         return [one for one in found if one["service"] == "pppoe" and not one["local"]]
 
 
-def run(tour: Callable[[dict[str, Any]], Coroutine[Any, Any, None]], about: str) -> int:
-    """Read the command line and take a tour of what `up.json` names; 0 when everything came out as expected."""
+def run(tour: Callable[[dict[str, Any]], Coroutine[Any, Any, None]], about: str, *directories: str) -> int:
+    """Read the command line and take a tour of what `up.json` names; 0 when everything came out as expected.
+
+    `directories` are options that name one; the tour finds them beside what is in `up.json`.
+    """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--up", type=Path, default=Path(".ispgraph/up.json"))
-    up = json.loads(parser.parse_args().up.read_text())
+    for name in directories:
+        parser.add_argument(f"--{name}", type=Path)
+    given = vars(parser.parse_args())
+    up = json.loads(given["up"].read_text()) | {name: given[name] for name in directories}
     if "lab" not in up:
         raise SystemExit("this needs the simulated network: start ispgraph up --demo")
     asyncio.run(tour(up))
