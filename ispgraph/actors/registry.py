@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, packages, radius, runs
+from ispgraph.actors import exports, gateways, packages, radius, runs
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -14,4 +14,5 @@ ACTIONS: dict[str, Action] = {
     jobs.EXPORT_SESSIONS: exports.sessions,
     jobs.EXPORT_REPORT: exports.report,
     jobs.BILLING_RUN: runs.bill,
+    jobs.GATEWAY_TEST: gateways.test,
 }

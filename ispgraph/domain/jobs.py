@@ -31,7 +31,8 @@ EXPORT_SESSIONS, EXPORT_REPORT = "sessions.export", "report.export"
 EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT)
 """The kinds that make a file."""
 BILLING_RUN = "billing.run"
-OFFICE = (*EXPORTS, BILLING_RUN)
+GATEWAY_TEST = "gateway.test"
+OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_TEST)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)

@@ -10,6 +10,7 @@ _NAMES = {
     "cfd": "custom field",
     "cus": "customer",
     "dft": "draft",
+    "gwy": "gateway",
     "inv": "invoice",
     "job": "job",
     "opr": "operator",

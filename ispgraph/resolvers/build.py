@@ -13,6 +13,7 @@ from ispgraph.resolvers.commissions import CommissionMutations, CommissionQuerie
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
+from ispgraph.resolvers.gateways import GatewayMutations, GatewayQueries
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.live import LiveSubscriptions
@@ -32,6 +33,7 @@ from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
+from ispgraph.schema.gateways import GatewayJob
 from ispgraph.schema.jobs import BillingJob, ExportJob, NetworkJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
@@ -55,6 +57,7 @@ class Query(
     BillQueries,
     JobQueries,
     TenantQueries,
+    GatewayQueries,
 ):
     pass
 
@@ -80,6 +83,7 @@ class Mutation(
     RouterMutations,
     JobMutations,
     TenantMutations,
+    GatewayMutations,
 ):
     pass
 
@@ -96,7 +100,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob, BillingJob],
+        types=[NetworkJob, ExportJob, BillingJob, GatewayJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

@@ -27,6 +27,7 @@ for _kind in (
     models.DraftStatus,
     models.DunningKind,
     models.DunningOutcome,
+    models.GatewayKind,
     models.InvoiceKind,
     models.InvoiceStatus,
     models.JobStatus,

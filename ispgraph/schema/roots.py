@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
-from ispgraph.domain import customer_lists, jobs, models, operators, packages
+from ispgraph.domain import customer_lists, gateways, jobs, models, operators, packages
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.onboarding import drafts
@@ -65,6 +65,7 @@ DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(stat
 JOBS = Pages(
     lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))
 )
+GATEWAYS = Pages(lambda _, asked: true(), gateways.ORDER, gateways.FILTERS, values_of(**kinds_of(gateways.FILTERS)))
 PACKAGES = Many(
     lambda _, package, asked: packages.on_offer(package, asked.given),
     lambda package, asked: [package.price_minor, package.name, package.id],
