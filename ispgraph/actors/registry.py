@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, gateways, packages, radius, runs, vouchers
+from ispgraph.actors import exports, gateway_payments, gateways, packages, radius, runs, vouchers
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -14,6 +14,7 @@ ACTIONS: dict[str, Action] = {
     jobs.EXPORT_SESSIONS: exports.sessions,
     jobs.EXPORT_REPORT: exports.report,
     jobs.BILLING_RUN: runs.bill,
-    jobs.GATEWAY_CHECK: gateways.check,
+    jobs.GATEWAY_CHECK: gateway_payments.check,
     jobs.VOUCHERS: vouchers.make,
+    jobs.GATEWAY_TEST: gateways.test,
 }

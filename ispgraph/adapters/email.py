@@ -31,6 +31,7 @@ from ispgraph.adapters.errors import (
 from ispgraph.adapters.letters import Accepted, Letter, Report
 from ispgraph.adapters.sms import answers
 from ispgraph.domain.gateways import Opened
+from ispgraph.domain.outside import permitted
 
 # A server may look a message through before it answers.
 TOTAL_SECONDS = 30.0
@@ -83,7 +84,7 @@ class Email:
         host, security = self._set["host"], self._set.get("security", "starttls")
         made = await outbound.connect(host, int(self._set.get("port", "587")), private=self._private)
         try:
-            if security == "none" and outbound.permitted(made.getpeername()[0], private=False):
+            if security == "none" and permitted(made.getpeername()[0], private=False):
                 raise Refused(Refusal.OTHER, "a mail server on the Internet is only used over TLS")
             server = aiosmtplib.SMTP(
                 hostname=host,

@@ -11,7 +11,6 @@ Whatever goes wrong is raised as one of `errors`, also by the HTTP client itself
 
 import asyncio
 import functools
-import ipaddress
 import logging
 import socket
 import ssl
@@ -23,6 +22,7 @@ import httpcore
 import httpx
 
 from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut, Unreachable, cause, one_line
+from ispgraph.domain.outside import permitted
 
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 10.0
@@ -30,8 +30,6 @@ LARGEST_ANSWER = 1 << 20
 _MOST_CONNECTIONS = 50
 _IDLE_SECONDS = 5.0
 _ASKED = ("http11.send_request_headers.started", "http2.send_request_headers.started")
-
-_EMBEDDING = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 
 # It would write every address to the log, with the keys that some providers want to see in it.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -83,16 +81,6 @@ async def resolve(host: str, port: int, *, private: bool) -> list[str]:
     return addresses
 
 
-def permitted(text: str, *, private: bool) -> bool:
-    """Whether an address may be called at all."""
-    address = _meant(ipaddress.ip_address(text.partition("%")[0]))
-    if address.is_loopback:
-        return private
-    if address.is_multicast or address.is_unspecified or address.is_link_local or address.is_reserved:
-        return False
-    return private or address.is_global
-
-
 async def connect(host: str, port: int, *, private: bool) -> socket.socket:
     """A connection to a host, as a socket that does not block. Raises Unreachable, TimedOut, Refused."""
     loop = asyncio.get_running_loop()
@@ -119,21 +107,6 @@ def _no_connection(host: str, port: int, error: Exception | None) -> AdapterErro
         return TimedOut(f"{one_line(host)}:{port} did not answer in time.")
     why = cause(error) if isinstance(error, OSError) else "no answer"
     return Unreachable(f"{one_line(host)}:{port} was not reached: {why}.")
-
-
-def _meant(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address inside of an IPv6 one, in the ways there are to write one (mapped, 6to4, NAT64, Teredo)."""
-    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:
-        return address
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    if any(address in network for network in _EMBEDDING):
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
 
 
 class _Pinned(httpcore.AsyncNetworkBackend):

@@ -1,6 +1,6 @@
 """What has to be known of each provider before it can be used: the forms that operators fill in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ispgraph.domain.models.gateways import GatewayKind
@@ -33,6 +33,5 @@ class Provider:
     settings: tuple[Setting, ...]
     currencies: tuple[str, ...] = ()
     """In which money can be taken (ISO 4217); empty: any."""
-
-
-PROVIDERS: Mapping[str, Provider] = {}
+    check: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
+    """Looks at all settings together, the defaults among them: what is wrong, in words for a person, by name."""

@@ -33,7 +33,8 @@ EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT)
 BILLING_RUN = "billing.run"
 GATEWAY_CHECK = "gateway.check"
 VOUCHERS = "vouchers.make"
-OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS)
+GATEWAY_TEST = "gateway.test"
+OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)

@@ -11,6 +11,7 @@ _NAMES = {
     "cus": "customer",
     "dft": "draft",
     "gpy": "online payment",
+    "gwy": "gateway",
     "inv": "invoice",
     "job": "job",
     "opr": "operator",

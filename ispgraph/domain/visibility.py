@@ -15,6 +15,7 @@ from ispgraph.domain.models import (
     Customer,
     CustomField,
     Draft,
+    Gateway,
     GatewayPayment,
     Invoice,
     Job,
@@ -90,6 +91,7 @@ RULES: Mapping[type[Any], Rule] = {
     Zone: (None, _anyone),
     Router: (None, _anyone),
     CustomField: (None, _anyone),
+    Gateway: (Permission.MANAGE_SETTINGS, _anyone),
 }
 
 

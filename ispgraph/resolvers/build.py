@@ -13,6 +13,7 @@ from ispgraph.resolvers.commissions import CommissionMutations, CommissionQuerie
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
+from ispgraph.resolvers.gateways import GatewayMutations, GatewayQueries
 from ispgraph.resolvers.hotspot import HotspotMutations
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
@@ -37,6 +38,7 @@ from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
+from ispgraph.schema.gateways import GatewayJob
 from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.scalars import SCALAR_MAP
@@ -64,6 +66,7 @@ class Query(
     MessageQueries,
     TenantQueries,
     TicketQueries,
+    GatewayQueries,
 ):
     pass
 
@@ -94,6 +97,7 @@ class Mutation(
     MessageMutations,
     TenantMutations,
     TicketMutations,
+    GatewayMutations,
 ):
     pass
 
@@ -110,7 +114,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob, BillingJob, GatewayPaymentJob, VoucherJob],
+        types=[NetworkJob, ExportJob, BillingJob, GatewayPaymentJob, GatewayJob, VoucherJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

@@ -52,14 +52,14 @@ class NetworkStep:
     at: datetime
 
 
-def _of_kind(is_one: Callable[[str], bool]) -> Any:
+def of_kind(is_one: Callable[[str], bool]) -> Any:
     """`is_type_of` of the types that share the table."""
     return classmethod(lambda _cls, value, _info: isinstance(value, models.Job) and is_one(value.kind))
 
 
 @node("job", models.Job, when=lambda job: job.kind.not_in(OFFICE), description="A job that reaches the network.")
 class NetworkJob(Job):
-    is_type_of = _of_kind(lambda kind: kind not in OFFICE)
+    is_type_of = of_kind(lambda kind: kind not in OFFICE)
     customer: CustomerLink | None = one(
         lambda job, customer, asked: and_(
             customer.id == job.customer_id, visibility.condition(asked.viewer, models.Customer, customer)
@@ -71,7 +71,7 @@ class NetworkJob(Job):
 
 @node("job", models.Job, when=lambda job: job.kind.in_(EXPORTS), description="A job that makes a file.")
 class ExportJob(Job):
-    is_type_of = _of_kind(lambda kind: kind in EXPORTS)
+    is_type_of = of_kind(lambda kind: kind in EXPORTS)
     row_count: int | None = expression(
         lambda job, asked: cast(job.arguments["rows"].astext, Integer), description="Of the file, when it is made."
     )
@@ -93,7 +93,7 @@ class ExportJob(Job):
 
 @node("job", models.Job, when=lambda job: job.kind == BILLING_RUN, description="A job that bills what is due.")
 class BillingJob(Job):
-    is_type_of = _of_kind(lambda kind: kind == BILLING_RUN)
+    is_type_of = of_kind(lambda kind: kind == BILLING_RUN)
     run: BillingRunLink | None = one(
         lambda job, run, asked: and_(run.job_id == job.id, visibility.condition(asked.viewer, models.BillingRun, run))
     )

@@ -4,7 +4,18 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
-from ispgraph.domain import customer_lists, jobs, messages, models, operators, packages, paying, ticket_lists, vouchers
+from ispgraph.domain import (
+    customer_lists,
+    gateways,
+    jobs,
+    messages,
+    models,
+    operators,
+    packages,
+    paying,
+    ticket_lists,
+    vouchers,
+)
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging
 from ispgraph.domain.messaging import credits
@@ -94,6 +105,7 @@ SMS_CREDIT_ENTRIES = Pages(
     credits.FILTERS,
     values_of(**kinds_of(credits.FILTERS)),
 )
+GATEWAYS = Pages(lambda _, asked: true(), gateways.ORDER, gateways.FILTERS, values_of(**kinds_of(gateways.FILTERS)))
 PACKAGES = Many(
     lambda _, package, asked: packages.on_offer(package, asked.given),
     lambda package, asked: [package.price_minor, package.name, package.id],

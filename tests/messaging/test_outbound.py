@@ -10,6 +10,7 @@ import pytest
 
 from ispgraph.adapters import outbound
 from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut, Unreachable
+from ispgraph.domain.outside import permitted
 from ispgraph.lab.certificates import server_context
 from ispgraph.up.ports import free_port
 
@@ -59,7 +60,7 @@ NOBODYS += ["0.0.0.0", "::", "::ffff:169.254.169.254", "::ffff:0.0.0.0", "64:ff9
 
 def test_which_addresses_may_be_called() -> None:
     judged = {
-        address: (outbound.permitted(address, private=False), outbound.permitted(address, private=True))
+        address: (permitted(address, private=False), permitted(address, private=True))
         for address in [*PUBLIC, *OURS, *NOBODYS]
     }
     expected = dict.fromkeys(PUBLIC, (True, True)) | dict.fromkeys(OURS, (False, True))
