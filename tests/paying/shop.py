@@ -1,5 +1,6 @@
 """What the tests of payment adapters share: accounts, intents, and a shop that hears the providers' reports."""
 
+import ssl
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,9 @@ from ispgraph.adapters.payments.base import Intent, Notice, PaymentGateway
 from ispgraph.adapters.payments.doubles import Double, serve
 from ispgraph.domain.gateways import Opened
 from ispgraph.domain.models import GatewayKind
+
+# Nothing here is encrypted.
+UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 INTENT = Intent(
     reference="PAY-0001",
@@ -74,9 +78,7 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(
-    double: Double, provider: str, settings: dict[str, str], *, patience: float = 5.0
-) -> AsyncIterator[Shop]:
+async def shop(double: Double, provider: str, settings: dict[str, str], patience: float = 5.0) -> AsyncIterator[Shop]:
     """`settings` without base_url."""
     heard: list[Heard] = []
 
@@ -97,7 +99,7 @@ async def shop(
     async with (
         serve(double.app) as url,
         serve(Starlette(routes=routes)) as home,
-        httpx.AsyncClient(timeout=patience, trust_env=False) as client,
+        httpx.AsyncClient(timeout=patience, trust_env=False, verify=UNVERIFIED) as client,
     ):
         opened = account(provider, {**settings, "base_url": url})
         made = Shop(open_gateway(opened, client), opened, url, f"{home}/callback", client, heard)

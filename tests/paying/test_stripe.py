@@ -20,7 +20,7 @@ from ispgraph.adapters.payments.base import Forged, Stale, State, Unsupported
 from ispgraph.adapters.payments.doubles import Fault
 from ispgraph.adapters.payments.stripe import Stripe
 from ispgraph.adapters.payments.stripe_double import StripeDouble
-from tests.paying.shop import INTENT, Shop, account, shop
+from tests.paying.shop import INTENT, UNVERIFIED, Shop, account, shop
 
 KEY, SECRET = "sk_test_of_the_shop", "whsec_of_the_shop"
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -36,7 +36,9 @@ async def stripe(patience: float = 5.0, key: str = KEY) -> AsyncIterator[tuple[S
 
 
 def alone(secret: str = SECRET) -> Stripe:
-    return Stripe(account("stripe", {"secret_key": KEY, "webhook_secret": secret}), httpx.AsyncClient())
+    return Stripe(
+        account("stripe", {"secret_key": KEY, "webhook_secret": secret}), httpx.AsyncClient(verify=UNVERIFIED)
+    )
 
 
 def signed(body: bytes, at: datetime, *secrets: str) -> dict[str, str]:

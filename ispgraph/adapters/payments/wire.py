@@ -6,6 +6,7 @@ followed. What a provider says in an error is told on one line, without the secr
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,13 +16,16 @@ import httpx
 
 from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut, Unreachable, one_line
 
+# It writes down every address that is called, and SSLCommerz has its password there.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
 _SECONDS = 30.0
 _LARGEST = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, with a status below 500."""
+    """What came back."""
 
     status: int
     body: bytes
@@ -61,15 +65,18 @@ class Wire:
         query: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
         send: Mapping[str, Any] | None = None,
+        answers: tuple[int, ...] = (),
     ) -> Reply:
         """One request. `effect` is whether it may have done something although no good answer came.
 
-        Raises Unreachable, TimedOut or BadReply; a status from 400 to 499 is an answer.
+        Raises Unreachable, TimedOut or BadReply; a status from 400 to 499, or one of `answers`, is an answer.
         """
         try:
             async with asyncio.timeout(_SECONDS):
                 reply = await self._exchange(method, path, headers, query, form, send, effect)
-        except AdapterError:
+        except AdapterError as error:
+            # A client may know our errors, but not which requests only ask.
+            error.outcome_unknown = error.outcome_unknown and effect
             raise
         # An exception of the client knows the request, with its credentials: none of them goes on.
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
@@ -84,7 +91,7 @@ class Wire:
             raise BadReply(f"The connection to {self._label} was lost", outcome_unknown=effect) from None
         if reply.status == httpx.codes.TOO_MANY_REQUESTS:
             raise Unreachable(f"{self._label} is asked too often")
-        if reply.status >= 500 or 300 <= reply.status < 400:
+        if reply.status not in answers and (reply.status >= 500 or 300 <= reply.status < 400):
             raise BadReply(f"{self._label} answered with status {reply.status}", outcome_unknown=effect)
         return reply
 
