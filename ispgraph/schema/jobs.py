@@ -101,7 +101,7 @@ class BillingJob(Job):
 
 @node("job", models.Job, when=lambda job: job.kind == GATEWAY_CHECK, description="A job that asks a payment gateway.")
 class GatewayPaymentJob(Job):
-    is_type_of = _of_kind(lambda kind: kind == GATEWAY_CHECK)
+    is_type_of = of_kind(lambda kind: kind == GATEWAY_CHECK)
     gateway_payment: GatewayPaymentLink | None = one(
         lambda job, attempt, asked: and_(
             attempt.check_job_id == job.id, visibility.condition(asked.viewer, models.GatewayPayment, attempt)
@@ -112,7 +112,7 @@ class GatewayPaymentJob(Job):
 
 @node("job", models.Job, when=lambda job: job.kind == VOUCHERS, description="A job that makes vouchers.")
 class VoucherJob(Job):
-    is_type_of = _of_kind(lambda kind: kind == VOUCHERS)
+    is_type_of = of_kind(lambda kind: kind == VOUCHERS)
     batch: VoucherBatchLink | None = one(
         lambda job, batch, asked: and_(
             batch.id == cast(job.arguments["batch"].astext, Uuid),

@@ -8,7 +8,7 @@ import pytest
 from graphql import GraphQLArgument, GraphQLInputField, GraphQLInputObjectType, build_schema, get_named_type
 
 from ispgraph import ids
-from ispgraph.domain.models import Role
+from ispgraph.domain.models import Gateway, GatewayKind, GatewayPayment, GatewayPaymentState, Role
 from tests.api import Api
 from tests.billing.conftest import Till
 from tests.conftest import Dsns
@@ -89,6 +89,16 @@ async def places(api: Api, till: Till) -> dict[tuple[str, ...], Place]:
         "paymentRefund": Place("paymentId: $paymentId, amount: $amount, reason: $reason", ("amount",)),
     }
     found["paymentRefund"].given = {"paymentId": payment, "reason": "x"}
+    held = Gateway(kind=GatewayKind.PAYMENT, provider="bank_transfer", name="Bank", secrets=b"")
+    await house.add(held)
+    attempt = GatewayPayment(gateway_id=held.id, customer_id=someone.id, reference="R", amount_minor=5, currency="USD")
+    attempt.state = GatewayPaymentState.PENDING
+    await house.add(attempt)
+    confirmed = {"gatewayPaymentId": ids.encode("gpy", attempt.id)}
+    found["gatewayPaymentConfirm"] = Place("GatewayPaymentConfirmInput", amount, confirmed)
+    found["customerSendPaymentLink"] = Place(
+        "SendPaymentLinkInput", amount, {"customerId": customer, "channels": ["SMS"]}
+    )
     credited = "invoiceId: $invoiceId, amount: $amount, reason: $reason"
     found["invoiceCredit"] = Place(credited, ("amount",), {"invoiceId": invoice, "reason": "x"})
     by_path = {(name, *place.path): place for name, place in found.items()}

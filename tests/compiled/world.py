@@ -35,6 +35,7 @@ from ispgraph.domain.models import (
 from ispgraph.schema.compiler.sources import PREFIXES
 from tests import factories
 from tests.billing.conftest import Till
+from tests.compiled.paying import furnish as furnish_paying
 from tests.crowd import customer, service
 from tests.factories import House
 
@@ -166,6 +167,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     messages = await _messages(house, customers, operators)
     matters = await _tickets(house, customers, operators)
     requests = await _package_changes(house, services, packages)
+    paying = await furnish_paying(house, customers, NOW)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
     sessions = await _accounting(superuser, customers, services, routers)
     land.account_numbers = [each.account_number for each in customers]
@@ -185,6 +187,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *drafts,
         *agreed,
         *cards,
+        *paying,
     ]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))

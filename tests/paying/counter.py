@@ -39,13 +39,11 @@ SEND = """mutation ($input: SendPaymentLinkInput!) { customerSendPaymentLink(inp
   messages { channel to body status } errors { code message field } } }"""
 
 
-async def account(house: House, provider: str, settings: dict[str, str], name: str, **fields: Any) -> Gateway:
+async def account(house: House, provider: str, hidden: dict[str, str], name: str, **more: Any) -> Gateway:
     """An account of the house."""
     key = ids.uuid7()
-    sealed = gateways.sealed(NETWORK_KEY, house.tenant.id, key, settings)
-    row = Gateway(id=key, kind=GatewayKind.PAYMENT, provider=provider, name=name, settings={}, secrets=sealed)
-    for field, value in fields.items():
-        setattr(row, field, value)
+    sealed = gateways.sealed(NETWORK_KEY, house.tenant.id, key, hidden)
+    row = Gateway(id=key, kind=GatewayKind.PAYMENT, provider=provider, name=name, secrets=sealed, **more)
     await house.add(row)
     return row
 
