@@ -8,7 +8,7 @@ from sqlalchemy import text
 from starlette.applications import Starlette
 
 from ispgraph import jobs, pubsub
-from ispgraph.api import create_api, downloads
+from ispgraph.api import captive, create_api, downloads
 from ispgraph.api.server import Server
 from ispgraph.db import Database
 from ispgraph.resolvers.build import build
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> Starlette:
         build(suggestions=settings.introspection == "open"),
         settings,
         contexts,
-        routes=downloads.routes(database, settings),
+        routes=[*downloads.routes(database, settings), *captive.routes(database, client, settings)],
         probes={"database": ask_database, "redis": client.ping},
         lifespan=lifespan,
     )

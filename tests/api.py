@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from ispgraph.api import create_api, downloads
+from ispgraph.api import captive, create_api, downloads
 from ispgraph.db import Database
 from ispgraph.domain import tokens
 from ispgraph.domain.models import Operator
@@ -27,7 +27,7 @@ class Api:
     """A client of an API that runs in the test's own event loop."""
 
     def __init__(self, database: Database, redis: Redis, settings: Settings) -> None:
-        routes = downloads.routes(database, settings)
+        routes = [*downloads.routes(database, settings), *captive.routes(database, redis, settings)]
         self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database
         self._tokens: dict[Any, str] = {}
@@ -49,6 +49,11 @@ class Api:
     async def get(self, url: str, method: str = "GET") -> httpx.Response:
         """What a link shows; only its path and query are looked at."""
         return await self._http.request(method, httpx.URL(url).raw_path.decode())
+
+    async def submit(self, path: str, **fields: str) -> httpx.Response:
+        """What a page answers to its form; names with dashes are written with underscores."""
+        sent = {name.replace("_", "-"): value for name, value in fields.items()}
+        return await self._http.post(path, data=sent)
 
     async def data(self, document: str, who: Operator | None = None, /, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""
