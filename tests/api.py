@@ -7,7 +7,7 @@ import httpx
 from redis.asyncio import Redis
 
 from ispgraph import delivery_reports, pages, webhooks
-from ispgraph.api import create_api, downloads
+from ispgraph.api import captive, create_api, downloads
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.domain import tokens
@@ -35,6 +35,7 @@ class Api:
             *delivery_reports.routes(database, redis, settings),
             *pages.routes(database, redis, settings, self.till),
             *webhooks.routes(database, redis, self.till),
+            *captive.routes(database, redis, settings),
         ]
         self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database
@@ -57,6 +58,11 @@ class Api:
     async def get(self, url: str, method: str = "GET", content: bytes | None = None) -> httpx.Response:
         """What a link shows; only its path and query are looked at."""
         return await self._http.request(method, httpx.URL(url).raw_path.decode(), content=content)
+
+    async def submit(self, path: str, **fields: str) -> httpx.Response:
+        """What a page answers to its form; names with dashes are written with underscores."""
+        sent = {name.replace("_", "-"): value for name, value in fields.items()}
+        return await self._http.post(path, data=sent)
 
     async def data(self, document: str, who: Operator | None = None, /, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""

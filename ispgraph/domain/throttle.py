@@ -75,12 +75,27 @@ class Attempt:
     counted: int
 
 
-async def begin(redis: Redis, account: str, address: str | None) -> Attempt:
-    """Count an attempt on an account from an address. Raises Throttled, and redis' errors: no Redis, no sign-in."""
+async def begin(
+    redis: Redis,
+    account: str,
+    address: str | None,
+    *,
+    realm: str = "",
+    account_free: int = ACCOUNT_FREE,
+    address_free: int = ADDRESS_FREE,
+) -> Attempt:
+    """Count an attempt on an account from an address. Raises Throttled, and redis' errors: no Redis, no sign-in.
+
+    So many are free of a wait. What is tried in another `realm` counts for itself.
+    """
     place = _network(address)
-    keys = (_key("account", account), _key("address", place), _key("known", f"{account} {place}"))
+    keys = (
+        _key(f"{realm}account", account),
+        _key(f"{realm}address", place),
+        _key(f"{realm}known", f"{account} {place}"),
+    )
     now = int(clock.now().timestamp() * 1000)
-    arguments = (now, ACCOUNT_FREE, ADDRESS_FREE, LONGEST_SECONDS * 1000, _FORGET_SECONDS)
+    arguments = (now, account_free, address_free, LONGEST_SECONDS * 1000, _FORGET_SECONDS)
     wait, _, until, counted = await redis.eval(_BEGIN, len(keys), *keys, *map(str, arguments))
     if wait > 0:
         raise Throttled(-(-wait // 1000))
