@@ -1,16 +1,16 @@
 """Another package within a period: every figure written out, tokens that go stale, and what follows in the books."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
-from ispgraph.domain.models import BilledPeriod, BillingCycle, Package, Service, ServiceStatus, Tenant
+from ispgraph.domain.models import BilledPeriod, BillingCycle, Invoice, Package, Service, ServiceStatus, Tenant
 from tests.api import Api
 from tests.billing.changing import Buyer, faults, figures, sound, wallet
 from tests.factories import House, uuid_of
@@ -354,6 +354,43 @@ async def test_of_two_changes_at_once_each_counts_from_the_other(buyer: Buyer, o
     # Whatever the order: half of the old month, and half of that of the last.
     last = next(package for package in packages if package.name == followed[-1][1])
     assert sum(row[2] for row in rows) == 15_500 + (last.price_minor + 1) // 2
+    await sound(owner)
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.long)])
+async def test_change_and_change_at_once(buyer: Buyer, owner: Database, rounds: int) -> None:
+    shelf = [
+        buyer.package,
+        *[await buyer.house.package(f"At {price}", price_minor=price) for price in (61_999, 47_003)],
+    ]
+    begin = datetime.fromisoformat(BEGIN)
+    for number in range(rounds):
+        # Within one month, from its second day on.
+        now = begin + timedelta(days=1, hours=6 * number)
+        clock.set_clock(now.isoformat())
+        had = (await buyer.history())["package"]["name"]
+        wanted = [package for package in shelf if package.name != had]
+        barrier = asyncio.Barrier(2)
+
+        async def change(package: Package, barrier: asyncio.Barrier = barrier) -> dict[str, Any]:
+            await barrier.wait()
+            return await buyer.change(package)
+
+        done = await asyncio.gather(*(change(package) for package in wanted))
+        assert [one["errors"] for one in done] == [[], []]
+        # One after the other, whichever came first, and each from what the other has left.
+        newest = (await buyer.history())["packageChanges"]["nodes"][:2]
+        last, first = [(row["fromPackage"]["name"], row["toPackage"]["name"]) for row in newest]
+        assert (first[0], first[1]) == (had, last[0])
+        assert {first[1], last[1]} == {package.name for package in wanted}
+        async with buyer.house.database.read(buyer.house.tenant.id) as session:
+            every = (await session.scalars(select(BilledPeriod).order_by(BilledPeriod.starts_at))).all()
+            asked = (await session.scalars(select(func.sum(Invoice.total_minor)))).one()
+            serves = (await session.get_one(Service, uuid_of(buyer.service))).package_id
+        rows = [row for row in every if row.released_at is None]
+        assert [row.ends_at for row in rows[:-1]] == [row.starts_at for row in rows[1:]]
+        assert (rows[-1].package_id, rows[-1].ends_at >= now) == (serves, True)
+        assert sum(row.price_minor for row in rows) == asked
     await sound(owner)
 
 
