@@ -81,7 +81,7 @@ async def add(session: AsyncSession, by: Mapping[str, Viewer], routers: Sequence
         return
     some = next(iter(by.values()))
     place = _Place(
-        tenant=await session.get_one(Tenant, some.tenant_id, with_for_update=True),
+        tenant=await session.get_one(Tenant, some.tenant_id, with_for_update={"key_share": True}),
         packages={row.name: row for row in await session.scalars(select(Package))},
         zones=list(await session.scalars(select(Zone.id).order_by(Zone.id))),
         routers=routers,

@@ -1,5 +1,7 @@
 """The tours of the product run against the product."""
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,15 +22,31 @@ def product(data: Path) -> Iterator[Product]:
     assert running.stop() == 0
 
 
+def taken(product: Product, *tour: str) -> None:
+    """Take a tour that has to come out as expected."""
+    command = [sys.executable, *tour, "--up", str(product.directory / "up.json")]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired as error:
+        pytest.fail(f"{tour} came no further than this:\n{(error.stdout or b'').decode()}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "everything came out as expected" in done.stdout
+    checked = product.run("check-invariants")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_tours_come_out_as_expected(product: Product) -> None:
     # The first one twice: it has to cope with what it left behind.
     for tour in ("quickstart.py", "suspend_and_watch.py", "watch_usage.py", "quickstart.py"):
-        command = [sys.executable, f"examples/{tour}", "--up", str(product.directory / "up.json")]
-        try:
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-        except subprocess.TimeoutExpired as error:
-            pytest.fail(f"{tour} came no further than this:\n{(error.stdout or b'').decode()}")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "everything came out as expected" in done.stdout
-    checked = product.run("check-invariants")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+        taken(product, f"examples/{tour}")
+
+
+@pytest.mark.chromium
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_customers_pay_on_their_phones(product: Product, tmp_path: Path) -> None:
+    pictures = Path(os.environ.get("ISPGRAPH_SCREENSHOTS", tmp_path))
+    for _ in range(2):
+        taken(product, "examples/get_paid.py", "--screenshots", str(pictures))
+    assert {path.stem for path in pictures.glob("*.png")} >= {
+        f"{gateway}-{page}" for gateway in ("Stripe", "SSLCommerz", "bKash") for page in ("1-owed", "3-receipt")
+    }

@@ -185,7 +185,7 @@ async def _create(session: AsyncSession, terms: Terms, key: bytes, private: bool
     assert provider is not None
     assert name is not None
     # One at a time in a house: each new one comes after those before.
-    await session.get_one(Tenant, by.tenant_id, with_for_update=True)
+    await session.get_one(Tenant, by.tenant_id, with_for_update={"key_share": True})
     last = await session.scalar(select(func.max(Gateway.position)).where(Gateway.kind == provider.kind))
     gateway_id, now = ids.uuid7(), clock.now()
     gateway = Gateway(

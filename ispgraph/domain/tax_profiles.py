@@ -51,7 +51,7 @@ async def save(
     A new default takes the place of the one before. The same terms again change nothing.
     """
     # One at a time in a house: of two new defaults the second sees the first.
-    await session.get_one(Tenant, by.tenant_id, with_for_update=True)
+    await session.get_one(Tenant, by.tenant_id, with_for_update={"key_share": True})
     profile = None if profile_id is None else await session.get(TaxProfile, profile_id, with_for_update=True)
     if profile_id is not None and profile is None:
         raise not_found("tax profile", "input", "id")
