@@ -252,6 +252,12 @@ def test_a_signed_report_is_read() -> None:
     assert notice.at == datetime(2026, 5, 1, 11, 59, tzinfo=UTC)
 
 
+def test_amount_and_currency_are_of_the_same_pair() -> None:
+    notice = read(signed(**{**PAID, "currency_type": "", "currency_amount": "12.34", "amount": "1480.80"}))
+    assert notice.status is not None
+    assert (notice.status.amount_minor, notice.status.currency) == (148_080, "BDT")
+
+
 def test_one_byte_changed_is_forged() -> None:
     body = signed(**PAID)
     with pytest.raises(Forged):

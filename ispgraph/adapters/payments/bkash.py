@@ -16,7 +16,7 @@ from ispgraph.adapters.errors import BadReply, Refusal, Refused
 from ispgraph.adapters.payments import amounts, tokens
 from ispgraph.adapters.payments.base import Intent, Notice, Returned, Started, State, Status, Unsupported
 from ispgraph.adapters.payments.tokens import Token
-from ispgraph.adapters.payments.wire import Wire, address, mapping, reason, text
+from ispgraph.adapters.payments.wire import Wire, address, objects, reason, text
 from ispgraph.domain.gateways import Opened
 
 LIVE_URL = "https://tokenized.pay.bka.sh"
@@ -97,7 +97,7 @@ class BKash:
             raise Refused(Refusal.INVALID_VALUE, "the payment has no receipt of bKash")
         of = {"paymentId": provider_reference, "trxId": receipt}
         known = await self._post(f"{_REFUNDS}/status", of, effect=False)
-        for former in map(mapping, known.get("refundTransactions") or []):
+        for former in objects(known.get("refundTransactions")):
             if amounts.read(former.get("refundAmount"), exponent) == amount_minor:
                 raise self._wire.refused(Refusal.ALREADY_EXISTS, f"given back as {former.get('refundTrxId')}")
         wanted = {

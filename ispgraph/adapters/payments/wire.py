@@ -150,3 +150,8 @@ def address(said: object) -> str | None:
 def mapping(said: object) -> Mapping[str, Any]:
     """An object that is there; anything else is empty."""
     return said if isinstance(said, dict) else {}
+
+
+def objects(said: object) -> list[Mapping[str, Any]]:
+    """A list's objects; what is no list is empty."""
+    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
