@@ -26,7 +26,6 @@ _TRANSACTIONS = "/validator/api/merchantTransIDvalidationAPI.php"
 _VALIDATION = "/validator/api/validationserverAPI.php"
 _HOME = ZoneInfo("Asia/Dhaka")
 _LONGEST_ID = 30
-_MOST_FIELDS = 200
 _PAID = ("VALID", "VALIDATED")
 _STATES = {
     **dict.fromkeys(_PAID, State.PAID),
@@ -128,7 +127,7 @@ class SSLCommerz:
         """An IPN. Only the fields that are signed are read."""
         signed, signature = self._signed(body)
         said = signed.get("value_a", "")
-        reference = said if _short(said) == signed["tran_id"] else signed["tran_id"]
+        reference = text(said if _short(said) == signed["tran_id"] else signed["tran_id"])
         return Notice(signature, _when(signed.get("tran_date")), _status(signed, reference, None, exponent), ask=True)
 
     def acknowledgement(self) -> tuple[str, bytes]:
@@ -159,7 +158,7 @@ class SSLCommerz:
     def _signed(self, body: bytes) -> tuple[dict[str, str], str]:
         """The fields under the signature, and the signature. Raises Forged."""
         try:
-            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+            pairs = parse_qsl(body.decode(), keep_blank_values=True)
         except ValueError:
             raise Forged("The report is no form") from None
         fields = dict(pairs)
@@ -185,7 +184,7 @@ def _short(reference: str) -> str:
     return hashlib.sha256(reference.encode()).hexdigest()[:_LONGEST_ID]
 
 
-def _status(said: Mapping[str, Any], reference: str, session: str | None, exponent: int) -> Status:
+def _status(said: Mapping[str, Any], reference: str | None, session: str | None, exponent: int) -> Status:
     """Amount and currency as they were asked for; ``amount`` itself is what that was in taka."""
     state = _STATES.get(str(said.get("status")), State.PENDING)
     paid = state is State.PAID

@@ -132,8 +132,8 @@ def _not_a_number(said: str) -> NoReturn:
 
 
 def text(said: object) -> str | None:
-    """A word that is there, such as an id; anything else, and what is longer than 255 characters, is None."""
-    return said if isinstance(said, str) and 0 < len(said) <= 255 else None
+    """A word that is there, such as an id, of at most 255 characters that can be shown; anything else is None."""
+    return said if isinstance(said, str) and 0 < len(said) <= 255 and said.isprintable() else None
 
 
 def reason(said: object) -> str | None:
