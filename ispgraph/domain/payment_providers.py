@@ -56,6 +56,40 @@ BKASH = Provider(
     currencies=("BDT",),
 )
 
+MPESA = Provider(
+    slug="mpesa",
+    kind=GatewayKind.PAYMENT,
+    label="M-Pesa",
+    settings=(
+        Setting("consumer_key", "Consumer key", note="Of an app at developer.safaricom.co.ke with M-Pesa Express."),
+        Setting("consumer_secret", "Consumer secret", secret=True),
+        Setting("shortcode", "Business short code", note="The paybill; for Buy Goods the number of the head office."),
+        Setting("passkey", "Passkey", secret=True, note="As Safaricom sent it when the app went live."),
+        Setting("till_number", "Till number", required=False, note="For Buy Goods alone."),
+        _BASE_URL,
+    ),
+    currencies=("KES",),
+)
+
+PAYSTACK = Provider(
+    slug="paystack",
+    kind=GatewayKind.PAYMENT,
+    label="Paystack",
+    settings=(
+        Setting(
+            "secret_key",
+            "Secret key",
+            secret=True,
+            note=(
+                "Settings, API Keys & Webhooks: sk_live_… or sk_test_…; the callback address of this gateway goes "
+                "there as webhook URL."
+            ),
+        ),
+        _BASE_URL,
+    ),
+    currencies=("NGN", "GHS", "ZAR", "KES", "USD"),
+)
+
 BANK_TRANSFER = Provider(
     slug="bank_transfer",
     kind=GatewayKind.PAYMENT,
@@ -69,5 +103,5 @@ BANK_TRANSFER = Provider(
     ),
 )
 
-PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BKASH, BANK_TRANSFER)
+PAYMENT: tuple[Provider, ...] = (STRIPE, SSLCOMMERZ, BKASH, MPESA, PAYSTACK, BANK_TRANSFER)
 """Every provider of kind PAYMENT, in the order in which they are offered to operators."""

@@ -6,6 +6,8 @@ import httpx
 
 from ispgraph.adapters.payments.base import PaymentGateway, Unsupported
 from ispgraph.adapters.payments.bkash import BKash
+from ispgraph.adapters.payments.mpesa import MPesa
+from ispgraph.adapters.payments.paystack import Paystack
 from ispgraph.adapters.payments.sslcommerz import SSLCommerz
 from ispgraph.adapters.payments.stripe import Stripe
 from ispgraph.domain.gateways import Opened
@@ -14,6 +16,8 @@ _BY_PROVIDER: Mapping[str, Callable[[Opened, httpx.AsyncClient], PaymentGateway]
     "stripe": Stripe,
     "sslcommerz": SSLCommerz,
     "bkash": BKash,
+    "mpesa": MPesa,
+    "paystack": Paystack,
 }
 
 

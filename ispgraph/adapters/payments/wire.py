@@ -25,7 +25,7 @@ _LARGEST = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, with a status below 500."""
+    """What came back."""
 
     status: int
     body: bytes
@@ -65,10 +65,11 @@ class Wire:
         query: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
         send: Mapping[str, Any] | None = None,
+        answers: tuple[int, ...] = (),
     ) -> Reply:
         """One request. `effect` is whether it may have done something although no good answer came.
 
-        Raises Unreachable, TimedOut or BadReply; a status from 400 to 499 is an answer.
+        Raises Unreachable, TimedOut or BadReply; a status from 400 to 499, or one of `answers`, is an answer.
         """
         try:
             async with asyncio.timeout(_SECONDS):
@@ -90,7 +91,7 @@ class Wire:
             raise BadReply(f"The connection to {self._label} was lost", outcome_unknown=effect) from None
         if reply.status == httpx.codes.TOO_MANY_REQUESTS:
             raise Unreachable(f"{self._label} is asked too often")
-        if reply.status >= 500 or 300 <= reply.status < 400:
+        if reply.status not in answers and (reply.status >= 500 or 300 <= reply.status < 400):
             raise BadReply(f"{self._label} answered with status {reply.status}", outcome_unknown=effect)
         return reply
 
@@ -131,8 +132,8 @@ def _not_a_number(said: str) -> NoReturn:
 
 
 def text(said: object) -> str | None:
-    """A word that is there, such as an id; anything else, and what is longer than 255 characters, is None."""
-    return said if isinstance(said, str) and 0 < len(said) <= 255 else None
+    """A word that is there, such as an id, of at most 255 characters that can be shown; anything else is None."""
+    return said if isinstance(said, str) and 0 < len(said) <= 255 and said.isprintable() else None
 
 
 def reason(said: object) -> str | None:
@@ -149,3 +150,8 @@ def address(said: object) -> str | None:
 def mapping(said: object) -> Mapping[str, Any]:
     """An object that is there; anything else is empty."""
     return said if isinstance(said, dict) else {}
+
+
+def objects(said: object) -> list[Mapping[str, Any]]:
+    """A list's objects; what is no list is empty."""
+    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
