@@ -9,6 +9,7 @@ from ispgraph.adapters.errors import Forged, Refusal, Refused
 from ispgraph.adapters.letters import Accepted, Carrier, Fate, Letter, Report
 from ispgraph.adapters.sms.africas_talking import AfricasTalking
 from ispgraph.adapters.sms.http import HttpGateway
+from ispgraph.adapters.sms.smpp import Smpp
 from ispgraph.adapters.sms.ssl_wireless import SslWireless
 from ispgraph.adapters.sms.twilio import Twilio
 from ispgraph.adapters.sms.vonage import Vonage
@@ -19,6 +20,7 @@ __all__ = ["Accepted", "Carrier", "Fate", "Forged", "Letter", "Report", "open_ca
 _CARRIERS: Mapping[str, Callable[[gateways.Opened, httpx.AsyncClient, str], Carrier]] = {
     "africas_talking": AfricasTalking,
     "http": HttpGateway,
+    "smpp": Smpp,
     "smtp": Email,
     "ssl_wireless": SslWireless,
     "twilio": Twilio,

@@ -35,6 +35,16 @@ def _mail(settings: Mapping[str, str]) -> Mapping[str, str]:
     return wrong
 
 
+def _centre(settings: Mapping[str, str]) -> Mapping[str, str]:
+    wrong = {}
+    # Octets of the fields of SMPP, without the one that ends them.
+    for name, longest in (("system_id", 15), ("password", 8), ("system_type", 12), ("sender", 20)):
+        value = settings.get(name, "")
+        if len(value) > longest or not value.isascii():
+            wrong[name] = f"SMPP takes at most {longest} characters here, all of them ASCII."
+    return wrong
+
+
 SMS = (
     Provider(
         slug="twilio",
@@ -95,6 +105,29 @@ SMS = (
             Setting("sid", "SID", note="The sender, as it was approved."),
             _BASE_URL,
         ),
+    ),
+    Provider(
+        slug="smpp",
+        kind=GatewayKind.SMS,
+        label="A message centre (SMPP 3.4)",
+        settings=(
+            Setting("host", "Host"),
+            Setting("port", "Port", required=False, default="2775"),
+            Setting("tls", "TLS", required=False, default="no", choices=("yes", "no")),
+            Setting("system_id", "System id"),
+            Setting("password", "Password", secret=True),
+            Setting("system_type", "System type", required=False),
+            Setting("sender", "Sender", note="A number as +8801…, a short number, or a name of at most 11 characters."),
+            Setting(
+                "message_ids",
+                "Message numbers",
+                required=False,
+                default="same",
+                choices=("same", "hexadecimal"),
+                note="hexadecimal: the centre answers in hexadecimal, and names messages in receipts in decimal.",
+            ),
+        ),
+        check=_centre,
     ),
     Provider(
         slug="http",

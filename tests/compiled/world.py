@@ -10,13 +10,14 @@ from sqlalchemy import insert, text
 
 from ispgraph import ids
 from ispgraph.db import Database
-from ispgraph.domain import models, secrets
+from ispgraph.domain import gateways, models, secrets
 from ispgraph.domain.billing import invoices, operator_wallets
 from ispgraph.domain.models import (
     ConnectionType,
     CustomerStatus,
     CustomFieldType,
     DraftStatus,
+    GatewayKind,
     InvoiceStatus,
     JobStatus,
     Operator,
@@ -164,6 +165,8 @@ async def _furnish(land: Land, superuser: str) -> None:
     jobs += await _runs(house, services, operators)
     cards, made = await _vouchers(land, customers, packages)
     jobs.append(made)
+    accounts, tests = await _gateways(house)
+    jobs += tests
     messages = await _messages(house, customers, operators)
     matters = await _tickets(house, customers, operators)
     requests = await _package_changes(house, services, packages)
@@ -188,6 +191,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *agreed,
         *cards,
         *paying,
+        *accounts,
     ]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
@@ -709,6 +713,54 @@ async def _jobs(
     ]
     await _add(house, steps)
     return rows
+
+
+async def _gateways(house: House) -> tuple[list[models.Gateway], list[models.Job]]:
+    rows = []
+    for number, (provider, shown, hidden) in enumerate(
+        (
+            (
+                "http",
+                {"template": 'a="{body}" \\\\ \n ঢাকা', "url": "https://sms.example/"},
+                {"token": "t", "password": "p"},
+            ),
+            ("smtp", {"host": "mail.example"}, {}),
+            ("bank_transfer", {"bank": 'The "Bank"'}, {}),
+            ("of another version", {"b": "2", "a": "1"}, {"x": "y"}),
+        )
+    ):
+        key = ids.uuid7()
+        kind = (GatewayKind.SMS, GatewayKind.EMAIL, GatewayKind.PAYMENT, GatewayKind.SMS)[number]
+        sealed = gateways.sealed(factories.NETWORK_KEY, house.tenant.id, key, hidden)
+        rows.append(
+            models.Gateway(
+                id=key,
+                kind=kind,
+                provider=provider,
+                name=f'Account "{number}"',
+                settings=shown,
+                secrets=sealed,
+                test_mode=number % 2 == 0,
+                active=number != 1,
+                position=5 - number,
+                created_at=NOW,
+                updated_at=NOW + timedelta(microseconds=number),
+            )
+        )
+    await _add(house, rows)
+    jobs = [
+        models.Job(
+            kind="gateway.test",
+            status=JobStatus.SUCCEEDED,
+            arguments={"gateway": str(row.id), "to": "+8801712345678"},
+            created_at=NOW,
+            next_attempt_at=NOW,
+            message="taken",
+        )
+        for row in rows[:2]
+    ]
+    await _add(house, jobs)
+    return rows, jobs
 
 
 async def _drafts(
