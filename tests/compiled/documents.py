@@ -36,7 +36,7 @@ ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order",
 PREFIXED = {
     "id": (
         *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
-        *("crt", "opp", "pov", "pch", "run"),
+        *("crt", "opp", "pov", "pch", "run", "sce"),
     ),
     "serviceId": ("svc",),
     "packageId": ("pkg",),
@@ -47,10 +47,10 @@ PREFIXED = {
 }
 OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
 LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "priceOverrides": "price-overrides"}
-LISTS |= {"entries": "operator-wallet", "packageChanges": "package_changes"}
+LISTS |= {"entries": "operator-wallet", "packageChanges": "package_changes", "smsCreditEntries": "sms-credits"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
 LOADED += ("subscriber_report", "operator_statement", "billing_profile_impact", "suspend_date_impact")
-LOADED += ("change_package_quote", "daily_recharge_quote")
+LOADED += ("change_package_quote", "daily_recharge_quote", "message_templates", "message_preview")
 """Roots that Python answers."""
 ORDERED = {field.value: order.name for field, order in customer_lists.ORDERS.items()} | {"NO_SUCH_VALUE": "customers"}
 SEARCHES = ("example", "01700000", "+8801", "ঢাকা", "😀 emo", "%_su", "\\slash", "user-1", "aa:bb:cc:00", "10.1.2.3")
