@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import package_changes, paying, renewals, retention, sessions, suspend_dates, watches
+from ispgraph.domain import notices, package_changes, paying, renewals, retention, sessions, suspend_dates, watches
 from ispgraph.domain.billing import dunning_run, periods, runs
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.messaging import sending
@@ -66,7 +66,13 @@ DAILY = (
 )
 
 DUNNING = "dunning"
-_DUNNING = (dunning_run.relief, dunning_run.chunk, suspend_dates.chunk)
+_DUNNING = (
+    dunning_run.relief,
+    dunning_run.chunk,
+    suspend_dates.chunk,
+    notices.invoices_issued,
+    notices.time_ends,
+)
 
 
 @dataclass(slots=True)

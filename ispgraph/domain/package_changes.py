@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, money, services
+from ispgraph.domain import audit, customers, idempotency, messages, money, services
 from ispgraph.domain.billing import ledger, periods, plans, prices, quotes
 from ispgraph.domain.billing.plans import Plan
 from ispgraph.domain.billing.quotes import Quote
@@ -251,6 +251,9 @@ async def _carry_out(
     after = await previews.of_service(session, case.service.id)
     warnings = await _warnings(session, case, before, after)
     jobs = await changes.changed(session, case.service, by=by.operator_id if by else None)
+    if case.plan.package.id != case.before.id:
+        named = {"package": case.plan.package.name, "former": case.before.name}
+        await messages.tell(session, case.customer, "package.changed", by=by, **named)
     return Done(case.customer, jobs, warnings, invoice)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, money, services
+from ispgraph.domain import audit, money, notices, services
 from ispgraph.domain.billing import bills, invoices, ledger, overrides, payments, periods, prices, proration, quotes
 from ispgraph.domain.billing.invoices import Line
 from ispgraph.domain.billing.periods import Cycle, Period
@@ -176,6 +176,8 @@ async def recharge(
         service.auto_renew = auto_renew
     invoice = await _invoice(session, case, by)
     payment = await _payment(session, case, invoice, Paid(paid.method, reference), by)
+    if payment is not None and payment.method is not PaymentMethod.WALLET:
+        await notices.payment_received(session, case.tenant, customer, payment, by=by)
     services.resumed(customer, service, others)
     await session.flush()
     warnings = _warnings(case, await previews.of_service(session, service.id))

@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, messages, money, services
+from ispgraph.domain import audit, messages, services
 from ispgraph.domain.billing import bills, invoices, ledger, periods, prices, proration
 from ispgraph.domain.billing.periods import Period
 from ispgraph.domain.models import BillingCycle, Customer, CustomerBalance, Package, Service, ServiceStatus, Tenant
@@ -101,6 +101,6 @@ async def _tell(
         by=None,
         until=f"{ends.astimezone(ZoneInfo(tenant.time_zone)):%Y-%m-%d %H:%M}",
         package=package.name,
-        price=money.shown(costs_minor, tenant.currency),
-        held=money.shown(held_minor, tenant.currency),
+        price=messages.amount(tenant, costs_minor),
+        held=messages.amount(tenant, held_minor),
     )

@@ -65,7 +65,8 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
     sent = changes.letterhead.logo if changes.letterhead else None
     logo = await letterheads.checked_logo(faults, sent) if sent is not None and sent.strip() else None
     faults.raise_if_any()
-    tenant = (await session.scalars(select(Tenant).where(Tenant.id == by.tenant_id).with_for_update(key_share=True))).one()
+    own = select(Tenant).where(Tenant.id == by.tenant_id).with_for_update(key_share=True)
+    tenant = (await session.scalars(own)).one()
     given = {
         "email_required": changes.email_required,
         "pending_until_paid": changes.pending_until_paid,

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import amounts, audit, customers, idempotency, money, tax_profiles, values
+from ispgraph.domain import amounts, audit, customers, idempotency, money, notices, tax_profiles, values
 from ispgraph.domain.billing import corrections, dunning_run, income, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
@@ -249,7 +249,7 @@ async def _received(
     by: Viewer,
     first: Invoice | None = None,
 ) -> Payment:
-    return await payments.record(
+    payment = await payments.record(
         session,
         tenant=tenant,
         customer_id=customer.id,
@@ -263,6 +263,8 @@ async def _received(
         invoices=settles,
         first=first,
     )
+    await notices.payment_received(session, tenant, customer, payment, by=by)
+    return payment
 
 
 async def _from_wallet(

@@ -14,7 +14,7 @@ from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import messages, money, services
+from ispgraph.domain import messages, services
 from ispgraph.domain.billing import debts, dunning, periods
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.billing.debts import Debt
@@ -206,7 +206,7 @@ async def _remind(session: AsyncSession, tenant: Tenant, customer: Customer, deb
     told = {
         "number": invoice.number or "",
         "day": f"{periods.day_in_words(invoice.due_on)} {invoice.due_on.year}",
-        "amount": money.shown(invoice.total_minor - invoice.paid_minor, tenant.currency),
+        "amount": messages.amount(tenant, invoice.total_minor - invoice.paid_minor),
     }
     late = day > invoice.due_on
     if late:

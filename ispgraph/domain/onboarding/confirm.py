@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, customer_records, idempotency, passwords, secrets, usernames
+from ispgraph.domain import audit, customer_records, idempotency, messages, notices, passwords, secrets, usernames
 from ispgraph.domain.billing import bills, payments
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import DomainError, ErrorCode, Fault
@@ -117,6 +117,11 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     payment = await _payment(session, draft, tenant, customer, invoice, planned, at, by)
     job, *_ = await changes.promised(session, service, by=by.operator_id)
     _complete(session, draft, customer, invoice, payment, job, by)
+    if payment is not None:
+        await notices.payment_received(session, tenant, customer, payment, by=by)
+    if planned.active:
+        told = {"package": package.name, "username": username}
+        await messages.tell(session, customer, "service.welcome", by=by, **told)
     await session.flush()
     credentials = Credentials(username, password, customer.account_number, login_password)
     return Confirmed(draft, customer, invoice, payment, job, credentials)
