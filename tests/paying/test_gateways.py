@@ -33,6 +33,7 @@ async def east(owner: Database, database: Database, currency: str) -> Till:
     return Till(house, await house.viewer())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("provider", "currency", "hidden", "double", "method"),
     [
