@@ -79,6 +79,7 @@ def progress_page(
             f'<section class="card" aria-live="polite"><h1>{escape(say["wait"])}</h1>'
             f"<p>{escape(told)}</p>{_pairs(_facts(say, progress))}</section>"
             f'<p><a href="">{escape(say["again"])}</a></p>'
+            f'<p><a href="{escape(back)}">{escape(say["try_again"])}</a></p>'
         )
         title = say["wait"]
     else:

@@ -14,6 +14,7 @@ from ispgraph import clock
 from ispgraph import page_markup as markup
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
+from ispgraph.domain import gateway_payments as rules
 from ispgraph.domain import links, paying, payment_links, payment_page, values, visits
 from ispgraph.domain.gateway_payments import OPEN
 from ispgraph.domain.models import Gateway, GatewayPayment, GatewayPaymentState, PaymentLinkStatus
@@ -174,7 +175,7 @@ class Pages:
                 session,
                 gateway=gateway,
                 customer_id=now.customer.id,
-                amount_minor=now.due_minor,
+                amount_minor=rules.askable_minor(gateway.provider, now.due_minor, now.tenant.currency),
                 currency=now.tenant.currency,
                 link_id=now.link.id,
                 invoice_id=now.link.invoice_id,

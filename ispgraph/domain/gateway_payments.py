@@ -100,6 +100,15 @@ def method_of(provider: str) -> PaymentMethod:
     return _METHODS.get(provider, PaymentMethod.ONLINE)
 
 
+def askable_minor(provider: str, due_minor: int, currency: str) -> int:
+    """What a provider can be asked for when so much is due: those on the phone take whole units alone, and what is more
+    than is due is in the wallet afterwards."""
+    if provider not in BY_PHONE:
+        return due_minor
+    unit = 10 ** money.exponent(currency)
+    return -(-due_minor // unit) * unit
+
+
 def wait(checks: int) -> timedelta:
     """How long until the gateway is asked again, after so many times: doubling from a minute to six hours."""
     return min(_FIRST_CHECK * (1 << min(checks, 12)), _LONGEST_WAIT)

@@ -131,7 +131,6 @@ async def heard(
     attempt = await _locked(session, attempt_id)
     attempt.checks += 1
     if reference is not None and reference != attempt.reference:
-        word = Word(GatewayPaymentState.PENDING)
         attempt.reason = "The gateway answered about another payment."
     else:
         attempt.provider_reference = attempt.provider_reference or provider_reference
@@ -358,13 +357,16 @@ async def _meant(session: AsyncSession, gateway_id: UUID, report: Report) -> Gat
     for way in ways:
         found = await session.scalar(of_gateway.where(way).limit(1))
         if found is not None:
-            return await _locked(session, found)
+            attempt = await _locked(session, found)
+            # Where the gateway's answer to our asking for it was lost, this is the name that it has there.
+            attempt.provider_reference = attempt.provider_reference or report.provider_reference
+            return attempt
     if report.meant is None or not report.ask:
         return None
     found = await session.scalar(of_gateway.where(GatewayPayment.reference == report.meant))
     attempt = None if found is None else await _locked(session, found)
     if attempt is None or attempt.provider_reference is not None:
         return None
-    # The gateway's answer to our asking for it was lost: this is the name it has there. It is asked by that.
+    # Anybody may have written that: it is asked about by this name, and by none that the gateway has given us.
     attempt.provider_reference = report.provider_reference
     return attempt

@@ -55,6 +55,7 @@ async def test_what_is_no_report_changes_nothing_and_tells_nothing(counter: Coun
     transfer = await account(counter.house, "bank_transfer", {}, "Bank")
     north, south = counter.house.tenant.id.hex, other_house.tenant.id.hex
     ours, good = f"/callbacks/{north}/{counter.stripe.id.hex}", signed(said, "whsec_of_north")
+    long = said[:-1] + b" " * 64 * 1024 + said[-1:]
     forged = [
         (ours, {}, said),
         (ours, signed(said, "whsec_of_another"), said),
@@ -63,7 +64,7 @@ async def test_what_is_no_report_changes_nothing_and_tells_nothing(counter: Coun
         (ours, good, said + b" "),
         (ours, good, b""),
         (ours, {"Stripe-Signature": "t=x,v1=\xff"}, said),
-        (ours, good, b"x" * (64 * 1024 + 1)),
+        (ours, signed(long, "whsec_of_north"), long),
         (f"/callbacks/{south}/{counter.stripe.id.hex}", good, said),
         (f"/callbacks/{north}/{theirs.id.hex}", good, said),
         (f"/callbacks/{north}/{'0' * 32}", good, said),
@@ -156,6 +157,19 @@ async def test_a_page_that_is_not_there_is_the_same_whatever_is_wrong(
         await valkey.flushdb()
 
 
+async def test_a_link_that_is_paid_is_gone_with_its_time(counter: Counter, moved_clock: None) -> None:
+    await counter.till.bill(counter.customer.id, 10_000)
+    path = await counter.path()
+    await counter.double.pay(await counter.session(path))
+    (attempt,) = await counter.attempts()
+    for _ in range(2):
+        assert "Paid. Thank you!" in (await counter.browser.get(path)).text
+    clock.set_clock(f"+{86400 * 15}")
+    assert (await counter.browser.get(path)).status_code == 404
+    # Who has begun to pay sees how it ended, whenever that was.
+    assert "Paid. Thank you!" in (await counter.browser.get(f"{path}/return/{attempt.reference}")).text
+
+
 async def test_guessing_addresses_ends_soon(counter: Counter) -> None:
     await counter.till.bill(counter.customer.id, 10_000)
     path = await counter.path()
@@ -194,6 +208,7 @@ async def test_an_attempt_is_shown_below_its_own_link_alone(counter: Counter) ->
     assert (await counter.browser.get(f"{other}/return/{attempt.reference}")).status_code == 404
 
 
+@pytest.mark.long
 async def test_only_so_many_attempts_in_a_row(counter: Counter) -> None:
     await counter.till.bill(counter.customer.id, 10_000)
     path = await counter.path()

@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from ispgraph import clock
 from ispgraph.adapters.payments.doubles import Fault
 from ispgraph.domain.models import (
@@ -193,6 +195,7 @@ async def test_the_janitor_finds_what_nobody_reported(counter: Counter, moved_cl
     assert len(await counter.payments()) == 1
 
 
+@pytest.mark.long
 async def test_the_janitor_gives_up_after_days_of_asking(counter: Counter, moved_clock: None) -> None:
     await counter.till.bill(counter.customer.id, 10_000)
     session = await counter.session(await counter.path())

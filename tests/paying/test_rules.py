@@ -37,7 +37,7 @@ def good(word: Word) -> bool:
     return word.state is S.PAID and word.currency == "USD" and real
 
 
-@settings(max_examples=200)
+@settings(max_examples=25)
 @given(st.lists(words, max_size=8), st.sampled_from([S.STARTED, S.PENDING, S.IN_DOUBT]))
 def test_money_is_applied_once_and_by_what_came(said: list[Word], begin: GatewayPaymentState) -> None:
     now, applied = told(*said, begin=begin)
@@ -49,7 +49,7 @@ def test_money_is_applied_once_and_by_what_came(said: list[Word], begin: Gateway
         assert (now.state, now.receipt) == (S.IN_DOUBT, "r1")
 
 
-@settings(max_examples=100)
+@settings(max_examples=25)
 @given(st.lists(words, min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_neither_order_nor_repetition_matters(said: list[Word], chance: object) -> None:
     paid = {word.amount_minor for word in said if good(word)}
