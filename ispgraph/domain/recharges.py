@@ -11,7 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import audit, money, services
-from ispgraph.domain.billing import bills, invoices, ledger, overrides, payments, periods, prices, proration, quotes
+from ispgraph.domain.billing import (
+    bills,
+    dunning_run,
+    invoices,
+    ledger,
+    overrides,
+    payments,
+    periods,
+    prices,
+    proration,
+    quotes,
+)
 from ispgraph.domain.billing.invoices import Line
 from ispgraph.domain.billing.periods import Cycle, Period
 from ispgraph.domain.billing.proration import Sold
@@ -68,6 +79,8 @@ class _Case:
     period: Period
     line: Line
     held: ledger.Balance
+    freed: bool
+    """Whether it is off line because of debts of which none is left that would keep it there."""
 
 
 def line(sold: Sold, daily_rate_minor: int | None, days: int, start: datetime, zone: str) -> Line:
@@ -159,9 +172,9 @@ async def recharge(
     invoice = await _invoice(session, case, by)
     payment = await _payment(session, case, invoice, Paid(paid.method, reference), by)
     services.resumed(customer, service, others)
-    await session.flush()
+    freed = await dunning_run.relieve(session, customer, by=by, dunned_only=True)
     warnings = _warnings(case, await previews.of_service(session, service.id))
-    jobs = await changes.changed(session, service, by=by.operator_id)
+    jobs = await changes.besides(session, service, freed, by=by.operator_id)
     details = {
         "service": str(service.id),
         "days": wish.days,
@@ -210,7 +223,8 @@ async def _case(
     period = Period(start, periods.boundary(start, Cycle(0, wish.days), 1, zone))
     priced = line(sold, prices.daily_rate_minor(package, sold), wish.days, start, zone)
     held = (await ledger.balances(session, [customer.id]))[customer.id]
-    return _Case(tenant, customer, service, others, package, sold, period, priced, held)
+    free = await dunning_run.free(session, customer, [service], dunned_only=True, prolonged=service)
+    return _Case(tenant, customer, service, others, package, sold, period, priced, held, bool(free))
 
 
 async def _invoice(session: AsyncSession, case: _Case, by: Viewer) -> Invoice:
@@ -261,8 +275,10 @@ def _values(case: _Case) -> tuple[Mapping[str, object], Mapping[str, object]]:
         "expires_at": case.period.end,
         "billing_anchor": case.period.end,
     }
-    if case.service.status is not ServiceStatus.EXPIRED:
+    if case.service.status is not ServiceStatus.EXPIRED and not case.freed:
         return values, {}
+    if case.freed:
+        values |= {"suspend_reason": None, "suspended_at": None}
     statuses = {other.status for other in case.others if other is not case.service} | {ServiceStatus.ACTIVE}
     return values | {"status": ServiceStatus.ACTIVE}, {"status": services.status_of_customer(statuses)}
 
@@ -282,7 +298,7 @@ def _facts(case: _Case, wish: Wish) -> quotes.Facts:
 
 def _warnings(case: _Case, after: previews.Preview) -> Sequence[str]:
     found = []
-    if case.service.status is ServiceStatus.SUSPENDED:
+    if case.service.status is ServiceStatus.SUSPENDED and not case.freed:
         found.append("The service is suspended, and stays so.")
     if case.held.receivable_minor > 0:
         found.append(f"The customer owes {money.shown(case.held.receivable_minor, case.tenant.currency)}.")
