@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import audit, customers, idempotency, messages, money, services
-from ispgraph.domain.billing import ledger, periods, plans, prices, quotes
+from ispgraph.domain.billing import debts, dunning_run, ledger, periods, plans, prices, quotes
 from ispgraph.domain.billing.plans import Plan
 from ispgraph.domain.billing.quotes import Quote
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
@@ -244,16 +244,17 @@ async def _carry_out(
 ) -> Done:
     invoice = await plans.carry_out(session, case.plan, tenant=case.tenant, service=case.service, by=by)
     services.resumed(case.customer, case.service, case.others)
-    await session.flush()
+    # What was given back has settled what was owed, or there is more time now.
+    freed = await dunning_run.relieve(session, case.customer, by=by, dunned_only=True)
     request.status = PackageChangeStatus.APPLIED
     request.applied_at = case.plan.at
     request.invoice_id = invoice.id if invoice else None
     after = await previews.of_service(session, case.service.id)
     warnings = await _warnings(session, case, before, after)
-    jobs = await changes.changed(session, case.service, by=by.operator_id if by else None)
     if case.plan.package.id != case.before.id:
         named = {"package": case.plan.package.name, "former": case.before.name}
         await messages.tell(session, case.customer, "package.changed", by=by, **named)
+    jobs = await changes.besides(session, case.service, freed, by=by.operator_id if by else None)
     return Done(case.customer, jobs, warnings, invoice)
 
 
@@ -316,7 +317,9 @@ async def _warnings(
     elif after.fup_active and not before.fup_active:
         found.append(f"Fair use of {new.name} counts at once: its threshold is reached already.")
     if case.service.status is ServiceStatus.SUSPENDED:
-        found.append("The service is suspended, and stays so.")
+        gives = debts.suspended_for_debt(case.service) and case.plan.amounts.total_minor < 0
+        unless = " unless what is given back settles what is owed" if gives else ""
+        found.append(f"The service is suspended, and stays so{unless}.")
     if case.held.receivable_minor > 0:
         found.append(f"The customer owes {money.shown(case.held.receivable_minor, case.tenant.currency)}.")
     if after.ends_sessions(before) and await _on_line(session, case.service):

@@ -11,7 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import audit, money, notices, services
-from ispgraph.domain.billing import bills, invoices, ledger, overrides, payments, periods, prices, proration, quotes
+from ispgraph.domain.billing import (
+    bills,
+    dunning_run,
+    invoices,
+    ledger,
+    overrides,
+    payments,
+    periods,
+    prices,
+    proration,
+    quotes,
+)
 from ispgraph.domain.billing.invoices import Line
 from ispgraph.domain.billing.periods import Cycle, Period
 from ispgraph.domain.billing.proration import Sold
@@ -69,6 +80,8 @@ class _Case:
     period: Period
     line: Line
     held: ledger.Balance
+    freed: bool
+    """Whether it is off line because of debts of which none is left that would keep it there."""
 
 
 def span(start: datetime, days: int, hours: int, zone: str) -> Period:
@@ -179,9 +192,9 @@ async def recharge(
     if payment is not None and payment.method is not PaymentMethod.WALLET:
         await notices.payment_received(session, case.tenant, customer, payment, by=by)
     services.resumed(customer, service, others)
-    await session.flush()
+    freed = await dunning_run.relieve(session, customer, by=by, dunned_only=True)
     warnings = _warnings(case, await previews.of_service(session, service.id))
-    jobs = await changes.changed(session, service, by=by.operator_id)
+    jobs = await changes.besides(session, service, freed, by=by.operator_id)
     details = {
         "service": str(service.id),
         "days": wish.days,
@@ -235,7 +248,8 @@ async def _case(
     period = span(start, wish.days, wish.hours, zone)
     priced = line(sold, prices.daily_rate_minor(package, sold), wish.days, start, zone, wish.hours)
     held = (await ledger.balances(session, [customer.id]))[customer.id]
-    return _Case(tenant, customer, service, others, package, sold, period, priced, held)
+    free = await dunning_run.free(session, customer, [service], dunned_only=True, prolonged=service)
+    return _Case(tenant, customer, service, others, package, sold, period, priced, held, bool(free))
 
 
 async def _invoice(session: AsyncSession, case: _Case, by: Viewer) -> Invoice:
@@ -286,8 +300,10 @@ def _values(case: _Case) -> tuple[Mapping[str, object], Mapping[str, object]]:
         "expires_at": case.period.end,
         "billing_anchor": case.period.end,
     }
-    if case.service.status is not ServiceStatus.EXPIRED:
+    if case.service.status is not ServiceStatus.EXPIRED and not case.freed:
         return values, {}
+    if case.freed:
+        values |= {"suspend_reason": None, "suspended_at": None}
     statuses = {other.status for other in case.others if other is not case.service} | {ServiceStatus.ACTIVE}
     return values | {"status": ServiceStatus.ACTIVE}, {"status": services.status_of_customer(statuses)}
 
@@ -308,7 +324,7 @@ def _facts(case: _Case, wish: Wish) -> quotes.Facts:
 
 def _warnings(case: _Case, after: previews.Preview) -> Sequence[str]:
     found = []
-    if case.service.status is ServiceStatus.SUSPENDED:
+    if case.service.status is ServiceStatus.SUSPENDED and not case.freed:
         found.append("The service is suspended, and stays so.")
     if case.held.receivable_minor > 0:
         found.append(f"The customer owes {money.shown(case.held.receivable_minor, case.tenant.currency)}.")

@@ -364,11 +364,11 @@ async def test_a_debt_that_is_gone_by_another_way_frees_on_the_next_day(debtor: 
     await debtor.till.pay(10_000, bill)
     assert await debtor.status() == "SUSPENDED", "nobody has looked yet"
     assert await debtor.day("2027-03-19") == ["service.activated", "ACTIVE"]
-    # More grace frees as well.
+    # More grace for all frees as well.
     await debtor.bill(10_000)
     assert "SUSPENDED" in await debtor.day("2027-03-30")
     assert await debtor.day("2027-03-31") == []
-    await debtor.update(graceDays=10)
+    await debtor.settings(graceDays=10)
     assert await debtor.day("2027-04-01") == ["service.activated", "ACTIVE"]
 
 

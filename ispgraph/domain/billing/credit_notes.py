@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import audit, customers, idempotency, values
-from ispgraph.domain.billing import corrections, desk
+from ispgraph.domain.billing import corrections, desk, dunning_run
 from ispgraph.domain.errors import Faults, not_found
 from ispgraph.domain.models import Customer, Invoice, Tenant
 from ispgraph.domain.permissions import Viewer
@@ -37,6 +37,7 @@ async def give(
     note = await corrections.credit(session, invoice, minor, tenant=tenant, reason=told, at=clock.now(), by=by)
     details = {"invoice": invoice.number, "note": note.number, "total_minor": note.total_minor, "reason": told}
     audit.record(session, by=by, action="invoice.credit", subject_id=customer.id, details=details)
+    await dunning_run.relieve(session, customer, by=by)
     answer = {"note": str(note.id)}
     await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
     return note, customer

@@ -39,6 +39,17 @@ CHUNK = 200
 """How many invoices are looked at in one transaction."""
 
 
+# Whether dunning has stopped a service, or would have since it was stopped.
+_DUNNED = exists().where(
+    Invoice.tenant_id == Service.tenant_id,
+    Invoice.customer_id == Service.customer_id,
+    DunningStep.tenant_id == Invoice.tenant_id,
+    DunningStep.invoice_id == Invoice.id,
+    DunningStep.outcome == DunningOutcome.SUSPENDED,
+    DunningStep.done_at >= Service.suspended_at,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Ripe:
     """A debt about which something is to be done, and the service that stops when it is not paid, if there is one."""
@@ -71,24 +82,16 @@ async def chunk(session: AsyncSession, tenant_id: UUID, day: date, after: UUID |
 
 
 async def relief(session: AsyncSession, tenant_id: UUID, day: date, after: UUID | None) -> UUID | None:
-    """Put those on line again whose debt is gone by another way than a payment at the desk: the wallet has paid it, or
-    there is more grace now, or more time. The next services by id; the last one's id; None at the end.
+    """Put those on line again whose debt is gone by a way on which nobody has looked at once: by what a tenant has
+    decided there is more grace now. The next services by id; the last one's id; None at the end.
 
     Whom an operator has suspended by hand, before any invoice was past its grace, is not among them.
     """
-    stopped = exists().where(
-        Invoice.tenant_id == Service.tenant_id,
-        Invoice.customer_id == Service.customer_id,
-        DunningStep.tenant_id == Invoice.tenant_id,
-        DunningStep.invoice_id == Invoice.id,
-        DunningStep.outcome == DunningOutcome.SUSPENDED,
-        DunningStep.done_at >= Service.suspended_at,
-    )
     rows = select(Service.id, Service.customer_id).where(
         Service.status == ServiceStatus.SUSPENDED,
         Service.suspend_reason == SuspendReason.NON_PAYMENT,
         or_(Service.expires_at.is_(None), Service.expires_at > clock.now()),
-        stopped,
+        _DUNNED,
     )
     rows = rows.order_by(Service.id).limit(CHUNK)
     if after is not None:
@@ -111,31 +114,56 @@ async def relief(session: AsyncSession, tenant_id: UUID, day: date, after: UUID 
     return last
 
 
-async def relieve(session: AsyncSession, customer: Customer, *, by: Viewer | None) -> Sequence[Job]:
-    """Put the services of a locked customer on line again that were suspended because of debts, where none of these is
-    past its grace any more. One whose time is over stays as it is."""
+async def relieve(
+    session: AsyncSession, customer: Customer, *, by: Viewer | None, dunned_only: bool = False
+) -> Sequence[Job]:
+    """Put the services of a locked customer on line again that are `free` now; whatever gives or pays something, or
+    gives time, ends with this. All that was changed before is flushed: the services are read anew."""
+    await session.flush()
     owned = (await services.services_of(session, [customer.id]))[customer.id]
-    held = [service for service in owned if debts.suspended_for_debt(service)]
+    freed = await free(session, customer, owned, dunned_only=dunned_only)
+    for service in freed:
+        chosen = services.Chosen(customer.id, service.id)
+        await services.put_on_line(session, customer, service, owned, chosen, told="Paid", notify=True, by=by)
+    jobs = await changes.all_changed(session, freed, by=by.operator_id if by else None) if freed else {}
+    return [job for each in jobs.values() for job in each]
+
+
+async def free(
+    session: AsyncSession,
+    customer: Customer,
+    owned: Sequence[Service],
+    *,
+    dunned_only: bool = False,
+    prolonged: Service | None = None,
+) -> Sequence[Service]:
+    """Of a customer's services those that were suspended because of debts, where none of these is past its grace any
+    more. One whose time is over is not, unless it is to be `prolonged`.
+
+    With `dunned_only` also not one that an operator has suspended by hand before any invoice was past its grace: only
+    a payment frees it, as nobody knows what else was to be paid.
+    """
+    now = clock.now()
+    held = [
+        service
+        for service in owned
+        if debts.suspended_for_debt(service)
+        and (service.expires_at is None or service.expires_at > now or service is prolonged)
+    ]
+    if held and dunned_only:
+        rows = select(Service.id).where(Service.id.in_([service.id for service in held]), _DUNNED)
+        dunned = set(await session.scalars(rows))
+        held = [service for service in held if service.id in dunned]
     if not held:
         return []
     tenant = await session.get_one(Tenant, customer.tenant_id)
-    now = clock.now()
     today = periods.local_date(now, tenant.time_zone)
     late = [
         debt
         for debt in await debts.of_customer(session, customer.id, tenant)
         if debt.suspension_on is not None and debt.suspension_on <= today
     ]
-    freed = [
-        service
-        for service in held
-        if not any(debt.concerns(service) for debt in late) and (service.expires_at is None or service.expires_at > now)
-    ]
-    for service in freed:
-        chosen = services.Chosen(customer.id, service.id)
-        await services.put_on_line(session, customer, service, owned, chosen, told="Paid", notify=True, by=by)
-    jobs = await changes.all_changed(session, freed, by=by.operator_id if by else None) if freed else {}
-    return [job for each in jobs.values() for job in each]
+    return [service for service in held if not any(debt.concerns(service) for debt in late)]
 
 
 async def _ripe(

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, services
+from ispgraph.domain import audit, notices, services
 from ispgraph.domain.billing import dunning_run, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.models import (
@@ -36,9 +36,10 @@ async def receive(
     """Money of a locked customer that has come without anybody at the desk. As `pay_invoice` and `pay_in_advance`: it
     settles the invoice that is named, if it still waits for money, then other open ones, then goes to the wallet."""
     settles = await open_invoices(session, customer)
+    tenant = await session.get_one(Tenant, customer.tenant_id)
     payment = await payments.record(
         session,
-        tenant=await session.get_one(Tenant, customer.tenant_id),
+        tenant=tenant,
         customer_id=customer.id,
         amount_minor=minor,
         method=method,
@@ -50,6 +51,7 @@ async def receive(
         invoices=settles,
         first=first,
     )
+    await notices.payment_received(session, tenant, customer, payment, by=by)
     await follow(session, customer, payment, by)
     return payment
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import amounts, audit, customers, idempotency, services, tax_profiles
-from ispgraph.domain.billing import bills, invoices, payments, periods, prices, proration
+from ispgraph.domain.billing import bills, dunning_run, invoices, payments, periods, prices, proration
 from ispgraph.domain.billing.periods import Period
 from ispgraph.domain.billing.proration import Sold
 from ispgraph.domain.conflicts import taken
@@ -91,6 +91,8 @@ async def generate(
         invoice = await _of_amount(session, tenant, chosen, wanted, minor, told, by)
     details = {"invoice": invoice.number, "total_minor": invoice.total_minor}
     audit.record(session, by=by, action="invoice.generate", subject_id=customer.id, details=details)
+    # There may be more time now.
+    await dunning_run.relieve(session, customer, by=by, dunned_only=True)
     answer = {"invoice": str(invoice.id)}
     await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
     return invoice, customer

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import audit, customers, idempotency, services, suspend_dates, values, watches
-from ispgraph.domain.billing import cycles, periods, profiles
+from ispgraph.domain.billing import cycles, dunning_run, periods, profiles
 from ispgraph.domain.billing.profiles import Impact, Terms
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import BillingCycle, BillingProfile, Customer, Package, Service, ServiceStatus
@@ -72,6 +72,8 @@ async def update(
             message = f"This changes much and wants to be confirmed. {found.explanation}"
             raise fail(ErrorCode.REQUIRED, message, "input", "confirmImpact")
         await _keep(session, known, after, found, by)
+        # There may be more grace now.
+        await dunning_run.relieve(session, customer, by=by, dunned_only=True)
     kept = {"customer": str(customer.id)}
     await idempotency.keep(session, by=by, operation=UPDATE, key=idempotency_key, answer=kept)
     return customer

@@ -17,6 +17,13 @@ async def changed(session: AsyncSession, service: Service, *, by: UUID | None) -
     return (await all_changed(session, [service], by=by))[service.id]
 
 
+async def besides(session: AsyncSession, service: Service, made: Sequence[Job], *, by: UUID | None) -> list[Job]:
+    """As `changed`, together with jobs that were made just now: when there is one of the service, it brings all."""
+    if any(job.service_id == service.id for job in made):
+        return list(made)
+    return [*made, *await changed(session, service, by=by)]
+
+
 async def all_changed(
     session: AsyncSession, services: Sequence[Service], *, by: UUID | None
 ) -> Mapping[UUID, list[Job]]:
