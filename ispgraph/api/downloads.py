@@ -1,4 +1,4 @@
-"""What signed links show: files that jobs made, charts of usage, invoices and receipts.
+"""What signed links show: files that jobs made, charts of usage, invoices, receipts and vouchers.
 
 Nobody signs in here; the link is all there is.
 """
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from ispgraph.api import pictures, printing
 from ispgraph.db import Database
-from ispgraph.domain import files, links, usage_charts
+from ispgraph.domain import files, links, usage_charts, voucher_sheets
 from ispgraph.domain.billing import documents, papers
 from ispgraph.settings import Settings
 
@@ -83,6 +83,19 @@ def routes(database: Database, settings: Settings) -> list[Route]:
 
         return shown
 
+    async def sheet(request: Request, given: Mapping[str, str]) -> Response:
+        tenant_id, batch_id = UUID(hex=request.path_params["tenant"]), UUID(hex=request.path_params["batch"])
+        async with database.read(tenant_id) as session:
+            found = await voucher_sheets.find(
+                session, batch_id, given, network_key=settings.network_key, origin=settings.origin
+            )
+        if found is None:
+            return PlainTextResponse("Every voucher of this sheet is used up.\n", 404, headers=_HEADERS)
+        async with turns:
+            body = await asyncio.to_thread(printing.sheet, found)
+        headers = {**_PRINTED, "Content-Disposition": 'inline; filename="vouchers.pdf"'}
+        return Response(body, media_type="application/pdf", headers=headers)
+
     return [
         Route("/downloads/files/{tenant}/{file}", _behind_link(settings.token_key, file)),
         Route("/downloads/usage/{tenant}/{customer}/chart.{format}", _behind_link(settings.token_key, chart)),
@@ -94,6 +107,7 @@ def routes(database: Database, settings: Settings) -> list[Route]:
             "/downloads/receipts/{tenant}/{payment}.pdf",
             _behind_link(settings.token_key, paper(documents.find_receipt, "payment")),
         ),
+        Route("/downloads/vouchers/{tenant}/{batch}.pdf", _behind_link(settings.token_key, sheet)),
     ]
 
 

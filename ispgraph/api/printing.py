@@ -3,6 +3,7 @@
 The same paper is the same file to the byte.
 """
 
+import io
 import json
 import re
 import unicodedata
@@ -14,12 +15,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import segno
 import typst
 
 from ispgraph.api import glyphs
 from ispgraph.domain.billing.papers import Paper
+from ispgraph.domain.voucher_sheets import Sheet
 
-_TEMPLATE = Path(__file__).with_name("paper.typ")
+_FOLDER = Path(__file__).parent
 _HAN = {"ja": "JP", "ko": "KR", "zh-Hant": "TC"}
 
 # What is not seen and moves what stands beside it: turns of direction, marks of order, joiners of nothing.
@@ -37,27 +40,44 @@ def pdf(paper: Paper) -> bytes:
 
     A character that none of the fonts has comes out as a question mark in a diamond.
     """
-    said = asdict(paper)
+    return _printed("paper.typ", asdict(paper), {})
+
+
+def sheet(found: Sheet) -> bytes:
+    """Vouchers as a PDF file, 18 to a page, each with a picture of its address. Takes some seconds: as `pdf`."""
+    said = asdict(found)
+    pictures = [_picture(card.pop("url")) for card in said["cards"]]
+    return _printed("vouchers.typ", said, {"pictures": pictures})
+
+
+def _picture(url: str) -> str:
+    made = io.BytesIO()
+    # To find out which of the eight masks is best takes five times as long; scanners read them all.
+    segno.make(url, error="m", micro=False, mask=3).save(made, kind="svg", xmldecl=False, border=2)
+    return made.getvalue().decode()
+
+
+def _printed(template: str, said: dict[str, Any], drawn: dict[str, Any]) -> bytes:
     logo, dated = said["sender"].pop("logo"), said.pop("dated").astimezone(UTC).replace(microsecond=0)
     # One family has the characters that Chinese, Japanese and Korean share, in the shape of each.
     told: dict[str, Any] = _each(_legible, said) | {
         "logo": list(logo) if logo else None,
         "dated": [dated.year, dated.month, dated.day, dated.hour, dated.minute, dated.second],
-        "han": f"Noto Sans CJK {next((han for tag, han in _HAN.items() if paper.locale.startswith(tag)), 'SC')}",
+        "han": f"Noto Sans CJK {next((han for tag, han in _HAN.items() if said['locale'].startswith(tag)), 'SC')}",
     }
     try:
-        return _set(told, dated)
+        return _set(template, told | drawn, dated)
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
         # The typesetter stumbles over some texts that are none. Better a paper with gaps than no paper.
-        return _set(_each(lambda text: _PLAIN.sub(_UNKNOWN, text), told), dated)
+        return _set(template, _each(lambda text: _PLAIN.sub(_UNKNOWN, text), told) | drawn, dated)
 
 
-def _set(told: dict[str, Any], dated: datetime) -> bytes:
+def _set(template: str, told: dict[str, Any], dated: datetime) -> bytes:
     compiler = typst.Compiler(
-        _TEMPLATE,
-        root=_TEMPLATE.parent,
+        _FOLDER / template,
+        root=_FOLDER,
         font_paths=_fonts(),
         ignore_system_fonts=True,
         sys_inputs={"paper": json.dumps(told)},

@@ -119,6 +119,12 @@ def is_any(voucher: Any, now: Any, statuses: Any) -> ColumnElement[bool]:
     return found
 
 
+def is_unused(voucher: Any, now: datetime) -> ColumnElement[bool]:
+    """Whether a voucher can be redeemed."""
+    found: ColumnElement[bool] = func.coalesce(status_at(voucher, now), type_=String()) == VoucherStatus.UNUSED.value
+    return found
+
+
 def status(voucher: Voucher, now: datetime) -> VoucherStatus:
     """The same."""
     if voucher.redeemed_at is not None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import strawberry
 
+from ispgraph.domain import voucher_sheets
 from ispgraph.domain import vouchers as domain
 from ispgraph.domain.models import VoucherStatus
 from ispgraph.domain.permissions import Permission
@@ -13,7 +14,7 @@ from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
 from ispgraph.schema.pages import Connection
-from ispgraph.schema.vouchers import Voucher, VoucherBatch, VoucherBatchInput, VoucherPayload
+from ispgraph.schema.vouchers import Voucher, VoucherBatch, VoucherBatchInput, VoucherPayload, VoucherSheetPayload
 
 
 async def vouchers(
@@ -80,6 +81,16 @@ async def cancel_batch(info: Info, batch_id: strawberry.ID) -> VoucherPayload:
     return VoucherPayload(batch=batch)
 
 
+async def sheet(info: Info, batch_id: strawberry.ID) -> VoucherSheetPayload:
+    """Sheets to be printed and cut apart, each voucher with its code and a picture that opens the hotspot's page."""
+    key = typed_id("vbt", batch_id, "batchId")
+    settings = info.context.settings
+    by = info.context.viewer_or_refuse()
+    found: Any = await voucher_sheets.links_of(info.context.session, key, token_key=settings.token_key, by=by)
+    urls = [settings.origin + path for path in found.paths]
+    return VoucherSheetPayload(batch=found.batch, urls=urls, expires_at=found.until)
+
+
 @strawberry.type
 class VoucherQueries:
     vouchers = query(vouchers, Permission.MANAGE_VOUCHERS)
@@ -90,4 +101,5 @@ class VoucherQueries:
 class VoucherMutations:
     voucher_create_batch = action(create, Permission.MANAGE_VOUCHERS)
     voucher_cancel = action(cancel, Permission.MANAGE_VOUCHERS)
+    voucher_sheet = action(sheet, Permission.MANAGE_VOUCHERS)
     voucher_batch_cancel = action(cancel_batch, Permission.MANAGE_VOUCHERS)

@@ -99,3 +99,13 @@ class HotspotRechargePayload(Payload):
         default=None, description="Of a service that was made for this; null when it is told again."
     )
     jobs: list[Job] = strawberry.field(default_factory=list)
+
+
+@strawberry.type
+class VoucherSheetPayload(Payload):
+    batch: VoucherBatch | None = None
+    urls: list[str] = strawberry.field(
+        default_factory=list,
+        description="PDF files to be printed, of what can be redeemed then. Whoever has an address can read the codes.",
+    )
+    expires_at: datetime | None = strawberry.field(default=None, description="Until when the addresses are good.")
