@@ -20,6 +20,8 @@ from tests.conftest import Dsns
 from tests.factories import House
 
 WRITERS = 16
+KILLED_EACH = 10
+"""Of so many transactions one is killed."""
 DRAFTS = text("""
     WITH made AS (
       INSERT INTO invoices (id, tenant_id, customer_id, status, subtotal_minor, tax_minor, total_minor, paid_minor,
@@ -43,7 +45,7 @@ class Writers:
     def __init__(self, houses: list[House], customers: list[Customer], wanted: int) -> None:
         self.houses, self.customers = houses, customers
         self.left = wanted
-        self.undone = self.killed = 0
+        self.begun = self.undone = self.killed = 0
 
     async def write(self, seed: int) -> None:
         """One writer: of four transactions one opens a single invoice; a fifth of them is rolled back."""
@@ -51,6 +53,7 @@ class Writers:
         while self.left > 0:
             house, customer = chance.choice(list(zip(self.houses, self.customers, strict=True)))
             count = 1 if chance.random() < 0.25 else chance.randint(2, 40)
+            self.begun += 1
             try:
                 async with house.database.transaction(house.tenant.id) as session:
                     await (self._one if count == 1 else self._many)(session, house, customer, count)
@@ -82,17 +85,23 @@ class Writers:
         await charges.open_all(session, house.tenant, drafts, at=at, by=None)
 
 
-async def kill(dsn: str) -> None:
-    """End one connection of the application after the other, whatever it is doing."""
+async def kill(dsn: str, writers: Writers) -> None:
+    """End one connection of the application after the other, whatever it is doing: one for some transactions, not for
+    some time, because all the others are made anew as well, and on a slow machine there would be time for little else.
+    """
     superuser = await asyncpg.connect(dsn)
+    seen = 0
     try:
         while True:
+            await asyncio.sleep(0.02)
+            if writers.begun < seen + KILLED_EACH:
+                continue
+            seen = writers.begun
             await superuser.execute(
                 """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE usename = 'ispgraph_app' AND datname = current_database() AND state <> 'idle'
                     ORDER BY random() LIMIT 1"""
             )
-            await asyncio.sleep(0.4)
     finally:
         await superuser.close()
 
@@ -103,7 +112,7 @@ async def test_five_tenants_sixteen_writers_and_no_gap(owner: Database, dsns: Ds
     houses = [await factories.house(owner, database, f"house-{number}") for number in range(5)]
     customers = [await subscribers.customer(house, status=CustomerStatus.PENDING) for house in houses]
     writers = Writers(houses, customers, wanted)
-    killing = asyncio.create_task(kill(dsns.superuser))
+    killing = asyncio.create_task(kill(dsns.superuser, writers))
     await asyncio.gather(*(writers.write(seed) for seed in range(WRITERS)))
     killing.cancel()
     with suppress(asyncio.CancelledError):
