@@ -133,7 +133,7 @@ class Checkout:
     @property
     def _client(self) -> outbound.Client:
         if self._made is None:
-            self._made = outbound.client(private=self._settings.private_gateways)
+            self._made = outbound.client(private=self._settings.private_gateways, seconds=SECONDS)
         return self._made
 
 

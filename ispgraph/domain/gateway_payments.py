@@ -105,7 +105,7 @@ def askable_minor(provider: str, due_minor: int, currency: str) -> int:
     than is due is in the wallet afterwards."""
     if provider not in BY_PHONE:
         return due_minor
-    unit = 10 ** money.exponent(currency)
+    unit: int = 10 ** money.exponent(currency)
     return -(-due_minor // unit) * unit
 
 

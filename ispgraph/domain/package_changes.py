@@ -252,8 +252,8 @@ async def _carry_out(
     after = await previews.of_service(session, case.service.id)
     warnings = await _warnings(session, case, before, after)
     if case.plan.package.id != case.before.id:
-        named = {"package": case.plan.package.name, "former": case.before.name}
-        await messages.tell(session, case.customer, "package.changed", by=by, **named)
+        now, former = case.plan.package.name, case.before.name
+        await messages.tell(session, case.customer, "package.changed", by=by, package=now, former=former)
     jobs = await changes.besides(session, case.service, freed, by=by.operator_id if by else None)
     return Done(case.customer, jobs, warnings, invoice)
 

@@ -364,9 +364,9 @@ async def _meant(session: AsyncSession, gateway_id: UUID, report: Report) -> Gat
     if report.meant is None or not report.ask:
         return None
     found = await session.scalar(of_gateway.where(GatewayPayment.reference == report.meant))
-    attempt = None if found is None else await _locked(session, found)
-    if attempt is None or attempt.provider_reference is not None:
+    named = None if found is None else await _locked(session, found)
+    if named is None or named.provider_reference is not None:
         return None
     # Anybody may have written that: it is asked about by this name, and by none that the gateway has given us.
-    attempt.provider_reference = report.provider_reference
-    return attempt
+    named.provider_reference = report.provider_reference
+    return named
