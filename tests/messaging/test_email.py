@@ -76,6 +76,7 @@ async def test_plain_text_alone(client: outbound.Client) -> None:
         {"to": "<someone@customer.example> other"},
         {"to": "+8801712345678"},
         {"sender": "a@b.example\nBcc: x@y.example"},
+        {"sender": "a@b.example\rBcc: x@y.example"},
     ],
 )
 async def test_nothing_gets_into_the_headers(client: outbound.Client, changed: dict[str, str]) -> None:

@@ -123,7 +123,7 @@ async def _fails(serve: Serve, seconds: float = 1.0) -> AdapterError:
     return raised.value
 
 
-async def test_what_is_known_after_a_failure() -> None:
+async def test_what_is_known_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     async with outbound.client(private=True) as client:
         with pytest.raises(Unreachable) as refused:
             await client.post(f"http://127.0.0.1:{free_port()}/")
@@ -133,6 +133,12 @@ async def test_what_is_known_after_a_failure() -> None:
         assert not nowhere.value.outcome_unknown
         with pytest.raises(Refused):
             await client.post("ftp://127.0.0.1/")
+    with monkeypatch.context() as quick:
+        quick.setitem(outbound._TIMEOUTS, "connect", 0.4)
+        async with server(answering(b"", pause=30)) as port, outbound.client(private=True) as client:
+            with pytest.raises(TimedOut) as no_tls:
+                await client.post(f"https://127.0.0.1:{port}/")
+            assert not no_tls.value.outcome_unknown
 
     silent = await _fails(answering(b"", pause=30))
     assert (type(silent), silent.outcome_unknown) == (TimedOut, True)
