@@ -357,14 +357,14 @@ async def _meant(session: AsyncSession, gateway_id: UUID, report: Report) -> Gat
     for way in ways:
         found = await session.scalar(of_gateway.where(way).limit(1))
         if found is not None:
-            attempt = await _locked(session, found)
+            theirs = await _locked(session, found)
             # Where the gateway's answer to our asking for it was lost, this is the name that it has there.
-            attempt.provider_reference = attempt.provider_reference or report.provider_reference
-            return attempt
+            theirs.provider_reference = theirs.provider_reference or report.provider_reference
+            return theirs
     if report.meant is None or not report.ask:
         return None
-    found = await session.scalar(of_gateway.where(GatewayPayment.reference == report.meant))
-    attempt = None if found is None else await _locked(session, found)
+    named = await session.scalar(of_gateway.where(GatewayPayment.reference == report.meant))
+    attempt = None if named is None else await _locked(session, named)
     if attempt is None or attempt.provider_reference is not None:
         return None
     # Anybody may have written that: it is asked about by this name, and by none that the gateway has given us.

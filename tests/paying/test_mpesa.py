@@ -172,6 +172,15 @@ async def test_what_is_not_ours_can_not_be_asked_for() -> None:
             await made.gateway.refund("ws_CO_1:15", "R", 100, "KES", 2, key="r1")
 
 
+async def test_the_answer_about_another_payment_is_not_believed() -> None:
+    async with mpesa() as (made, double):
+        started = await made.gateway.start(wanted(made))
+        await double.answer(checkout(started.provider_reference))
+        double.prompts["ws_CO_1"] = double.prompts[checkout(started.provider_reference)]
+        with pytest.raises(BadReply, match="another payment"):
+            await made.gateway.check("ws_CO_1:1500", REFERENCE, exponent=2)
+
+
 async def test_a_token_is_kept_and_replaced_when_it_is_refused() -> None:
     async with mpesa() as (made, double):
         await made.gateway.start(wanted(made))

@@ -157,10 +157,13 @@ async def test_started_again_it_is_the_same_session_and_another_intent_is_not() 
         assert other.value.outcome_unknown
 
 
+@pytest.mark.usefixtures("moved_clock")
 async def test_an_intent_that_is_open_for_long_is_capped_and_the_same_when_sent_again() -> None:
     async with stripe() as (made, double):
+        clock.set_clock("2026-05-01T10:20:00Z")
         until = clock.now() + timedelta(days=7)
         first = await made.gateway.start(made.intent(expires_at=until))
+        clock.set_clock("2026-05-01T10:21:00Z")
         again = await made.gateway.start(made.intent(expires_at=until))
         assert first == again
         assert int(double.asked("create")[0].form["expires_at"]) <= (clock.now() + timedelta(hours=24)).timestamp()
@@ -174,8 +177,9 @@ async def test_a_session_of_another_reference_is_not_believed() -> None:
         with pytest.raises(Unsupported):
             await made.gateway.check("", "PAY-0001", exponent=2)
         with pytest.raises(Refused) as missing:
-            await made.gateway.check("cs_none", "PAY-0001", exponent=2)
+            await made.gateway.check("cs_none?and=more", "PAY-0001", exponent=2)
         assert missing.value.kind is Refusal.NO_SUCH_ITEM
+        assert "cs_none?and=more" in missing.value.text
 
 
 async def test_money_goes_back_once_per_key_and_no_more_than_was_paid() -> None:
@@ -199,6 +203,18 @@ async def test_money_goes_back_once_per_key_and_no_more_than_was_paid() -> None:
         assert done.value.kind is Refusal.ALREADY_EXISTS
         with pytest.raises(Refused):
             await made.gateway.refund("", None, 1, "BDT", 2, key="r5")
+
+
+async def test_a_refund_can_wait_and_can_fail() -> None:
+    async with stripe() as (made, double):
+        started = await made.gateway.start(made.intent())
+        await double.pay(started.provider_reference)
+        receipt = (await made.gateway.check(started.provider_reference, "PAY-0001", exponent=2)).receipt
+        double.refunding = "pending"
+        assert not (await made.gateway.refund("", receipt, 100, "BDT", 2, key="r1")).done
+        double.refunding = "failed"
+        with pytest.raises(Refused, match="expired_or_canceled_card"):
+            await made.gateway.refund("", receipt, 100, "BDT", 2, key="r2")
 
 
 # --- bad weather
@@ -384,7 +400,8 @@ def test_an_amount_that_is_none_is_a_bad_reply(amount: object) -> None:
 
 
 def test_reports_about_other_things_are_authentic_and_say_nothing() -> None:
-    for body in (event("invoice.paid"), event("checkout.session.completed", mode="subscription")):
+    others = ("invoice.paid", "payment_intent.succeeded", "charge.succeeded")
+    for body in (*map(event, others), event("checkout.session.completed", mode="subscription")):
         assert alone().notice("POST", {}, signed(body, NOW, SECRET), body, NOW, 2).status is None
 
 
@@ -415,7 +432,8 @@ async def test_every_currency_is_counted_as_stripe_counts_it(
 
 
 @pytest.mark.parametrize(
-    ("currency", "exponent", "minor"), [("KWD", 3, 5124), ("MGA", 2, 150), ("USD", 2, 0), ("USD", 2, -5)]
+    ("currency", "exponent", "minor"),
+    [("KWD", 3, 5124), ("MGA", 2, 150), ("ISK", 2, 150), ("UGX", 2, 150), ("USD", 2, 0), ("USD", 2, -5)],
 )
 async def test_an_amount_that_stripe_can_not_take_is_never_rounded(currency: str, exponent: int, minor: int) -> None:
     async with stripe() as (made, double):

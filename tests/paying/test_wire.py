@@ -133,3 +133,9 @@ def test_what_a_provider_says_is_told_on_one_line_without_our_secrets() -> None:
     assert made.clean("bad key\nsk_12 or sk_1\x00!") == "bad key … or … !"
     assert len(made.clean("x" * 1000)) == 300
     assert made.clean(None) == ""
+
+
+def test_a_word_can_be_shown_and_stored() -> None:
+    assert wire.text("pi_1") == "pi_1"
+    for strange in (None, 1, "", "a\x00b", "a\nb", "\ud800", "x" * 256):
+        assert wire.text(strange) is None

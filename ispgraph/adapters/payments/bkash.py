@@ -5,6 +5,7 @@ As developer.bka.sh has it (checkout v1.2.0-beta, refunds v2). The payer's brows
 `check` executes the payment, and not before.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from ispgraph.adapters.errors import BadReply, Refusal, Refused
 from ispgraph.adapters.payments import amounts, tokens
 from ispgraph.adapters.payments.base import Intent, Notice, Returned, Started, State, Status, Unsupported
 from ispgraph.adapters.payments.tokens import Token
-from ispgraph.adapters.payments.wire import Wire, address, mapping, reason, text
+from ispgraph.adapters.payments.wire import Wire, address, objects, reason, text
 from ispgraph.domain.gateways import Opened
 
 LIVE_URL = "https://tokenized.pay.bka.sh"
@@ -36,6 +37,7 @@ _STATES = {
     "Declined": State.FAILED,
     "Failed": State.FAILED,
 }
+_PAYMENT_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _TOLD = {"success": State.PENDING, "failure": State.FAILED, "cancel": State.CANCELLED}
 
 
@@ -97,7 +99,7 @@ class BKash:
             raise Refused(Refusal.INVALID_VALUE, "the payment has no receipt of bKash")
         of = {"paymentId": provider_reference, "trxId": receipt}
         known = await self._post(f"{_REFUNDS}/status", of, effect=False)
-        for former in map(mapping, known.get("refundTransactions") or []):
+        for former in objects(known.get("refundTransactions")):
             if amounts.read(former.get("refundAmount"), exponent) == amount_minor:
                 raise self._wire.refused(Refusal.ALREADY_EXISTS, f"given back as {former.get('refundTrxId')}")
         wanted = {
@@ -123,8 +125,8 @@ class BKash:
         exponent: int,
     ) -> Notice:
         """What the payer's browser brings along. Anyone could bring it."""
-        payment, said = text(query.get("paymentID")), text(query.get("status"))
-        if payment is None or said not in _TOLD:
+        payment, said = query.get("paymentID", ""), query.get("status")
+        if not _PAYMENT_ID.fullmatch(payment) or said not in _TOLD:
             raise BadReply("The report names no payment of bKash")
         status = Status(_TOLD[said], payment, None, None, None, None, None)
         return Notice(f"{payment}:{said}", None, status, ask=True)

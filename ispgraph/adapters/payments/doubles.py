@@ -164,7 +164,7 @@ async def _failed(request: Request, fault: Fault) -> Response:
         while (await request.receive())["type"] != "http.disconnect":
             pass
     elif fault in (Fault.RESET, Fault.RESET_AFTER):
-        for connection in request.app.state.server.server_state.connections:
+        for connection in list(request.app.state.server.server_state.connections):
             if connection.client == tuple(request.scope["client"]):
                 _cut(connection)
     return JSONResponse({"message": "Internal Server Error"}, status_code=500)

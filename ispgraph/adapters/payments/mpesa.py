@@ -32,7 +32,7 @@ from ispgraph.adapters.payments.base import (
     Unsupported,
 )
 from ispgraph.adapters.payments.tokens import Token
-from ispgraph.adapters.payments.wire import Reply, Wire, json_object, mapping, reason, text
+from ispgraph.adapters.payments.wire import Reply, Wire, json_object, mapping, objects, reason, text
 from ispgraph.domain.gateways import Opened
 
 LIVE_URL = "https://api.safaricom.co.ke"
@@ -225,7 +225,7 @@ def _named(items: object) -> dict[str, Any]:
         "TransactionDate": (int, str),
     }
     found = {}
-    for item in map(mapping, items if isinstance(items, list) else []):
+    for item in objects(items):
         name, value = item.get("Name"), item.get("Value")
         if isinstance(name, str) and name in kinds and isinstance(value, kinds[name]):
             found[name] = value

@@ -65,8 +65,8 @@ class MPesaDouble(Double):
             self.route("/phone/{id}", "choice", self._choice),
         ]
 
-    async def answer(self, checkout: str, result: int = 0) -> None:
-        """As if the payer had typed in the PIN, or whatever else `RESULTS` says."""
+    async def answer(self, checkout: str, result: int = 0, amount: str | None = None) -> None:
+        """As if the payer had typed in the PIN, or whatever else `RESULTS` says; `amount`: told as what was paid."""
         prompt = self.prompts[checkout]
         prompt.result = result
         told: dict[str, Any] = {
@@ -79,7 +79,7 @@ class MPesaDouble(Double):
             prompt.receipt = secrets.token_hex(5).upper()
             stamp = int(clock.now().astimezone(_NAIROBI).strftime("%Y%m%d%H%M%S"))
             items = {
-                "Amount": float(prompt.wanted["Amount"]),
+                "Amount": float(amount or prompt.wanted["Amount"]),
                 "MpesaReceiptNumber": prompt.receipt,
                 "TransactionDate": stamp,
                 "PhoneNumber": int(prompt.wanted["PhoneNumber"]),
@@ -193,7 +193,8 @@ class MPesaDouble(Double):
         return page("M-Pesa (double)", f"{prompt.wanted['Amount']} KES", request.url.path, choices)
 
     async def _choice(self, request: Request) -> Response:
-        await self.answer(request.path_params["id"], int((await form_of(request))["choice"]))
+        form = await form_of(request)
+        await self.answer(request.path_params["id"], int(form["choice"]), form.get("amount") or None)
         return Response("Done.")
 
 

@@ -15,7 +15,7 @@ import httpx
 from ispgraph.adapters.errors import BadReply, Refusal, Refused
 from ispgraph.adapters.payments import amounts
 from ispgraph.adapters.payments.base import Forged, Intent, Notice, Returned, Started, State, Status
-from ispgraph.adapters.payments.wire import Reply, Wire, address, json_object, mapping, reason, text
+from ispgraph.adapters.payments.wire import Reply, Wire, address, json_object, mapping, objects, reason, text
 from ispgraph.domain.gateways import Opened
 
 BASE_URL = "https://api.paystack.co"
@@ -71,7 +71,7 @@ class Paystack:
         reply = await self._wire.ask("GET", "/refund", effect=False, headers=self._headers(), query=of)
         known = self._good(reply, effect=False)
         note = f"Refund {key}"
-        for former in map(mapping, known if isinstance(known, list) else []):
+        for former in objects(known):
             if former.get("merchant_note") == note:
                 return _returned(former)
         wanted = {

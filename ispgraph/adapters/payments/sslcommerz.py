@@ -17,7 +17,7 @@ import httpx
 from ispgraph.adapters.errors import BadReply, Refusal, Refused
 from ispgraph.adapters.payments import amounts
 from ispgraph.adapters.payments.base import Forged, Intent, Notice, Returned, Started, State, Status
-from ispgraph.adapters.payments.wire import Reply, Wire, address, mapping, reason, text
+from ispgraph.adapters.payments.wire import Reply, Wire, address, objects, reason, text
 from ispgraph.domain.gateways import Opened
 
 LIVE_URL = "https://securepay.sslcommerz.com"
@@ -26,7 +26,6 @@ _TRANSACTIONS = "/validator/api/merchantTransIDvalidationAPI.php"
 _VALIDATION = "/validator/api/validationserverAPI.php"
 _HOME = ZoneInfo("Asia/Dhaka")
 _LONGEST_ID = 30
-_MOST_FIELDS = 200
 _PAID = ("VALID", "VALIDATED")
 _STATES = {
     **dict.fromkeys(_PAID, State.PAID),
@@ -83,7 +82,7 @@ class SSLCommerz:
     async def check(self, provider_reference: str, reference: str, *, exponent: int) -> Status:
         """What came of a transaction. `provider_reference` may be empty: it is found by ours."""
         found = await self._ask(_TRANSACTIONS, {"tran_id": _short(reference)}, effect=False)
-        tried = [mapping(one) for one in found.get("element") or []]
+        tried = objects(found.get("element"))
         paid = next((one for one in tried if one.get("status") in _PAID), None)
         if paid is None:
             return self._unpaid(tried, provider_reference, reference)
@@ -128,7 +127,7 @@ class SSLCommerz:
         """An IPN. Only the fields that are signed are read."""
         signed, signature = self._signed(body)
         said = signed.get("value_a", "")
-        reference = said if _short(said) == signed["tran_id"] else signed["tran_id"]
+        reference = text(said if _short(said) == signed["tran_id"] else signed["tran_id"])
         return Notice(signature, _when(signed.get("tran_date")), _status(signed, reference, None, exponent), ask=True)
 
     def acknowledgement(self) -> tuple[str, bytes]:
@@ -159,7 +158,7 @@ class SSLCommerz:
     def _signed(self, body: bytes) -> tuple[dict[str, str], str]:
         """The fields under the signature, and the signature. Raises Forged."""
         try:
-            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+            pairs = parse_qsl(body.decode(), keep_blank_values=True)
         except ValueError:
             raise Forged("The report is no form") from None
         fields = dict(pairs)
@@ -185,17 +184,19 @@ def _short(reference: str) -> str:
     return hashlib.sha256(reference.encode()).hexdigest()[:_LONGEST_ID]
 
 
-def _status(said: Mapping[str, Any], reference: str, session: str | None, exponent: int) -> Status:
+def _status(said: Mapping[str, Any], reference: str | None, session: str | None, exponent: int) -> Status:
     """Amount and currency as they were asked for; ``amount`` itself is what that was in taka."""
     state = _STATES.get(str(said.get("status")), State.PENDING)
     paid = state is State.PAID
-    amount = said.get("currency_amount") or said.get("amount")
+    amount, currency = said.get("currency_amount"), text(said.get("currency_type"))
+    if not amount or currency is None:
+        amount, currency = said.get("amount"), text(said.get("currency"))
     return Status(
         state=state,
         provider_reference=session,
         reference=reference,
         amount_minor=amounts.read(amount, exponent) if paid else None,
-        currency=text(said.get("currency_type")) or text(said.get("currency")),
+        currency=currency,
         receipt=text(said.get("bank_tran_id")) if paid else None,
         reason=_risk(said) if paid else reason(said.get("error")),
     )

@@ -38,6 +38,8 @@ class Sale:
     validated: bool = False
     risky: bool = False
     refunded: Decimal = Decimal(0)
+    verdict: str = ""
+    """What the validation API says in place of VALID and VALIDATED."""
 
 
 @dataclass
@@ -145,7 +147,10 @@ class SSLCommerzDouble(Double):
         if not found:
             return JSONResponse({"status": "INVALID_TRANSACTION", "APIConnect": "DONE"})
         sale = found[0]
-        told = self._told(sale) | {"status": "VALIDATED" if sale.validated else "VALID", "APIConnect": "DONE"}
+        told = self._told(sale) | {
+            "status": sale.verdict or ("VALIDATED" if sale.validated else "VALID"),
+            "APIConnect": "DONE",
+        }
         sale.validated = True
         return JSONResponse(told)
 

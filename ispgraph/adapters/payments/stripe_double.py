@@ -25,6 +25,8 @@ class StripeDouble(Double):
     key: str = field(default="sk_test_double", repr=False)
     endpoints: list[str] = field(default_factory=list)
     signing: list[str] = field(default_factory=lambda: ["whsec_double"], repr=False)
+    refunding: str = "succeeded"
+    """What becomes of refunds: succeeded, pending or failed."""
 
     def __post_init__(self) -> None:
         self.sessions: dict[str, dict[str, Any]] = {}
@@ -162,7 +164,13 @@ class StripeDouble(Double):
             text = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})"
             return _error(400, "amount_too_large", text)
         payment["refunded"] += amount
-        refund = {"id": f"re_{secrets.token_hex(12)}", "object": "refund", "amount": amount, "status": "succeeded"}
+        refund = {
+            "id": f"re_{secrets.token_hex(12)}",
+            "object": "refund",
+            "amount": amount,
+            "status": self.refunding,
+            "failure_reason": "expired_or_canceled_card" if self.refunding == "failed" else None,
+        }
         self.refunds[str(refund["id"])] = refund
         answer = JSONResponse(refund)
         if key:

@@ -132,8 +132,8 @@ def _not_a_number(said: str) -> NoReturn:
 
 
 def text(said: object) -> str | None:
-    """A word that is there, such as an id; anything else, and what is longer than 255 characters, is None."""
-    return said if isinstance(said, str) and 0 < len(said) <= 255 else None
+    """A word that is there, such as an id, of at most 255 characters that can be shown; anything else is None."""
+    return said if isinstance(said, str) and 0 < len(said) <= 255 and said.isprintable() else None
 
 
 def reason(said: object) -> str | None:
@@ -150,3 +150,8 @@ def address(said: object) -> str | None:
 def mapping(said: object) -> Mapping[str, Any]:
     """An object that is there; anything else is empty."""
     return said if isinstance(said, dict) else {}
+
+
+def objects(said: object) -> list[Mapping[str, Any]]:
+    """A list's objects; what is no list is empty."""
+    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
