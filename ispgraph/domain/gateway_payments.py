@@ -14,6 +14,7 @@ The rules, in the order of their weight:
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 
 from ispgraph.domain import money
 from ispgraph.domain.models import GatewayPaymentState, PaymentMethod
@@ -105,7 +106,7 @@ def askable_minor(provider: str, due_minor: int, currency: str) -> int:
     than is due is in the wallet afterwards."""
     if provider not in BY_PHONE:
         return due_minor
-    unit: int = 10 ** money.exponent(currency)
+    unit = money.to_minor(Decimal(1), currency)
     return -(-due_minor // unit) * unit
 
 

@@ -357,10 +357,10 @@ async def _meant(session: AsyncSession, gateway_id: UUID, report: Report) -> Gat
     for way in ways:
         found = await session.scalar(of_gateway.where(way).limit(1))
         if found is not None:
-            attempt = await _locked(session, found)
+            theirs = await _locked(session, found)
             # Where the gateway's answer to our asking for it was lost, this is the name that it has there.
-            attempt.provider_reference = attempt.provider_reference or report.provider_reference
-            return attempt
+            theirs.provider_reference = theirs.provider_reference or report.provider_reference
+            return theirs
     if report.meant is None or not report.ask:
         return None
     found = await session.scalar(of_gateway.where(GatewayPayment.reference == report.meant))
