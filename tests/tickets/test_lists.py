@@ -178,9 +178,15 @@ async def test_figures(api: Api, house: House, desk: Counter, at: At) -> None:
     # The calendar is the tenant's: 10 March ends at 18:00 UTC in Dhaka.
     at(hours=12, minutes=1)
     await desk.opened(await subscribers.customer(house), subject="E")
-    for day, count in (("2026-03-10", 4), ("2026-03-11", 1)):
+    # What is answered and resolved counts on the day of that, not on the day of the opening.
+    (first,) = (await api.data(LIST, house.admin, search="AAA"))["tickets"]["nodes"]
+    await desk.reply(first["id"])
+    await desk.status(first["id"], "RESOLVED")
+    for day, *expected in (("2026-03-10", 4, 2, 5400, 3600), ("2026-03-11", 1, 1, 43_260, 43_260)):
         span = {"from": day, "to": f"2026-03-{int(day[-2:]) + 1}"}
-        assert (await api.data(STATS, house.admin, **span))["ticketStats"]["created"] == count
+        found = (await api.data(STATS, house.admin, **span))["ticketStats"]
+        names = ("created", "resolved", "medianFirstResponseSeconds", "medianResolutionSeconds")
+        assert [found[name] for name in names] == expected
     refused = await api(STATS, house.admin, **{"from": "2026-03-11", "to": "2026-03-11"})
     assert refused["errors"][0]["extensions"] == {"code": "BAD_REQUEST", "field": ["from"]}
 
