@@ -252,8 +252,8 @@ async def _carry_out(
     warnings = await _warnings(session, case, before, after)
     jobs = await changes.changed(session, case.service, by=by.operator_id if by else None)
     if case.plan.package.id != case.before.id:
-        named = {"package": case.plan.package.name, "former": case.before.name}
-        await messages.tell(session, case.customer, "package.changed", by=by, **named)
+        after_name, former = case.plan.package.name, case.before.name
+        await messages.tell(session, case.customer, "package.changed", by=by, package=after_name, former=former)
     return Done(case.customer, jobs, warnings, invoice)
 
 

@@ -120,8 +120,8 @@ async def _make(session: AsyncSession, draft: Draft, network_key: bytes, by: Vie
     if payment is not None:
         await notices.payment_received(session, tenant, customer, payment, by=by)
     if planned.active:
-        told = {"package": package.name, "username": username}
-        await messages.tell(session, customer, "service.welcome", by=by, **told)
+        name = package.name
+        await messages.tell(session, customer, "service.welcome", by=by, package=name, username=username)
     await session.flush()
     credentials = Credentials(username, password, customer.account_number, login_password)
     return Confirmed(draft, customer, invoice, payment, job, credentials)
