@@ -186,6 +186,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *jobs,
         *messages,
         *matters,
+        *(await _credits(house, operators, messages)),
         *requests,
         *drafts,
         *agreed,
@@ -471,6 +472,26 @@ async def _profiles(land: Land, customers: list[models.Customer], services: list
         if number % 3 and day is not None
     ]
     await _add(house, steps)
+
+
+async def _credits(
+    house: House, operators: dict[str, Operator], messages: list[models.Message]
+) -> list[models.SmsCreditEntry]:
+    rows = [
+        models.SmsCreditEntry(
+            operator_id=operators[("reseller", "sub")[number % 2]].id,
+            kind=list(models.CreditKind)[number % 4],
+            credits=number - 3,
+            balance=17 + number,
+            message_id=messages[number].id if number % 4 else None,
+            note='a "note"' if number % 3 else None,
+            created_at=NOW - timedelta(minutes=number),
+            created_by_id=operators["admin"].id if number % 2 else None,
+        )
+        for number in range(8)
+    ]
+    await _add(house, rows)
+    return rows
 
 
 async def _messages(
