@@ -121,7 +121,14 @@ async def test_whatever_is_wrong_with_a_code_the_answer_is_the_same(stall: Stall
     assert len(texts) == 1
     # The account of somebody else is as little told of.
     _, service = await stall.guest()
-    for username, password in ((service.username, "wrong"), ("nobody", "secret"), (service.username, "secret")):
+    known = service.username
+    for username, password in (
+        (known, "wrong"),
+        ("nobody", "secret"),
+        (known, "secret"),
+        ("a\0b", "\0"),
+        ("é" * 90, "é"),
+    ):
         answers.append(await submit(stall, code="2345-2345-2345", username=username, password=password))
     assert {(answer.status, answer.alert) for answer in answers} == {(400, WRONG)}
     assert len(await rows(stall, Customer)) == 2
