@@ -139,7 +139,11 @@ async def _redeem(
 
 async def _account(session: AsyncSession, given: Try, network_key: bytes) -> tuple[Customer, Service]:
     """The account that somebody has the password of, its customer locked."""
-    rows = select(Service).where(Service.username == given.username.strip().lower())
+    try:
+        username = values.username(given.username)
+    except values.Unfit as error:
+        raise fail(ErrorCode.INVALID, _WRONG, "code") from error
+    rows = select(Service).where(Service.username == username)
     service = await session.scalar(rows.where(Service.connection_type == ConnectionType.HOTSPOT))
     if service is None:
         raise fail(ErrorCode.INVALID, _WRONG, "code")
