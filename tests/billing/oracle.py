@@ -101,12 +101,17 @@ class Money:
     """[payment or None for the wallet, invoice, amount], the last settled first."""
     left: dict[str, int] = field(default_factory=dict)
     """By payment with money: what of it was not given back."""
+    settled: Counter[str] = field(default_factory=Counter)
+    """By invoice: all that ever settled it, given back or not."""
+    reopened: set[tuple[str, str]] = field(default_factory=set)
+    """Payments, and the invoices that they settled for a while, until they were given back."""
 
     def settle(self, payment: str | None, amount: int, invoices: list[str]) -> int:
         """Oldest first; what is left over."""
         for invoice in invoices:
             part = min(amount, self.due[invoice])
             if part:
+                self.settled[invoice] += part
                 self.due[invoice] -= part
                 self.shares.insert(0, [payment, invoice, part])
                 amount -= part
@@ -134,20 +139,20 @@ class Money:
         return settled + min(self.left[payment] - settled, self.wallet)
 
     def refunded(self, payment: str, amount: int) -> list[str]:
-        """What is in the wallet first, then what was settled last; the invoices that were paid and are owed again."""
+        """What is in the wallet first, then what was settled last; the invoices that the payment settles no more."""
         settled = sum(part for by, _, part in self.shares if by == payment)
         kept = min(amount, self.left[payment] - settled, self.wallet)
         self.left[payment] -= amount
         self.wallet -= kept
         amount -= kept
-        were_paid = [invoice for invoice, due in self.due.items() if not due]
         for share in [share for share in self.shares if share[0] == payment]:
-            taken = min(amount, share[2])
+            if taken := min(amount, share[2]):
+                self.reopened.add((payment, share[1]))
             share[2] -= taken
             self.due[share[1]] += taken
             amount -= taken
         self.shares = [share for share in self.shares if share[2]]
-        return [invoice for invoice in were_paid if self.due[invoice]]
+        return [invoice for by, invoice in self.reopened if by == payment and invoice in self.due]
 
     def voided(self, invoice: str) -> None:
         """What had settled it is in the wallet."""
@@ -161,16 +166,13 @@ class Paper:
     """An invoice as dunning looks at it; `done` are steps that were taken or passed over."""
 
     issued: date
+    total: int
     reopened: date | None = None
     done: set[tuple[str, date, int]] = field(default_factory=set)
 
     @property
     def due(self) -> date:
         return self.issued + DUE_DAYS * DAY
-
-    @property
-    def counted_from(self) -> date:
-        return max(self.due, self.reopened or self.due)
 
 
 @dataclass
@@ -237,7 +239,7 @@ class Subscriber:
 
     def issued(self, invoice: str, total: int, now: datetime) -> None:
         """A new invoice."""
-        self.papers[invoice] = Paper(day_of(now))
+        self.papers[invoice] = Paper(day_of(now), total)
         self.money.due[invoice] = total
 
     def billed(self, invoice: str, total: int, now: datetime) -> None:
@@ -368,10 +370,16 @@ class Subscriber:
 
     # -- debts
 
+    def counted_from(self, invoice: str) -> date:
+        """The due day, or that of the last refund of what had settled it, when so much was paid once as it comes to."""
+        paper = self.papers[invoice]
+        paid = self.money.settled[invoice] >= paper.total
+        return max(paper.due, paper.reopened) if paid and paper.reopened else paper.due
+
     def late(self, invoice: str, day: date) -> bool:
         """Whether an invoice is out of grace."""
         grace = GRACE_DAYS if self.grace is None else self.grace
-        return suspension_on(self.papers[invoice].counted_from, grace) <= day
+        return suspension_on(self.counted_from(invoice), grace) <= day
 
     def relieved(self, now: datetime) -> None:
         """Somebody has paid: whoever is off line for debts alone, and has none out of grace, is on line again."""
@@ -394,11 +402,12 @@ class Subscriber:
 
     def _dun(self, invoice: str, paper: Paper, day: date, *, can_stop: bool) -> None:
         steps = {("remind", paper.due, -n): paper.due - n * DAY for n in BEFORE if paper.issued < paper.due - n * DAY}
-        steps |= {("remind", paper.counted_from, n): paper.counted_from + n * DAY for n in AFTER}
+        since = self.counted_from(invoice)
+        steps |= {("remind", since, n): since + n * DAY for n in AFTER}
         ripe = [step for step, on in sorted(steps.items(), key=lambda one: one[1]) if on <= day]
         todo = [step for step in ripe if step not in paper.done]
         paper.done.update(todo)
-        stop = ("suspend", paper.counted_from, 0)
+        stop = ("suspend", since, 0)
         if self.suspends and can_stop and stop not in paper.done and self.late(invoice, day):
             paper.done.add(stop)
             if self.stopped is None:
