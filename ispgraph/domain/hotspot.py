@@ -365,7 +365,6 @@ async def _payment(
 
 
 async def _tell(session: AsyncSession, customer: Customer, service: Service, package: Package, by: Viewer) -> None:
-    """Never the password: messages are kept, and read by many."""
     tenant = await session.get_one(Tenant, customer.tenant_id)
     assert service.expires_at is not None
     await messages.tell(
@@ -374,7 +373,6 @@ async def _tell(session: AsyncSession, customer: Customer, service: Service, pac
         "hotspot.recharged",
         by=by,
         username=service.username,
-        password="as before",  # noqa: S106  there is none
         package=package.name,
         until=f"{service.expires_at.astimezone(ZoneInfo(tenant.time_zone)):%Y-%m-%d %H:%M}",
     )

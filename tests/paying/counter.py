@@ -11,7 +11,7 @@ import httpx
 from sqlalchemy import select
 
 from ispgraph import ids, scheduler
-from ispgraph.actors import gateways as actors
+from ispgraph.actors import gateway_payments as actors
 from ispgraph.actors.run import Runner
 from ispgraph.adapters.payments.doubles import serve
 from ispgraph.adapters.payments.stripe_double import StripeDouble
