@@ -38,7 +38,7 @@ REJECT = """mutation ($input: GatewayPaymentRejectInput!) { gatewayPaymentReject
 CHECK = """mutation ($id: ID!) { gatewayPaymentCheck(gatewayPaymentId: $id) {
   gatewayPayment { state } errors { code field } } }"""
 JOBS = """query ($id: ID!) { customer(by: {id: $id}) { jobs { nodes { kind status message
-  ... on GatewayJob { gatewayPayment { state } } } } } }"""
+  ... on GatewayPaymentJob { gatewayPayment { state } } } } } }"""
 
 
 async def sent(counter: Counter, who: Any = None, **given: Any) -> dict[str, Any]:
