@@ -18,7 +18,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
-from ispgraph.domain import notices, package_changes, paying, renewals, retention, sessions, suspend_dates, watches
+from ispgraph.domain import (
+    notices,
+    package_changes,
+    paying,
+    renewals,
+    retention,
+    router_notices,
+    sessions,
+    suspend_dates,
+    watches,
+)
 from ispgraph.domain.billing import dunning_run, periods, runs
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.messaging import sending
@@ -159,6 +169,7 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
             await ask_gateways(database)
         if ticks % _SILENT_TICKS == 0:
             await end_silent(database)
+            await tell_of_routers(database)
         if ticks % _TIME_TICKS == 0:
             # In this order: who gets another package today is renewed with that one.
             await change_packages(database)
@@ -225,6 +236,17 @@ async def end_silent(database: Database) -> None:
                     ended = await sessions.end_silent(session, at=clock.now(), limit=_SILENT_LIMIT)
         except Exception:
             _log.exception("ending the silent sessions of tenant %s failed", tenant_id)
+
+
+async def tell_of_routers(database: Database) -> None:
+    """Tell operators of routers that do not answer, or answer again."""
+    async with database.read(None) as session:
+        tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
+    for tenant_id in tenants:
+        try:
+            await database.run(tenant_id, router_notices.look)
+        except Exception:
+            _log.exception("telling of the routers of tenant %s failed", tenant_id)
 
 
 async def change_packages(database: Database) -> None:

@@ -106,6 +106,8 @@ class Router(TenantRow):
     """How often in a row it could not be reached. From the third on it is left alone until `retry_at`."""
     unreachable_since: Mapped[datetime | None] = mapped_column(Instant)
     retry_at: Mapped[datetime | None] = mapped_column(Instant)
+    told_down_at: Mapped[datetime | None] = mapped_column(Instant)
+    """When its operators were told that it does not answer; None once they were told that it does."""
     reconciled_at: Mapped[datetime | None] = mapped_column(Instant)
     drift: Mapped[list[dict[str, str | None]]] = mapped_column(JSONB, default=list)
     """What the last reconciliation found: rows of path, property, expected, observed."""
