@@ -329,6 +329,14 @@ RULES = (
             WHERE s.id IS NULL OR r.service_id IS NULL""",
     ),
     Rule(
+        "sms-credits",
+        "an operator has the SMS credits that the entries sum to",
+        """SELECT o.id::text FROM operators o LEFT JOIN (
+               SELECT operator_id, sum(credits) AS credits FROM sms_credit_entries
+                WHERE tenant_id = :tenant GROUP BY 1) e ON e.operator_id = o.id
+            WHERE o.tenant_id = :tenant AND o.sms_credits <> COALESCE(e.credits, 0)""",
+    ),
+    Rule(
         "jobs",
         "no running job has been without its lease for two minutes",
         """SELECT id::text FROM jobs WHERE tenant_id = :tenant AND status = 'RUNNING'

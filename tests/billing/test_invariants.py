@@ -187,6 +187,7 @@ DAMAGE = {
         " WHERE due_on IS NOT NULL",
         {"dunning"},
     ),
+    "credits-out-of-nowhere": ("UPDATE operators SET sms_credits = 5", {"sms-credits"}),
     "day-without-a-rule": ("UPDATE services SET suspend_on = '2026-01-31'", {"suspend-rules"}),
     "batch-without-its-voucher": (
         "INSERT INTO voucher_batches (id, tenant_id, package_id, count, made, price_minor, returned, created_at,"

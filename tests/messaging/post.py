@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ispgraph import clock, ids
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph import clock, ids, invariants
 from ispgraph.actors.postman import Postman
 from ispgraph.db import Database
 from ispgraph.domain import gateways
@@ -70,3 +72,9 @@ async def message(database: Database, house: House, public: str) -> Message:
     """A message as it stands."""
     async with database.read(house.tenant.id) as session:
         return await session.get_one(Message, ids.decode("msg", public))
+
+
+async def unbooked(session: AsyncSession, house: House) -> list[str]:
+    """Operators whose credits are not what the book says: there should be none."""
+    (rule,) = [rule for rule in invariants.RULES if rule.name == "sms-credits"]
+    return list(await invariants.breaches(session, rule, house.tenant.id, clock.now()))

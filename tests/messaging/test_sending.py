@@ -14,7 +14,7 @@ from ispgraph.adapters.sms.double import Weather, serve
 from ispgraph.adapters.sms.http_double import HttpDouble
 from ispgraph.db import Database
 from ispgraph.domain import messages
-from ispgraph.domain.messaging import credits, sending
+from ispgraph.domain.messaging import sending
 from ispgraph.domain.models import (
     CreditKind,
     Customer,
@@ -61,7 +61,7 @@ async def reseller_with_customer(house: House, count: int = 10) -> tuple[Operato
 async def credits_of(database: Database, house: House, reseller: Operator) -> int:
     """What is left, which is what the book says."""
     async with database.read(house.tenant.id) as session:
-        assert await credits.differences(session) == []
+        assert await post.unbooked(session, house) == []
         return (await session.get_one(Operator, reseller.id)).sms_credits
 
 

@@ -38,7 +38,7 @@ async def add(api: Api, who: Operator, operator: Operator, count: int, **given: 
 async def balance(database: Database, house: House, operator: Operator) -> int:
     """What an operator has, which is what the book says."""
     async with database.read(house.tenant.id) as session:
-        assert await credits.differences(session) == []
+        assert await post.unbooked(session, house) == []
         return (await session.get_one(Operator, operator.id)).sms_credits
 
 

@@ -7,7 +7,7 @@ from falling below zero, however many send at once.
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Uuid, func, select, update
+from sqlalchemy import Uuid, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
@@ -120,13 +120,6 @@ async def add(
     kept = {"operator": str(operator_id)}
     await idempotency.keep(session, by=by, operation=ADD, key=idempotency_key, answer=kept)
     return row
-
-
-async def differences(session: AsyncSession) -> list[UUID]:
-    """Operators whose credits are not the sum of their entries: there should be none."""
-    total = func.coalesce(func.sum(SmsCreditEntry.credits), 0)
-    entries = select(total).where(SmsCreditEntry.operator_id == Operator.id).scalar_subquery()
-    return list(await session.scalars(select(Operator.id).where(Operator.sms_credits != entries)))
 
 
 async def _locked(session: AsyncSession, operator_id: UUID) -> Operator:
