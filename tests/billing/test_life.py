@@ -93,7 +93,7 @@ BOOK = """query ($id: ID!) { node(id: $id) { ... on Customer { wallet { amount }
   invoices(first: 100) { nodes { id kind status amountDue { amount } } } } } }"""
 SEEN = """
   SELECT s.customer_id, COALESCE(b.wallet_minor, 0) AS wallet, s.status, s.suspend_reason, s.expires_at, k.name,
-         s.suspend_on,
+         s.billing_anchor, s.suspend_on,
          (SELECT array_agg(ARRAY[i.id::text, i.total_minor::text, (i.total_minor - i.paid_minor)::text,
                                  i.period_start::text, i.period_end::text] ORDER BY i.id)
             FROM invoices i WHERE i.customer_id = s.customer_id AND i.kind = 'INVOICE' AND i.status <> 'VOID') AS due,
@@ -121,6 +121,7 @@ class Seen:
     wallet: int
     stopped: str | None
     ends: datetime
+    anchor: datetime
     package: str
     suspend_on: Any
     totals: dict[str, int]
@@ -135,6 +136,7 @@ class Seen:
             row["wallet"],
             row["suspend_reason"] if row["status"] == "SUSPENDED" else None,
             row["expires_at"],
+            row["billing_anchor"],
             row["name"],
             row["suspend_on"],
             {key: total for key, total, _ in bills},
@@ -659,7 +661,8 @@ class Life(RuleBasedStateMachine):
             assert seen.wallet == person.money.wallet
             assert seen.due == person.money.due
             person.adopt(seen.ends)
-            assert (seen.ends, seen.package) == (person.ends, self.packages[person.package].name)
+            assert (seen.ends, seen.anchor) == (person.ends, person.anchor)
+            assert seen.package == self.packages[person.package].name
             assert (seen.stopped, seen.suspend_on) == (person.stopped, person.suspend_on)
             assert seen.told == {event: count for event, count in person.told.items() if count}, person
             self._time_is_charged_once_and_none_is_missed(who)
