@@ -5,33 +5,34 @@ from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import or_, select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.domain import audit, messages, services
-from ispgraph.domain.billing import bills, invoices, ledger, periods, prices, proration
+from ispgraph.domain.billing import bills, charges, invoices, ledger, periods, prices, proration
 from ispgraph.domain.billing.periods import Period
-from ispgraph.domain.models import BillingCycle, Customer, CustomerBalance, Package, Service, ServiceStatus, Tenant
+from ispgraph.domain.models import Customer, Package, Service, ServiceStatus, Tenant
 from ispgraph.domain.network import changes
 
 AHEAD = timedelta(hours=1)
 """How long before its end a service is renewed."""
 _RENEWED = (ServiceStatus.ACTIVE, ServiceStatus.EXPIRED)
+# By what the next period costs: a shorter one, or one at an agreed price, may cost less than the package does.
+_DUE = text(f"""
+    SELECT s.id FROM {charges.OF_SERVICES}
+      JOIN customer_balances w ON w.tenant_id = s.tenant_id AND w.customer_id = s.customer_id
+     CROSS JOIN LATERAL {charges.CYCLE} y
+     CROSS JOIN LATERAL (SELECT {charges.AGREED} AS minor) a
+     WHERE s.auto_renew AND s.status IN ('ACTIVE', 'EXPIRED') AND s.expires_at <= :until
+       AND k.billing_cycle <> 'ONE_TIME'
+       AND (s.renewal_told_for IS DISTINCT FROM s.expires_at OR w.wallet_minor >= {charges.PRICE})
+     ORDER BY s.expires_at, s.id""")  # noqa: S608
 
 
 async def due(session: AsyncSession, at: datetime) -> Sequence[UUID]:
     """The services to be renewed: of customers whose wallets may cover it, or who were not told that they do not."""
-    may_cover = CustomerBalance.wallet_minor >= Package.price_minor
-    not_told = Service.renewal_told_for.is_distinct_from(Service.expires_at)
-    rows = (
-        select(Service.id)
-        .join(Package, Package.id == Service.package_id)
-        .join(CustomerBalance, CustomerBalance.customer_id == Service.customer_id)
-        .where(Service.auto_renew, Service.status.in_(_RENEWED), Service.expires_at <= at + AHEAD)
-        .where(Package.billing_cycle != BillingCycle.ONE_TIME, or_(may_cover, not_told))
-    )
-    return (await session.scalars(rows.order_by(Service.expires_at, Service.id))).all()
+    return (await session.scalars(_DUE, {"at": at, "until": at + AHEAD})).all()
 
 
 async def renew(session: AsyncSession, service_id: UUID) -> None:

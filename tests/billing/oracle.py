@@ -16,7 +16,9 @@ TAX = Fraction(75, 1000)
 PRICES = (3_000, 4_700)
 """Of the packages, a month each."""
 DUE_DAYS, GRACE_DAYS, BEFORE, AFTER = 7, 3, (3,), (1, 3)
-HOLIDAYS = frozenset(date(year, month, day) for year in range(2028, 2042) for month in range(1, 13) for day in (1, 11))
+HOLIDAYS = frozenset(
+    date(year, month, day) for year in range(2028, 2032) for month in range(1, 13) for day in (1, 5, 10, 16, 21, 27)
+)
 DUNNING_HOUR = 9
 MOST_PERIODS = 36
 HOUR, DAY, SOME = timedelta(hours=1), timedelta(days=1), timedelta(seconds=60)

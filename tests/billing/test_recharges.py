@@ -15,6 +15,10 @@ from tests.factories import House
 
 pytestmark = pytest.mark.usefixtures("moved_clock")
 
+UPDATE = """mutation ($input: UpdateBillingProfileInput!) { customerUpdateBillingProfile(input: $input) {
+  errors { code message } } }"""
+OVERRIDE = "mutation ($input: PriceOverrideInput!) { priceOverrideSet(input: $input) { errors { code message } } }"
+
 
 @pytest.fixture
 async def buyer(api: Api, house: House) -> Buyer:
@@ -184,6 +188,30 @@ async def test_who_cannot_pay_is_told_once_and_renewed_later(buyer: Buyer, owner
     assert (state["wallet"]["amount"], state["service"]["expiresAt"][:16]) == ("0.00", "2026-04-02T08:00")
     assert len(about_renewal(state)) == 2
     await sound(owner)
+
+
+@pytest.mark.parametrize(
+    ("document", "given", "costs"),
+    [
+        (UPDATE, {"profile": {"billingCycle": "WEEKLY"}, "confirmImpact": True}, "72.33"),
+        (OVERRIDE, {"price": "100", "reason": "Promised"}, "100"),
+    ],
+)
+async def test_who_was_told_is_renewed_by_what_it_costs_and_not_by_the_price_of_the_package(
+    buyer: Buyer, document: str, given: dict[str, Any], costs: str
+) -> None:
+    await set_service(buyer, auto_renew=True)
+    package = {"packageId": ids.encode("pkg", buyer.package.id)} if document == OVERRIDE else {}
+    asked = {"customerId": buyer.customer, **package, **given}
+    (payload,) = (await buyer.api.data(document, buyer.house.admin, input=asked)).values()
+    assert payload["errors"] == []
+    clock.set_clock("2026-02-28T03:30:00Z")
+    await scheduler.renew(buyer.house.database)
+    assert len((await buyer.state())["messages"]["nodes"]) == 2
+    await buyer.advance(costs)
+    await scheduler.renew(buyer.house.database)
+    state = await buyer.state()
+    assert (len(state["invoices"]["nodes"]), state["wallet"]["amount"]) == (2, "0.00")
 
 
 async def test_what_does_not_renew_itself_ends(buyer: Buyer, house: House) -> None:

@@ -41,23 +41,25 @@ PRICE = """CASE WHEN b.billing_cycle IS NULL THEN a.minor ELSE (
 """What a period of the cycle `y` costs when that much, `a.minor`, is agreed for one of the package's own: see `cycles`
 and `prices`."""
 
-_OF_SERVICES = """services s
+OF_SERVICES = """services s
       JOIN customers c ON c.tenant_id = s.tenant_id AND c.id = s.customer_id
       JOIN packages k ON k.tenant_id = s.tenant_id AND k.id = s.package_id
       LEFT JOIN billing_profiles b ON b.tenant_id = s.tenant_id AND b.customer_id = s.customer_id
      """
-_CYCLE = """billing_cycle(COALESCE(b.billing_cycle, k.billing_cycle),
+"""Services with what they are charged by."""
+CYCLE = """billing_cycle(COALESCE(b.billing_cycle, k.billing_cycle),
                                         CASE COALESCE(b.billing_cycle, k.billing_cycle)
                                         WHEN k.billing_cycle THEN k.validity_days WHEN 'DAILY' THEN 1 ELSE 30 END)"""
+"""How long a period is."""
 _LIST = text(f"""
     SELECT s.id, LEAST({MOST_PERIODS}, 1 + floor(extract(epoch FROM :as_of - s.expires_at) / 86400
              / (28 * y.months + y.days)))::integer AS periods
-      FROM {_OF_SERVICES} CROSS JOIN LATERAL {_CYCLE} y
+      FROM {OF_SERVICES} CROSS JOIN LATERAL {CYCLE} y
      WHERE s.tenant_id = :tenant AND s.id > :after AND {DUE} ORDER BY s.id LIMIT :most""")  # noqa: S608
 _STILL = text(f"""
-    SELECT s.id FROM {_OF_SERVICES}
+    SELECT s.id FROM {OF_SERVICES}
      WHERE s.tenant_id = :tenant AND s.id = ANY (CAST(:services AS uuid[])) AND {DUE}""")  # noqa: S608
-_COUNT = text(f"SELECT count(*) FROM {_OF_SERVICES} WHERE s.tenant_id = :tenant AND {DUE}")  # noqa: S608
+_COUNT = text(f"SELECT count(*) FROM {OF_SERVICES} WHERE s.tenant_id = :tenant AND {DUE}")  # noqa: S608
 
 # What each period of each service costs. `LOCKED` is left out where nothing is written.
 _LOCKED = "FOR NO KEY UPDATE OF c, s SKIP LOCKED"
@@ -103,10 +105,10 @@ def _id(number: str) -> str:
 
 def _priced(locked: str) -> str:
     return _PRICED.format(
-        services=_OF_SERVICES,
+        services=OF_SERVICES,
         price=PRICE,
         agreed=AGREED,
-        cycle=_CYCLE,
+        cycle=CYCLE,
         due=DUE,
         locked=locked,
         limit=money.LIMIT_MINOR,
