@@ -61,7 +61,8 @@ class Late:
 
     async def told(self) -> list[str]:
         """What was written of the service, by SMS."""
-        rows = select(Message.event).where(Message.channel == "SMS", Message.event.startswith("service."))
+        of_the_line = Message.event.in_(("service.suspended", "service.activated"))
+        rows = select(Message.event).where(Message.channel == "SMS", of_the_line)
         async with self.house.database.read(self.house.tenant.id) as session:
             return list(await session.scalars(rows.order_by(Message.id)))
 
