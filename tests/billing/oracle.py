@@ -391,10 +391,14 @@ class Subscriber:
             self.stopped = None
             self.told["service.activated"] += 1
 
-    def dun(self, day: date, now: datetime) -> None:
-        """What is done about debts on a day, and about a day of suspension."""
+    def freed(self, now: datetime) -> None:
+        """Nobody has paid, and yet there may be nothing out of grace any more: that frees whom dunning has stopped."""
         if self.dunned:
             self.relieved(now)
+
+    def dun(self, day: date, now: datetime) -> None:
+        """What is done about debts on a day, and about a day of suspension."""
+        self.freed(now)
         can_stop = self.stopped in (None, "NON_PAYMENT")
         for invoice, due in self.money.due.items():
             if due:

@@ -374,6 +374,7 @@ class Life(RuleBasedStateMachine):
         if made := self.ask(CREDIT, refusals, id=invoice, amount=shown(amount), key=self.key()):
             assert minor(made["invoice"]["total"]["amount"]) == -amount
             person.money.credited(amount)
+            person.relieved(self.now)
 
     @action(who=WHO, amount=st.integers(1, 9_000))
     def bill_an_amount(self, who: int, amount: int) -> None:
@@ -383,6 +384,7 @@ class Life(RuleBasedStateMachine):
         total = minor(made["invoice"]["total"]["amount"])
         assert total == taxed(amount)
         self.people[who].billed(made["invoice"]["id"], total, self.now)
+        self.people[who].freed(self.now)
 
     # -- time
 
@@ -408,6 +410,7 @@ class Life(RuleBasedStateMachine):
             person.money.credited(-total)
         elif invoice:
             person.billed(invoice["id"], total, self.now)
+        person.freed(self.now)
 
     @action()
     def think_better_of_a_change(self) -> None:
@@ -442,6 +445,7 @@ class Life(RuleBasedStateMachine):
             # What is paid for days is for these days.
             person.money.left[done["payment"]["id"]] = total
             person.money.settle(done["payment"]["id"], total, [invoice])
+        person.freed(self.now)
 
     @action(ahead=st.booleans(), broken=st.sampled_from([None, None, None, 0, 4, 9, 15]))
     def run(self, *, ahead: bool, broken: int | None) -> None:
@@ -490,6 +494,7 @@ class Life(RuleBasedStateMachine):
                 person.money.credited(-total)
             for invoice, _ in self.new(who):
                 person.billed(invoice, total, self.now)
+            person.freed(self.now)
 
     @action()
     def a_minute(self) -> None:
@@ -579,6 +584,7 @@ class Life(RuleBasedStateMachine):
         person.suspends = given.get("autoSuspend", person.suspends)
         person.generates = given.get("autoGenerate", person.generates)
         person.renews = given.get("autoRenew", person.renews)
+        person.freed(self.now)
 
     @action(on=st.one_of(st.integers(0, 2), st.integers(0, 45)), minutes=st.integers(0, 1439))
     def time_goes_on(self, on: int, minutes: int) -> None:
