@@ -832,7 +832,8 @@ async def _drafts(
                 if number % 3 == 2
                 else None,
                 created_by_id=owners[number % 5].id,
-                modified_by_id=owners[(number + 1) % 5].id,
+                # By whoever made it, or an admin: a rival cannot.
+                modified_by_id=owners[0 if number % 2 else number % 5].id,
                 created_at=NOW - timedelta(hours=number),
                 updated_at=NOW - timedelta(minutes=number),
                 # Some that nobody has cleaned are over.
