@@ -16,6 +16,7 @@ from starlette.routing import Route
 from ispgraph.adapters import outbound
 from ispgraph.adapters.carriers import open_carrier
 from ispgraph.adapters.errors import AdapterError
+from ispgraph.api.body import up_to
 from ispgraph.db import Database
 from ispgraph.domain.messaging import sending
 from ispgraph.domain.models import MessageStatus
@@ -37,7 +38,7 @@ def routes(database: Database, redis: Redis, settings: Settings) -> list[Route]:
         address = request.client.host if request.client else "unknown"
         if await _throttled(redis, address):
             return PlainTextResponse("Too many.\n", 429, headers={"Retry-After": str(_MINUTE)})
-        body = await _body(request)
+        body = await up_to(request, BODY_BYTES)
         if body is None:
             return PlainTextResponse("Too large.\n", 413, headers={"Connection": "close"})
         taken = await _take(database, settings, request, body)
@@ -74,16 +75,6 @@ async def _take(database: Database, settings: Settings, request: Request, body: 
         told = sending.Told(report.provider_reference, report.reference, MessageStatus[report.fate.name], report.reason)
         await database.run(tenant_id, partial(sending.reported, gateway_id=gateway_id, told=told))
     return True
-
-
-async def _body(request: Request) -> bytes | None:
-    """None as soon as it is too long."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            return None
-    return bytes(body)
 
 
 def _key(address: str) -> str:

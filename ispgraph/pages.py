@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from ispgraph import clock
 from ispgraph import page_markup as markup
+from ispgraph.api.body import up_to
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.domain import gateway_payments as rules
@@ -261,12 +262,8 @@ def _address(request: Request) -> str | None:
 
 async def _form(request: Request) -> dict[str, str] | None:
     """What was sent off; None when it is too long, or no form."""
-    body = bytearray()
     try:
-        async for part in request.stream():
-            body += part
-            if len(body) > _BODY_BYTES:
-                return None
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
+        body = await up_to(request, _BODY_BYTES)
+        return None if body is None else dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
     except (ClientDisconnect, ValueError):
         return None

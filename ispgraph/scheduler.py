@@ -215,13 +215,7 @@ async def watch(database: Database) -> None:
 
 async def ask_gateways(database: Database) -> None:
     """Promise to ask about the payments that gateways have not settled, of each tenant some at one time."""
-    async with database.read(None) as session:
-        tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
-    for tenant_id in tenants:
-        try:
-            await database.run(tenant_id, paying.look)
-        except Exception:
-            _log.exception("looking at the payments of tenant %s failed", tenant_id)
+    await _each(database, paying.look, "looking at the payments")
 
 
 async def end_silent(database: Database) -> None:
@@ -240,13 +234,18 @@ async def end_silent(database: Database) -> None:
 
 async def tell_of_routers(database: Database) -> None:
     """Tell operators of routers that do not answer, or answer again."""
+    await _each(database, router_notices.look, "telling of the routers")
+
+
+async def _each(database: Database, verb: Callable[[AsyncSession], Awaitable[object]], doing: str) -> None:
+    """Do something for every tenant, each in a transaction: one tenant's trouble is not the others'."""
     async with database.read(None) as session:
         tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
     for tenant_id in tenants:
         try:
-            await database.run(tenant_id, router_notices.look)
+            await database.run(tenant_id, verb)
         except Exception:
-            _log.exception("telling of the routers of tenant %s failed", tenant_id)
+            _log.exception("%s of tenant %s failed", doing, tenant_id)
 
 
 async def change_packages(database: Database) -> None:

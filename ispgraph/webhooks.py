@@ -17,6 +17,7 @@ from starlette.routing import Route
 from ispgraph import checkout
 from ispgraph.adapters.errors import AdapterError
 from ispgraph.adapters.payments.base import Notice
+from ispgraph.api.body import up_to
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.domain import paying, secrets, visits
@@ -96,15 +97,10 @@ def _joined(request: Request) -> Mapping[str, str]:
 
 async def _body(request: Request) -> bytes | None:
     """The body; None when it is too long, or was broken off."""
-    body = bytearray()
     try:
-        async for part in request.stream():
-            body += part
-            if len(body) > BODY_BYTES:
-                return None
+        return await up_to(request, BODY_BYTES)
     except ClientDisconnect:
         return None
-    return bytes(body)
 
 
 def _refused(status: int) -> Response:

@@ -60,11 +60,19 @@ async def read(request: Request) -> bytes:
     announced = request.headers.get("content-length", "0")
     if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > BODY_BYTES:
         _too_large()
+    body = await up_to(request, BODY_BYTES)
+    if body is None:
+        _too_large()
+    return body
+
+
+async def up_to(request: Request, most: int) -> bytes | None:
+    """The body; None as soon as more than so many bytes have come. Raises ClientDisconnect when it is broken off."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BODY_BYTES:
-            _too_large()
+        if len(body) > most:
+            return None
     return bytes(body)
 
 

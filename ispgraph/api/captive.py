@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from ispgraph.api.body import up_to
 from ispgraph.db import Database
 from ispgraph.domain import captive, hotspot_login, throttle, values
 from ispgraph.domain.billing import papers
@@ -90,11 +91,9 @@ def routes(database: Database, redis: Redis, settings: Settings) -> list[Route]:
 
 async def _given(request: Request) -> Mapping[str, str] | None:
     """What came along, the address of the page first; None for more than a form of ours can hold."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST:
-            return None
+    body = await up_to(request, _LONGEST)
+    if body is None:
+        return None
     try:
         pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=40) + parse_qsl(
             body.decode("ascii", "replace"), keep_blank_values=True, max_num_fields=40

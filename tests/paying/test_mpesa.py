@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ispgraph import clock
-from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut
+from ispgraph.adapters.errors import AdapterError, BadReply, Forged, Refusal, Refused, TimedOut
 from ispgraph.adapters.payments import open_gateway
-from ispgraph.adapters.payments.base import Forged, State, Unsupported
+from ispgraph.adapters.payments.base import State, Unsupported
 from ispgraph.adapters.payments.doubles import Fault
 from ispgraph.adapters.payments.mpesa_double import MPesaDouble
 from tests.paying.shop import Shop, shop

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from ispgraph import clock
-from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut
-from ispgraph.adapters.payments.base import Forged, Notice, State
+from ispgraph.adapters.errors import AdapterError, BadReply, Forged, Refusal, Refused, TimedOut
+from ispgraph.adapters.payments.base import Notice, State
 from ispgraph.adapters.payments.doubles import Fault
 from ispgraph.adapters.payments.paystack import Paystack
 from ispgraph.adapters.payments.paystack_double import PaystackDouble

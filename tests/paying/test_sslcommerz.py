@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, quote_plus
 import httpx
 import pytest
 
-from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut
-from ispgraph.adapters.payments.base import Forged, Notice, State
+from ispgraph.adapters.errors import AdapterError, BadReply, Forged, Refusal, Refused, TimedOut
+from ispgraph.adapters.payments.base import Notice, State
 from ispgraph.adapters.payments.doubles import Fault
 from ispgraph.adapters.payments.sslcommerz import SSLCommerz
 from ispgraph.adapters.payments.sslcommerz_double import SSLCommerzDouble

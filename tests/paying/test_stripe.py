@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ispgraph import clock
-from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut, Unreachable
+from ispgraph.adapters.errors import AdapterError, BadReply, Forged, Refusal, Refused, TimedOut, Unreachable
 from ispgraph.adapters.payments import amounts, open_gateway
-from ispgraph.adapters.payments.base import Forged, Stale, State, Unsupported
+from ispgraph.adapters.payments.base import Stale, State, Unsupported
 from ispgraph.adapters.payments.doubles import Fault
 from ispgraph.adapters.payments.stripe import Stripe
 from ispgraph.adapters.payments.stripe_double import StripeDouble

@@ -91,10 +91,6 @@ class Returned:
     """False: the provider will do it, and says no more now."""
 
 
-class Forged(AdapterError):
-    """A report that is not from the provider, or not as the provider wrote it."""
-
-
 class Stale(AdapterError):
     """A report that is too old, or from the future: authentic once, and perhaps sent again by someone else."""
 

@@ -19,10 +19,9 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from ispgraph import clock
-from ispgraph.adapters.errors import BadReply, Refusal, Refused
+from ispgraph.adapters.errors import BadReply, Forged, Refusal, Refused
 from ispgraph.adapters.payments import amounts, tokens
 from ispgraph.adapters.payments.base import (
-    Forged,
     Intent,
     Notice,
     Returned,

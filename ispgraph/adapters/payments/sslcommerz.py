@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from ispgraph.adapters.errors import BadReply, Refusal, Refused
+from ispgraph.adapters.errors import BadReply, Forged, Refusal, Refused
 from ispgraph.adapters.payments import amounts
-from ispgraph.adapters.payments.base import Forged, Intent, Notice, Returned, Started, State, Status
+from ispgraph.adapters.payments.base import Intent, Notice, Returned, Started, State, Status
 from ispgraph.adapters.payments.wire import Reply, Wire, address, objects, reason, text
 from ispgraph.domain.gateways import Opened
 

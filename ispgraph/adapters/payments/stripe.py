@@ -15,10 +15,9 @@ from urllib.parse import quote
 import httpx
 
 from ispgraph import clock
-from ispgraph.adapters.errors import BadReply, Refusal, Refused
+from ispgraph.adapters.errors import BadReply, Forged, Refusal, Refused
 from ispgraph.adapters.payments import amounts
 from ispgraph.adapters.payments.base import (
-    Forged,
     Intent,
     Notice,
     Returned,
