@@ -1,5 +1,7 @@
 """The API through its front door: the ASGI application, over HTTP, with tokens as operators have them."""
 
+import json
+from collections.abc import MutableMapping
 from functools import cache
 from typing import Any
 
@@ -47,13 +49,39 @@ class Api:
     ) -> dict[str, Any]:
         """The whole answer, errors included, as `who` or with a token as given."""
         bearer = token if token is not None else await self.token(who) if who is not None else None
-        answer = await self._http.post(
-            "/graphql",
-            json={"query": document, "variables": variables},
-            headers={"Authorization": f"Bearer {bearer}"} if bearer is not None else {},
-        )
-        found: dict[str, Any] = answer.json()
+        found: dict[str, Any] = json.loads(await self._post({"query": document, "variables": variables}, bearer))
         return found
+
+    async def _post(self, sent: object, bearer: str | None) -> bytes:
+        """The body of an answer, from the application itself: a client around it would take a tenth of every test."""
+        headers = [(b"host", b"test"), (b"content-type", b"application/json"), (b"accept", b"*/*")]
+        if bearer is not None:
+            headers.append((b"authorization", f"Bearer {bearer}".encode()))
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "http",
+            "method": "POST",
+            "path": "/graphql",
+            "raw_path": b"/graphql",
+            "root_path": "",
+            "query_string": b"",
+            "headers": headers,
+            "client": ("127.0.0.1", 123),
+            "server": ("test", 80),
+        }
+        request = {"type": "http.request", "body": json.dumps(sent).encode(), "more_body": False}
+        answer: list[bytes] = []
+
+        async def receive() -> dict[str, Any]:
+            return request
+
+        async def send(event: MutableMapping[str, Any]) -> None:
+            answer.append(event.get("body", b""))
+
+        await self.app(scope, receive, send)
+        return b"".join(answer)
 
     async def get(self, url: str, method: str = "GET", content: bytes | None = None) -> httpx.Response:
         """What a link shows; only its path and query are looked at."""

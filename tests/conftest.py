@@ -1,5 +1,6 @@
 """Fixtures: real servers, a fresh database per test, and the API through its front door."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -33,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _servers is not None:
         _servers.stop()
+
+
+def pytest_collection_finish() -> None:
+    # What has been imported by now stays, and is much: the collector need not go through it again and again.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
