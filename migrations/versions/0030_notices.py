@@ -124,6 +124,7 @@ def upgrade() -> None:
     _change(_WATCH, WATCH)
     op.add_column("tenants", sa.Column("page_color", sa.String(7), nullable=True))
     op.create_check_constraint(op.f("ck_tenants_page_color"), "tenants", "page_color ~ '^#[0-9a-f]{6}$'")
+    op.execute("GRANT UPDATE (page_color) ON tenants TO ispgraph_app")
 
 
 def downgrade() -> None:
