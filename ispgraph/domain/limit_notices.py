@@ -24,6 +24,7 @@ async def met(session: AsyncSession, service: Service, limits: Sequence[Mapping[
     customer, package, tenant = await _about(session, service)
     for limit in limits:
         allowed, used = limit["allowed"], limit["used"]
+        said: dict[str, Any]
         if limit["unit"] == "SECONDS":
             event, said = "time.reached", {"limit": duration(allowed)}
         elif used >= allowed:
