@@ -4,15 +4,18 @@ and every text is in one of the tables at the end."""
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
+from ispgraph.domain import page_colors
 from ispgraph.domain.models import GatewayPaymentState
 from ispgraph.domain.payment_page import Bill, Choice, House, Progress
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#16202c;--soft:#4b5a6b;--line:#c9d1da;--paper:#fff;--wash:#f2f5f8;--act:#0b5cad}
+:root{color-scheme:light dark;--ink:#16202c;--soft:#4b5a6b;--line:#c9d1da;--paper:#fff;--wash:#f2f5f8;--act:#0b5cad;
+--on:#fff;--link:#0b5cad}
 @media(prefers-color-scheme:dark){:root{--ink:#f1f4f7;--soft:#b4c0cc;--line:#44505d;--paper:#161b22;--wash:#0d1117;
---act:#79b8ff}}
+--act:#79b8ff;--on:#161b22;--link:#79b8ff}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--wash);color:var(--ink);font:1.0625rem/1.5 system-ui,sans-serif}
 main{max-width:32rem;margin:0 auto;padding:1.25rem 1rem 3rem}
@@ -29,18 +32,25 @@ label{display:block;margin:0 0 .25rem}
 input,textarea{width:100%;font:inherit;color:inherit;background:var(--paper);border:1px solid var(--soft);
 border-radius:.5rem;padding:.65rem;margin:0 0 .75rem}
 button,.button{display:block;width:100%;min-height:3rem;font:inherit;font-weight:600;text-align:center;
-text-decoration:none;background:var(--act);color:var(--paper);border:0;border-radius:.5rem;padding:.7rem;cursor:pointer}
-a{color:var(--act)}
-:focus-visible{outline:3px solid var(--act);outline-offset:2px}
+text-decoration:none;background:var(--act);color:var(--on);border:0;border-radius:.5rem;padding:.7rem;cursor:pointer}
+a{color:var(--link)}
+:focus-visible{outline:3px solid var(--link);outline-offset:2px}
 small,footer{color:var(--soft);font-size:.9375rem}
 [role=alert]{border-inline-start:.3rem solid #b3261e;padding-inline-start:.75rem}
 """
-STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 _S = GatewayPaymentState
 
 
-def pay_page(bill: Bill, choices: Sequence[Choice], form: str, problem: str | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, and by what a browser knows its style: the only one that it may have."""
+
+    html: str
+    style_hash: str
+
+
+def pay_page(bill: Bill, choices: Sequence[Choice], form: str, problem: str | None = None) -> Page:
     """What is owed, and how it can be paid. `form` proves that the form is ours."""
     say = words(bill.house.locale)
     ways = "".join(_choice(say, choice, form) for choice in choices) or f"<p>{escape(say['no_way'])}</p>"
@@ -57,7 +67,7 @@ def pay_page(bill: Bill, choices: Sequence[Choice], form: str, problem: str | No
     )
 
 
-def nothing_page(bill: Bill) -> str:
+def nothing_page(bill: Bill) -> Page:
     """Nothing is to be paid."""
     say = words(bill.house.locale)
     body = f'<section class="card"><h1>{escape(say["nothing"])}</h1><p>{escape(bill.who)}</p></section>'
@@ -66,7 +76,7 @@ def nothing_page(bill: Bill) -> str:
 
 def progress_page(
     progress: Progress, form: str, *, refresh: int | None, back: str, receipt: str | None, problem: str | None = None
-) -> str:
+) -> Page:
     """How an attempt stands. The page asks for itself again after `refresh` seconds; `back` is where one can pay."""
     say = words(progress.house.locale)
     if progress.state is _S.PAID:
@@ -92,7 +102,7 @@ def progress_page(
     return _page(say, title, progress.house, body, refresh)
 
 
-def gone_page() -> str:
+def gone_page() -> Page:
     """There is no such page: the same for whatever is wrong."""
     say = words("en")
     body = f'<section class="card"><h1>{escape(say["gone"])}</h1><p>{escape(say["gone_more"])}</p></section>'
@@ -158,7 +168,7 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{rows}</dl>" if rows else ""
 
 
-def _page(say: Mapping[str, str], title: str, house: House | None, body: str, refresh: int | None = None) -> str:
+def _page(say: Mapping[str, str], title: str, house: House | None, body: str, refresh: int | None = None) -> Page:
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     top = foot = ""
     if house is not None:
@@ -168,12 +178,24 @@ def _page(say: Mapping[str, str], title: str, house: House | None, body: str, re
             picture = f'<img alt="" src="data:{escape(kind)};base64,{base64.b64encode(data).decode()}">'
         top = f"<header>{picture}<p>{escape(house.name)}</p></header>"
         foot = f"<footer>{'<br>'.join(escape(line) for line in house.lines)}</footer>"
-    return (
+    style = _STYLE if house is None or house.color is None else _STYLE + _colored(house.color)
+    return Page(
         f'<!doctype html><html lang="{say["lang"]}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="robots" content="noindex">{again}<title>{escape(title)}</title><style>{_STYLE}</style></head>'
-        f"<body><main>{top}{body}{foot}</main></body></html>"
+        f'<meta name="robots" content="noindex">{again}<title>{escape(title)}</title><style>{style}</style></head>'
+        f"<body><main>{top}{body}{foot}</main></body></html>",
+        base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
+
+
+def _colored(color: str) -> str:
+    """What stands after the style of a page in a colour."""
+    shades = page_colors.palette(color)
+    light, dark = (
+        f":root{{--act:{each.fill};--on:{each.on_fill};--link:{each.link}}}" for each in (shades.light, shades.dark)
+    )
+    # A button can be told from the page also where its colour is nearly that of the page.
+    return f"{light}@media(prefers-color-scheme:dark){{{dark}}}button,.button{{border:1px solid var(--link)}}\n"
 
 
 _ENGLISH = {

@@ -43,13 +43,13 @@ class Pages:
         self._till = till
         schemes = "https:" if settings.origin.startswith("https:") else "https: http:"
         # Browsers hold the redirect that follows on a form to its policy: it leads to the gateway's page.
-        policy = (
-            f"default-src 'none'; style-src 'sha256-{markup.STYLE_HASH}'; img-src data:; base-uri 'none'; "
+        self._policy = (
+            "default-src 'none'; style-src {style}; img-src data:; base-uri 'none'; "
             f"form-action 'self' {schemes}; frame-ancestors 'none'"
         )
         self._headers = {
             "Cache-Control": "no-store",
-            "Content-Security-Policy": policy,
+            "Content-Security-Policy": self._policy.format(style="'none'"),
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
@@ -233,8 +233,9 @@ class Pages:
         except (links.BadLink, links.LinkExpired):
             return None
 
-    def _html(self, page: str, status: int = 200) -> Response:
-        return HTMLResponse(page, status, headers=self._headers)
+    def _html(self, page: markup.Page, status: int = 200) -> Response:
+        policy = self._policy.format(style=f"'sha256-{page.style_hash}'")
+        return HTMLResponse(page.html, status, headers=self._headers | {"Content-Security-Policy": policy})
 
     async def _gone(self, request: Request) -> Response:
         await visits.guessed(self._redis, _GUESSES, _address(request))

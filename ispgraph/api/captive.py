@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ispgraph.api.body import up_to
 from ispgraph.db import Database
-from ispgraph.domain import captive, hotspot_login, throttle, values
+from ispgraph.domain import captive, hotspot_login, page_colors, throttle, values
 from ispgraph.domain.billing import papers
 from ispgraph.domain.captive import Admitted, Portal, Try
 from ispgraph.domain.errors import DomainError
@@ -59,7 +59,7 @@ def routes(database: Database, redis: Redis, settings: Settings) -> list[Route]:
             return _answer("Not found", "<h1>There is no hotspot here.</h1>", 404)
         given = await _given(request)
         if given is None:
-            return _answer(found.tenant.name, "<h1>This was too much.</h1>", 413)
+            return _answer(found.tenant.name, "<h1>This was too much.</h1>", 413, found)
         if request.method != "POST" or "act" not in given:
             return _entrance(found, given)
         if given["act"] == "sign-in":
@@ -141,7 +141,7 @@ def _entrance(found: Portal, given: Mapping[str, str], problem: _Problem | None 
         + _sign_in_form(given)
     )  # fmt: skip
     title = f"{'Error: ' if problem else ''}{found.tenant.name}"
-    answer = _answer(title, body, problem.status if problem else 200, own_forms=True)
+    answer = _answer(title, body, problem.status if problem else 200, found, own_forms=True)
     if problem is not None and problem.retry_after is not None:
         answer.headers["Retry-After"] = str(problem.retry_after)
     return answer
@@ -164,7 +164,7 @@ def _sign_in(found: Portal, given: Mapping[str, str]) -> Response:
     """The button that signs in with what was typed; whether that is right the router says."""
     login = Login(given.get("username", "").strip(), given.get("password", ""))
     body = f"<h1>{escape(found.tenant.name)}</h1>{_button(found, given, login)}"
-    return _answer(found.tenant.name, body)
+    return _answer(found.tenant.name, body, 200, found)
 
 
 def _admitted(found: Portal, given: Mapping[str, str], admitted: Admitted) -> Response:
@@ -183,7 +183,7 @@ def _admitted(found: Portal, given: Mapping[str, str], admitted: Admitted) -> Re
         f'<h1>{escape(found.tenant.name)}</h1><p role="status">Your voucher was redeemed.</p><dl>{rows}</dl>{keep}'
         f"{device}{_button(found, given, admitted.login)}"
     )
-    return _answer(f"Redeemed: {found.tenant.name}", body)
+    return _answer(f"Redeemed: {found.tenant.name}", body, 200, found)
 
 
 def _button(found: Portal, given: Mapping[str, str], login: Login) -> str:
@@ -222,10 +222,25 @@ def _input(name: str, label: str, value: str, wrong: str, more: str, hint: str =
     )
 
 
-def _answer(title: str, body: str, status: int = 200, *, own_forms: bool = False) -> HTMLResponse:
+def _answer(
+    title: str, body: str, status: int, found: Portal | None = None, *, own_forms: bool = False
+) -> HTMLResponse:
     nonce = secrets.token_urlsafe(16)
     # The page with the button has no such rule: browsers hold it against where the router sends on to.
     forms = "form-action 'self'; " if own_forms else ""
     policy = f"default-src 'none'; style-src 'nonce-{nonce}'; {forms}base-uri 'none'; frame-ancestors 'none'"
-    page = _PAGE.substitute(title=escape(title), body=body, nonce=nonce)
+    colors = "" if found is None or found.tenant.page_color is None else _colored(found.tenant.page_color)
+    page = _PAGE.substitute(title=escape(title), body=body, nonce=nonce, colors=colors)
     return HTMLResponse(page, status, headers={**_HEADERS, "Content-Security-Policy": policy})
+
+
+def _colored(color: str) -> str:
+    """What stands after the style of a page in a colour."""
+    shades = page_colors.palette(color)
+    light, dark = (
+        f":root {{ --accent: {each.fill}; --on-accent: {each.on_fill}; --mark: {each.link}; }}"
+        for each in (shades.light, shades.dark)
+    )
+    # A button can be told from the page also where its colour is nearly that of the page.
+    border = "button { border: 1px solid var(--mark); }"
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n{border}\n"

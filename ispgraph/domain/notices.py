@@ -1,4 +1,4 @@
-"""What customers are told of by itself: new invoices, payments, and services whose time ends.
+"""What customers are told of by itself: new invoices, payments, services that begin, and those whose time ends.
 
 Invoices and ends of time are looked at once a day with dunning, at the tenant's time of day for it: so a billing run
 of many invoices makes none of them wait. Each is told once, by its name (`once`), whoever looks how often.
@@ -48,6 +48,17 @@ async def payment_received(
         amount=messages.amount(tenant, payment.amount_minor),
         number=payment.number,
     )
+
+
+async def on_line(
+    session: AsyncSession, customer: Customer, service: Service, *, begins: bool, by: Viewer | None
+) -> None:
+    """Tell that a service is active: where it begins with that, how to get on line."""
+    if not begins:
+        await messages.tell(session, customer, "service.activated", by=by)
+        return
+    package = await session.get_one(Package, service.package_id)
+    await messages.tell(session, customer, "service.welcome", by=by, package=package.name, username=service.username)
 
 
 async def invoices_issued(session: AsyncSession, tenant_id: UUID, day: date, after: UUID | None) -> UUID | None:

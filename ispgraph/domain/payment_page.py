@@ -33,6 +33,8 @@ class House:
     locale: str
     logo: tuple[str, bytes] | None
     """Its media type and itself."""
+    color: str | None
+    """As #rrggbb; None: the product's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +158,4 @@ async def _house(session: AsyncSession, seen: Seen) -> House:
     )
     logo = found.one_or_none()
     shown = (logo.media_type, logo.body) if logo is not None and len(logo.body) <= _LARGEST_LOGO else None
-    return House(sender.name, sender.lines, papers.writing(seen.tenant).locale, shown)
+    return House(sender.name, sender.lines, papers.writing(seen.tenant).locale, shown, seen.tenant.page_color)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, messages, service_periods, sessions
+from ispgraph.domain import audit, customers, idempotency, messages, notices, service_periods, sessions
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
     ConnectionType,
@@ -194,7 +194,7 @@ async def put_on_line(
     if service.status is ServiceStatus.ACTIVE:
         raise fail(ErrorCode.NO_CHANGE, "This service is active already.", *chosen.field)
     before = _state(customer, service)
-    if service.started_at is None:
+    if begins := service.started_at is None:
         await service_periods.begin(session, service, now)
     service.status = ServiceStatus.ACTIVE
     service.suspend_reason = None
@@ -202,7 +202,7 @@ async def put_on_line(
     _follow(customer, services, None)
     _record(session, "customer.activate", customer, service, before, told, by)
     if notify:
-        await messages.tell(session, customer, "service.activated", by=by)
+        await notices.on_line(session, customer, service, begins=begins, by=by)
 
 
 def resumed(customer: Customer, service: Service, services: Sequence[Service]) -> bool:

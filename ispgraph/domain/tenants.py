@@ -8,7 +8,16 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, dunning_settings, letterheads, locales, message_settings, tax_profiles, values
+from ispgraph.domain import (
+    audit,
+    dunning_settings,
+    letterheads,
+    locales,
+    message_settings,
+    page_colors,
+    tax_profiles,
+    values,
+)
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import Suspension, Tenant
 from ispgraph.domain.permissions import Viewer
@@ -34,6 +43,8 @@ class Changes:
     walled_kbps: int | None = None
     locale: str | None = None
     """Blank: that of the country."""
+    page_color: str | None = None
+    """Blank: the product's own."""
     letterhead: letterheads.Changes | None = None
     dunning: dunning_settings.Changes | None = None
     messages: message_settings.Changes | None = None
@@ -110,11 +121,14 @@ def _walled(faults: Faults, changes: Changes) -> dict[str, str | int | None]:
 
 
 def _shown(faults: Faults, changes: Changes, by: Viewer) -> dict[str, str | None]:
-    """How papers look; of no use once a fault was found."""
+    """How papers and pages look; of no use once a fault was found."""
     found = letterheads.checked(faults, changes.letterhead, by=by) if changes.letterhead else {}
     if changes.locale is not None:
         blank = not changes.locale.strip()
         found["locale"] = None if blank else values.checked(faults, locales.tag, changes.locale, at=("locale",))
+    if (color := changes.page_color) is not None:
+        blank = not color.strip()
+        found["page_color"] = None if blank else values.checked(faults, page_colors.read, color, at=("pageColor",))
     return found
 
 

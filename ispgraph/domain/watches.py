@@ -12,10 +12,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import and_, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import jobs, messages, sessions
+from ispgraph.domain import jobs, limit_notices, messages, sessions
 from ispgraph.domain.models import (
     Customer,
     Job,
@@ -32,7 +33,9 @@ from ispgraph.domain.network import changes
 # How many services are looked at in one transaction.
 CHUNK = 200
 _NOW = text("'-infinity'")
-_SEEN = text("SELECT service_id, changed, notice, overstayed FROM watch_services(:services, :at)")
+_SEEN = text("SELECT service_id, changed, notice, overstayed, met FROM watch_services(:services, :at)").columns(
+    met=JSONB()
+)
 
 
 @dataclass(slots=True)
@@ -87,6 +90,8 @@ async def look(session: AsyncSession, *, package_id: UUID | None = None, by: UUI
             looked.jobs += await changes.promised(session, service, by=by)
         if seen.notice:
             await _tell(session, service)
+        if seen.met:
+            await limit_notices.met(session, service, seen.met)
         if seen.overstayed:
             looked.jobs += await _end(session, service)
     return looked
@@ -128,7 +133,10 @@ async def _end(session: AsyncSession, service: Service) -> list[Job]:
     begun = clock.now() - timedelta(seconds=seconds or 0)
     over = sessions.opened(OpenSession.service_id == service.id, OpenSession.started_at <= begun)
     rows = list(await session.scalars(over.order_by(Session.id)))
-    return await changes.disconnected(session, service, rows, by=None) if rows else []
+    if not rows:
+        return []
+    await limit_notices.session_over(session, service, rows[0], seconds or 0)
+    return await changes.disconnected(session, service, rows, by=None)
 
 
 async def count(session: AsyncSession, package_id: UUID) -> int:

@@ -18,6 +18,7 @@ from ispgraph.schema.payment_links import (
     GatewayPaymentConfirmInput,
     GatewayPaymentPayload,
     GatewayPaymentRejectInput,
+    PaymentLink,
     PaymentLinkPayload,
     SendPaymentLinkInput,
     payload,
@@ -35,6 +36,24 @@ async def gateway_payments(
     """Attempts of the viewer's customers to pay with gateways, newest first; with `state`, those in these states."""
     found: Connection[GatewayPayment] = page_of(
         roots.GATEWAY_PAYMENTS, {"state": state}, first=first, after=after, last=last, before=before
+    )
+    return found
+
+
+async def list_links(
+    info: Info,
+    status: list[models.PaymentLinkStatus] | None = None,
+    customer_id: strawberry.ID | None = None,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Connection[PaymentLink]:
+    """Payment links of the viewer's customers, newest first; those with one of these statuses now, or of one
+    customer."""
+    wanted = {"status": status, "customer": optional_id("cus", customer_id, "customerId")}
+    found: Connection[PaymentLink] = page_of(
+        roots.PAYMENT_LINKS, wanted, first=first, after=after, last=last, before=before
     )
     return found
 
@@ -113,6 +132,7 @@ async def check(info: Info, gateway_payment_id: strawberry.ID) -> GatewayPayment
 @strawberry.type
 class PaymentLinkQueries:
     gateway_payments = query(gateway_payments, Permission.VIEW_CUSTOMERS)
+    payment_links = query(list_links, Permission.SEND_PAYMENT_LINK)
 
 
 @strawberry.type

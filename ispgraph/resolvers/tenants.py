@@ -23,11 +23,12 @@ async def update(info: Info, input: TenantSettingsInput) -> TenantSettingsPayloa
     """Change settings; they hold for what is made from now on."""
     given = asdict(input)
     pool, locale, head, dunning = (given.pop(name) for name in ("walled_pool", "locale", "letterhead", "dunning"))
-    written = given.pop("messages")
+    written, color = given.pop("messages"), given.pop("page_color")
     changes = tenants.Changes(
         **given,
         walled_pool=_blank(pool),
         locale=_blank(locale),
+        page_color=_blank(color),
         letterhead=letterheads.Changes(**{name: _blank(value) for name, value in head.items()}) if head else None,
         dunning=dunning_settings.Changes(**dunning) if dunning else None,
         messages=message_settings.Changes(**_given(written)) if written else None,

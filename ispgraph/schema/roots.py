@@ -13,6 +13,7 @@ from ispgraph.domain import (
     operators,
     packages,
     paying,
+    payment_links,
     ticket_lists,
     vouchers,
 )
@@ -48,6 +49,16 @@ def _draft(asked: Asked) -> ColumnElement[bool]:
     wanted = [drafts.visible(asked.viewer), drafts.status_at(draft, asked.now) == any_(given["status"])]
     if "mine" in given:
         wanted.append(draft.created_by_id == asked.viewer.operator_id)
+    return and_(*wanted)
+
+
+def _payment_link(asked: Asked) -> ColumnElement[bool]:
+    given, link = asked.given, models.PaymentLink
+    wanted = [belonging(asked.viewer, link.customer_id)]
+    if "status" in given:
+        wanted.append(payment_links.status_of(link, asked.now) == any_(given["status"]))
+    if "customer" in given:
+        wanted.append(link.customer_id == given["customer"])
     return and_(*wanted)
 
 
@@ -87,6 +98,12 @@ GATEWAY_PAYMENTS = Pages(
     paying.NEWEST,
     paying.FILTERS,
     values_of(**kinds_of(paying.FILTERS)),
+)
+PAYMENT_LINKS = Pages(
+    lambda _, asked: _payment_link(asked),
+    payment_links.NEWEST,
+    {},
+    values_of(status=ARRAY(String()), customer=Uuid()),
 )
 BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {}, values_of())
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))

@@ -85,6 +85,10 @@ class TenantSettings:
         description="The pool of the routers from which they get their addresses; null: from the usual one."
     )
     walled_kbps: int = strawberry.field(description="What they can use in each direction, in kbit/s.")
+    page_color: str | None = strawberry.field(
+        description="Of buttons and links on the pages on which customers pay and redeem vouchers, as #rrggbb; null: "
+        "the product's own. What is written on it is black or white, and links are as dark or light as can be read."
+    )
 
     @strawberry.field(description="In whose way invoices and receipts write amounts, always with the digits 0 to 9.")
     def locale(root: strawberry.Parent[models.Tenant]) -> str:
@@ -166,6 +170,9 @@ class TenantSettingsInput:
     locale: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="Such as en-IN, bn-BD or de. Null or empty: as most people of the tenant's country write.",
+    )
+    page_color: str | None = strawberry.field(
+        default=strawberry.UNSET, description="As #rrggbb, such as #0b5cad; INVALID otherwise. Null or empty: none."
     )
     letterhead: LetterheadInput | None = None
     dunning: DunningSettingsInput | None = None

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from ispgraph import clock, ids
+from ispgraph.db import Database
 from ispgraph.domain.models import (
     AuditEntry,
     Customer,
@@ -19,6 +20,7 @@ from ispgraph.domain.models import (
 from tests import subscribers
 from tests.factories import House
 from tests.paying.counter import SEND, Counter, account, fields
+from tests.statements import counted
 
 S = GatewayPaymentState
 LINK = "id url status amount { amount } openCount gateways"
@@ -28,6 +30,9 @@ OF_CUSTOMER = f"""query ($id: ID!) {{ customer(by: {{id: $id}}) {{
     payment {{ number }} }} }} }} }}"""
 ATTEMPTS = """query ($state: [GatewayPaymentState!]) { gatewayPayments(state: $state) { totalCount nodes {
   id state reference gateway payerNote reason } } }"""
+LISTED = """query ($status: [PaymentLinkStatus!], $customer: ID, $first: Int, $after: String) {
+  paymentLinks(status: $status, customerId: $customer, first: $first, after: $after) {
+    totalCount pageInfo { endCursor } nodes { id url status customer { name } } } }"""
 CANCEL = f"""mutation ($id: ID!, $key: String) {{ paymentLinkCancel(paymentLinkId: $id, idempotencyKey: $key) {{
   link {{ {LINK} }} errors {{ code field }} }} }}"""
 CONFIRM = """mutation ($input: GatewayPaymentConfirmInput!) { gatewayPaymentConfirm(input: $input) {
@@ -146,6 +151,65 @@ async def test_links_are_for_those_who_may(counter: Counter, other_house: House)
         assert (await counter.api.data(ATTEMPTS, stranger))["gatewayPayments"]["totalCount"] == 0
         found = await counter.api.data("query ($id: ID!) { node(id: $id) { id } }", stranger, id=link["id"])
         assert found["node"] is None
+
+
+async def test_links_are_listed_by_status_and_customer(
+    counter: Counter, other_house: House, database: Database, moved_clock: None
+) -> None:
+    house, till = counter.house, counter.till
+    seller, accountant = await house.operator(Role.OPERATOR), await house.operator(Role.STAFF)
+    theirs = await subscribers.customer(house, operator_id=seller.id)
+    soon = (clock.now() + timedelta(hours=1)).isoformat()
+    invoice = await till.bill(counter.customer.id, 10_000)
+    made = {
+        "EXPIRED": await counter.link(expiresAt=soon),
+        "CANCELLED": await counter.link(),
+        "PAID": await counter.link(invoiceId=ids.encode("inv", invoice.id)),
+        "ACTIVE": await counter.link(amount="5"),
+    }
+    await counter.api.data(CANCEL, house.admin, id=made["CANCELLED"]["id"])
+    await till.pay(10_000, invoice)
+    payload = await sent(counter, seller, customerId=ids.encode("cus", theirs.id))
+    made["theirs"] = payload["link"]
+    clock.set_clock("+3601")
+
+    async def listed(who: Any, **given: Any) -> list[str]:
+        with counted(database) as seen:
+            page = (await counter.api.data(LISTED, who, **given))["paymentLinks"]
+        # One for the page; one for all rows, of which the addresses are unsealed.
+        assert len(seen) == (2 if page["nodes"] else 1)
+        assert page["totalCount"] == len(page["nodes"])
+        named = {link["id"]: name for name, link in made.items()}
+        names = [named[node["id"]] for node in page["nodes"]]
+        stand = ["ACTIVE" if name == "theirs" else name for name in names]
+        assert [node["status"] for node in page["nodes"]] == stand
+        return names
+
+    every = ["theirs", "ACTIVE", "PAID", "CANCELLED", "EXPIRED"]
+    assert await listed(house.admin) == every
+    for status in ("PAID", "CANCELLED", "EXPIRED"):
+        assert await listed(house.admin, status=[status]) == [status]
+    assert await listed(house.admin, status=["ACTIVE", "PAID"]) == ["theirs", "ACTIVE", "PAID"]
+    assert await listed(house.admin, status=[]) == []
+    assert await listed(house.admin, customer=ids.encode("cus", counter.customer.id)) == every[1:]
+    mine = {"customer": ids.encode("cus", theirs.id), "status": ["ACTIVE"]}
+    assert await listed(house.admin, **mine) == ["theirs"]
+    # Of another's customers nothing is told, neither by the list nor by the filter.
+    assert await listed(seller) == ["theirs"]
+    assert await listed(seller, customer=ids.encode("cus", counter.customer.id)) == []
+    assert await listed(other_house.admin) == []
+    assert await listed(other_house.admin, **mine) == []
+    first = (await counter.api.data(LISTED, house.admin, first=2))["paymentLinks"]
+    rest = (await counter.api.data(LISTED, house.admin, after=first["pageInfo"]["endCursor"]))["paymentLinks"]
+    assert [node["id"] for node in first["nodes"] + rest["nodes"]] == [made[name]["id"] for name in every]
+    assert first["nodes"][0] == {
+        **{"id": made["theirs"]["id"], "url": made["theirs"]["url"], "status": "ACTIVE"},
+        "customer": {"name": theirs.name},
+    }
+    refused = await counter.api(LISTED, accountant)
+    assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    refused = await counter.api(LISTED, house.admin, customer="cus_1")
+    assert "customerId" in str(refused["errors"][0])
 
 
 async def test_a_link_taken_back_stays_so(counter: Counter) -> None:

@@ -7,8 +7,7 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ispgraph.adapters.sms import answers
-from ispgraph.adapters.sms.double import Double, Taken
+from ispgraph.adapters.sms.double import Double, Taken, form_of
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -26,7 +25,7 @@ class AfricasTalkingDouble(Double):
         return {"/version1/messaging": ["POST"]}
 
     async def answer(self, request: Request) -> Response:
-        form = dict(answers.form(await request.body()))
+        form = await form_of(request)
         if request.headers.get("apikey") != self.api_key or form.get("username") != self.username:
             return PlainTextResponse("The supplied authentication is invalid", 401)
         if not form.get("message"):

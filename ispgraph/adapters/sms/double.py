@@ -1,5 +1,7 @@
 """What the doubles of providers on HTTP have in common: they are real servers on this machine, keep a log of what they
-were asked, and fail when they are told to. Nothing here is meant for anything but demonstrations and tests."""
+were asked, and fail when they are told to. Nothing here is meant for anything but demonstrations and tests.
+
+Doubles share no code with the adapters: what both had from one place, neither would find wrong."""
 
 import asyncio
 import enum
@@ -8,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import uvicorn
 from starlette.applications import Starlette
@@ -95,6 +98,22 @@ class _BreaksOff(Response):
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
         # That the body is shorter than was said makes the server close the connection.
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The form that was sent; of what was sent twice the last."""
+    sent = parse_qs((await request.body()).decode(), keep_blank_values=True)
+    return {name: values[-1] for name, values in sent.items()}
+
+
+# GSM 03.38: all of printable ASCII but one, of which some take two places, and these.
+_SEVEN_BIT = frozenset(map(chr, range(0x20, 0x7F))) - {"`"}
+_SEVEN_BIT |= frozenset("\n\f\r¡£¤¥§¿ÄÅÆÇÉÑÖØÜßàäåæèéìñòöøùü€ΓΔΘΛΞΠΣΦΨΩ")
+
+
+def in_seven_bits(text: str) -> bool:
+    """Whether a text can be sent in the alphabet of which 160 fit into a message."""
+    return _SEVEN_BIT.issuperset(text)
 
 
 @asynccontextmanager

@@ -11,8 +11,7 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ispgraph.adapters.sms import answers
-from ispgraph.adapters.sms.double import Double, Taken
+from ispgraph.adapters.sms.double import Double, Taken, form_of
 
 _NUMBER = re.compile(r"[1-9][0-9]{9,14}")
 _LONGEST = 1530
@@ -35,9 +34,9 @@ class HttpDouble(Double):
         if request.method == "GET":
             given: dict[str, Any] = dict(request.query_params)
         elif "json" in request.headers.get("content-type", ""):
-            given = answers.read_json(await request.body())
+            given = await request.json()
         else:
-            given = dict(answers.form(await request.body()))
+            given = dict(await form_of(request))
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         code, text = self._judge(given, str(given.get("api_key") or bearer))
         if request.method == "GET":

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ispgraph.adapters.sms import alphabet, answers
-from ispgraph.adapters.sms.double import Double
+from ispgraph.adapters.sms.double import Double, in_seven_bits
 
 _NUMBER = re.compile(r"8801[3-9][0-9]{8}")
 _LONGEST = 1000
@@ -24,7 +23,7 @@ class SslWirelessDouble(Double):
         return {"/api/v3/send-sms": ["POST"]}
 
     async def answer(self, request: Request) -> Response:
-        asked = answers.read_json(await request.body())
+        asked = await request.json()
         if asked.get("api_token") != self.api_token:
             return _failed(4001, "Unauthorized")
         if asked.get("sid") != self.sid:
@@ -41,7 +40,7 @@ class SslWirelessDouble(Double):
             "sms_status": "SUCCESS",
             "status_message": "Success",
             "msisdn": taken.to,
-            "sms_type": "EN" if alphabet.units(body) else "BN",
+            "sms_type": "EN" if in_seven_bits(body) else "BN",
             "sms_body": body,
             "csms_id": reference,
             "reference_id": taken.id,

@@ -83,5 +83,5 @@ async def _begin_what_waited(session: AsyncSession, customer: Customer, by: View
         # Of one whose time is over nothing can be begun; the money is welcome all the same.
         if service.status is ServiceStatus.PENDING and (service.expires_at is None or service.expires_at > now):
             chosen = services.Chosen(customer.id, service.id)
-            await services.put_on_line(session, customer, service, every, chosen, told="Paid", notify=False, by=by)
+            await services.put_on_line(session, customer, service, every, chosen, told="Paid", notify=True, by=by)
             await changes.changed(session, service, by=by.operator_id if by else None)

@@ -174,7 +174,7 @@ _ALL = (
     Event(
         "quota.near",
         "80 % of a volume is used",
-        _DEAR + "you have used {percent} % of the {quota} of your package {package}. It begins anew {until}.",
+        _DEAR + "you have used {percent} % of the {quota} that your package {package} gives until {until}.",
         "{tenant}: you have used {percent} % of your data",
         {**_PACKAGE, **_UNTIL, "percent": "how much is used", "quota": "the volume, such as 50 GB"},
     ),
@@ -191,7 +191,7 @@ _ALL = (
         "A time limit is reached",
         _DEAR + "the {limit} of your package {package} are used up until {until}.",
         "{tenant}: your time is used up",
-        {**_PACKAGE, **_UNTIL, "limit": "the time, such as 10 hours"},
+        {**_PACKAGE, **_UNTIL, "limit": "the time, such as 10 hours, or 2 hours of a session"},
     ),
     Event(
         "package.changed",

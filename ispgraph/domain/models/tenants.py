@@ -58,6 +58,7 @@ class Tenant(Base):
         CheckConstraint("walled_kbps BETWEEN 8 AND 1000000", name="walled_kbps"),
         CheckConstraint("dunning_grace_days BETWEEN 0 AND 60", name="dunning_grace_days"),
         CheckConstraint("(quiet_from IS NULL) = (quiet_until IS NULL)", name="quiet"),
+        CheckConstraint("page_color ~ '^#[0-9a-f]{6}$'", name="page_color"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.uuid7)
@@ -107,6 +108,8 @@ class Tenant(Base):
     quiet_from: Mapped[time | None] = mapped_column(Time)
     """From then on SMS that can wait do so, by the tenant's clock; past midnight when `quiet_until` is earlier."""
     quiet_until: Mapped[time | None] = mapped_column(Time)
+    page_color: Mapped[str | None] = mapped_column(String(7))
+    """Of the pages on which customers pay and redeem, as #rrggbb; None: the product's own."""
     created_at: Mapped[datetime] = moment()
 
 
