@@ -85,6 +85,10 @@ class TenantSettings:
         description="The pool of the routers from which they get their addresses; null: from the usual one."
     )
     walled_kbps: int = strawberry.field(description="What they can use in each direction, in kbit/s.")
+    hosting_follows_invoices: bool = strawberry.field(
+        description="Whether hosting accounts are suspended for as long as a service of their customer is because of "
+        "debts. Accounts that are suspended so stay it until then, also when this is turned off."
+    )
 
     @strawberry.field(description="In whose way invoices and receipts write amounts, always with the digits 0 to 9.")
     def locale(root: strawberry.Parent[models.Tenant]) -> str:
@@ -163,6 +167,7 @@ class TenantSettingsInput:
     walled_address_list: str | None = None
     walled_pool: str | None = strawberry.field(default=strawberry.UNSET, description="Null or empty: none.")
     walled_kbps: int | None = None
+    hosting_follows_invoices: bool | None = None
     locale: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="Such as en-IN, bn-BD or de. Null or empty: as most people of the tenant's country write.",

@@ -107,6 +107,8 @@ class Tenant(Base):
     quiet_from: Mapped[time | None] = mapped_column(Time)
     """From then on SMS that can wait do so, by the tenant's clock; past midnight when `quiet_until` is earlier."""
     quiet_until: Mapped[time | None] = mapped_column(Time)
+    hosting_follows_invoices: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether hosting accounts are suspended for as long as a service of their customer is because of debts."""
     created_at: Mapped[datetime] = moment()
 
 
