@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
 from ispgraph.domain import (
+    hosting_servers,
     notices,
     package_changes,
     paying,
@@ -167,6 +168,7 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
             await watch(database)
         if ticks % _GATEWAY_TICKS == 0:
             await ask_gateways(database)
+            await _each(database, hosting_servers.look, "looking at the hosting servers")
         if ticks % _SILENT_TICKS == 0:
             await end_silent(database)
             await tell_of_routers(database)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, gateway_payments, gateways, packages, radius, runs, vouchers
+from ispgraph.actors import exports, gateway_payments, gateways, hosting, packages, radius, runs, vouchers
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -17,4 +17,8 @@ ACTIONS: dict[str, Action] = {
     jobs.GATEWAY_CHECK: gateway_payments.check,
     jobs.VOUCHERS: vouchers.make,
     jobs.GATEWAY_TEST: gateways.test,
+    jobs.HOSTING: hosting.apply,
+    jobs.HOSTING_TEST: hosting.look,
+    jobs.HOSTING_CHECK: hosting.look,
+    jobs.HOSTING_STATS: hosting.count,
 }

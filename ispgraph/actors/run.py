@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -53,6 +54,18 @@ class Run:
     async def fail(self, session: AsyncSession, reason: str) -> None:
         """End the job badly, in a transaction that keeps what it learnt; nothing will try again by itself."""
         await self._end(session, JobStatus.FAILED, reason)
+
+    async def put_off(self, session: AsyncSession, until: datetime, reason: str) -> None:
+        """Have the job wait for something outside of it, in a transaction that keeps what it learnt: no attempt."""
+        jobs.put_off(session, await jobs.hold(session, self.job.id, self.lease), until, reason)
+        self.ended = True
+
+    async def postpone(self, session: AsyncSession, reason: str) -> bool:
+        """Give the job back after a failed attempt; whether it will be tried again."""
+        job = await jobs.hold(session, self.job.id, self.lease)
+        jobs.postpone(session, job, reason)
+        self.ended = True
+        return job.status is JobStatus.QUEUED
 
     async def _end(self, session: AsyncSession, status: JobStatus, message: str | None) -> None:
         jobs.finish(session, await jobs.hold(session, self.job.id, self.lease), status, message)

@@ -1,6 +1,7 @@
 """Customers made, corrected and removed one by one. The wizard makes them as well, by the same rules."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
@@ -11,13 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.domain import audit, custom_fields, customers, idempotency, message_settings
+from ispgraph.domain import hosting as accounts
 from ispgraph.domain.billing import numbers
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, Faults, fail
+from ispgraph.domain.hosting import Wish
 from ispgraph.domain.models import (
     Customer,
     CustomerStatus,
     CustomFieldValue,
+    HostingAccount,
     Invoice,
     Job,
     Payment,
@@ -32,7 +36,7 @@ from ispgraph.domain.models import (
     Zone,
 )
 from ispgraph.domain.onboarding import answers
-from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.permissions import Permission, Viewer
 
 CREATE = "customerCreate"
 
@@ -48,7 +52,17 @@ _HISTORY: Sequence[tuple[Any, str, str]] = (
     (Job, "job", "jobs"),
     (PriceOverride, "agreed price", "agreed prices"),
     (Ticket, "ticket", "tickets"),
+    (HostingAccount, "hosting account", "hosting accounts"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A customer, and the hosting account that was promised along."""
+
+    customer: Customer
+    account: HostingAccount | None = None
+    jobs: Sequence[Job] = ()
 
 
 class Changes(TypedDict, total=False):
@@ -110,14 +124,28 @@ async def create(
     company: str | None,
     address: Mapping[str, str | None] | None,
     zone_id: UUID | None,
+    hosting: Wish | None = None,
+    network_key: bytes,
     idempotency_key: str | None,
     by: Viewer,
-) -> Customer:
-    """A pending customer of the viewer's without a service. The same key and input answer with the first one's."""
-    given = {"name": name, "mobile": mobile, "email": email, "company": company, "address": address, "zone": zone_id}
+) -> Created:
+    """A pending customer of the viewer's without a service. The same key and input answer with the first one's.
+
+    The customer of whose hosting account nothing comes, for want of a place, is made all the same.
+    """
+    given: dict[str, object] = {
+        "name": name,
+        "mobile": mobile,
+        "email": email,
+        "company": company,
+        "address": address,
+        "zone": zone_id,
+    }
+    if hosting is not None:
+        given["hosting"] = hosting.given(network_key)
     answer = await idempotency.claim(session, by=by, operation=CREATE, key=idempotency_key, given=given)
     if answer is not None:
-        return await _again(session, UUID(str(answer["customer"])), by)
+        return await _again(session, answer, by)
     # Shared: the settings that are obeyed here do not change before the customer stands.
     tenant = await session.get_one(Tenant, by.tenant_id, with_for_update={"read": True})
     faults = Faults("input")
@@ -125,6 +153,8 @@ async def create(
     employer = answers.optional(faults, company, 255, "company")
     where = None if address is None else answers.address(faults, address)
     await _zone_is_there(session, faults, zone_id)
+    if hosting is not None:
+        _check_hosting(faults, hosting, email, by)
     faults.raise_if_any()
     customer = await enrolled(
         session,
@@ -142,16 +172,32 @@ async def create(
         await session.flush()
     details = {"account_number": customer.account_number, "name": customer.name}
     audit.record(session, by=by, action="customer.create", subject_id=customer.id, details=details)
-    kept = {"customer": str(customer.id)}
+    kept: dict[str, object] = {"customer": str(customer.id)}
+    made = Created(customer)
+    if hosting is not None:
+        promised = await accounts.promise(session, customer, hosting, network_key=network_key, by=by, anyhow=True)
+        made = Created(customer, promised.account, promised.jobs)
+        kept["hosting"] = accounts.kept(promised)
     await idempotency.keep(session, by=by, operation=CREATE, key=idempotency_key, answer=kept)
-    return customer
+    return made
 
 
-async def _again(session: AsyncSession, customer_id: UUID, by: Viewer) -> Customer:
-    customer = await customers.find(session, customer_id, by=by)
+def _check_hosting(faults: Faults, wish: Wish, email: str | None, by: Viewer) -> None:
+    if not by.may(Permission.MANAGE_HOSTING):
+        faults.add(ErrorCode.NOT_PERMITTED, "This needs the permission MANAGE_HOSTING.", "hosting")
+    accounts.check(faults, wish, "hosting")
+    if (email is None or not email.strip()) and all(fault.field != ("input", "email") for fault in faults.found):
+        faults.add(ErrorCode.REQUIRED, "A hosting account needs an e-mail address.", "email")
+
+
+async def _again(session: AsyncSession, answer: Mapping[str, Any], by: Viewer) -> Created:
+    customer = await customers.find(session, UUID(str(answer["customer"])), by=by)
     if customer is None:
         raise fail(ErrorCode.NOT_FOUND, "The customer made with this key is gone.", "input", "idempotencyKey")
-    return customer
+    if "hosting" not in answer:
+        return Created(customer)
+    promised = await accounts.again(session, answer["hosting"], by)
+    return Created(customer, promised.account, promised.jobs)
 
 
 async def update(

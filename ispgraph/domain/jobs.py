@@ -34,6 +34,7 @@ BILLING_RUN = "billing.run"
 GATEWAY_CHECK = "gateway.check"
 VOUCHERS = "vouchers.make"
 GATEWAY_TEST = "gateway.test"
+HOSTING, HOSTING_TEST, HOSTING_CHECK, HOSTING_STATS = "hosting.apply", "hosting.test", "hosting.check", "hosting.stats"
 OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST)
 """All kinds that do not reach the network."""
 
@@ -219,6 +220,21 @@ def release(session: AsyncSession, job: Job) -> None:
     _send(session, job)
 
 
+def again(session: AsyncSession, job: Job) -> None:
+    """Queue a locked job that has ended once more, with all its attempts."""
+    job.status = JobStatus.QUEUED
+    job.attempts = 0
+    job.message = job.started_at = job.finished_at = None
+    hasten(session, job)
+
+
+def hasten(session: AsyncSession, job: Job) -> None:
+    """Have a locked job that waits be due at once."""
+    job.next_attempt_at = clock.now()
+    _announce(session, job)
+    _send(session, job)
+
+
 def backoff(attempts: int) -> timedelta:
     """How long to wait after so many attempts: doubling from 2 s to 5 min, and a quarter either way."""
     seconds = _SHORTEST * 2.0 ** (attempts - 1) * random.uniform(0.75, 1.25)  # noqa: S311  jitter, not a secret
@@ -233,13 +249,8 @@ async def retry(session: AsyncSession, job_id: UUID, *, by: Viewer) -> Job:
     job = await _change(session, job_id, by)
     if job.status not in _ENDED_BADLY:
         raise fail(ErrorCode.INVALID_STATE, "Only a failed or cancelled job can be tried again.", "jobId")
-    job.status = JobStatus.QUEUED
-    job.attempts = 0
-    job.message = job.started_at = job.finished_at = None
-    job.next_attempt_at = clock.now()
     audit.record(session, by=by, action="job.retry", subject_id=job.id)
-    _announce(session, job)
-    _send(session, job)
+    again(session, job)
     return job
 
 

@@ -12,6 +12,8 @@ _NAMES = {
     "dft": "draft",
     "gpy": "online payment",
     "gwy": "gateway",
+    "hac": "hosting account",
+    "hsv": "hosting server",
     "inv": "invoice",
     "job": "job",
     "opr": "operator",

@@ -46,6 +46,16 @@ def gateway(tenant_id: UUID, gateway_id: UUID) -> str:
     return f"gateway:{tenant_id}:{gateway_id}"
 
 
+def hosting_server(tenant_id: UUID, server_id: UUID) -> str:
+    """What the credentials of a hosting server are bound to."""
+    return f"hosting-server:{tenant_id}:{server_id}"
+
+
+def hosting_account(tenant_id: UUID, account_id: UUID) -> str:
+    """What the password of a hosting account that is still to be made is bound to."""
+    return f"hosting-account:{tenant_id}:{account_id}"
+
+
 def payment_link(tenant_id: UUID, link_id: UUID) -> str:
     """What the token of a payment link is bound to."""
     return f"payment-link:{tenant_id}:{link_id}"

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, messages, notices, service_periods, sessions
+from ispgraph.domain import audit, customers, hosting, idempotency, messages, notices, service_periods, sessions
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
     ConnectionType,
@@ -143,6 +143,7 @@ async def take_off_line(
     label = _REASONS[reason]
     _follow(customer, services, f"{label}: {told}" if told else label)
     _record(session, "customer.suspend", customer, service, before, told, by)
+    await hosting.follow(session, customer, services)
     if notify:
         because = "" if reason is SuspendReason.OTHER else f"Reason: {label}."
         await messages.tell(session, customer, "service.suspended", by=by, reason=because)
@@ -201,6 +202,7 @@ async def put_on_line(
     service.suspended_at = None
     _follow(customer, services, None)
     _record(session, "customer.activate", customer, service, before, told, by)
+    await hosting.follow(session, customer, services)
     if notify:
         await notices.on_line(session, customer, service, begins=begins, by=by)
 

@@ -41,6 +41,7 @@ class Changes:
     walled_pool: str | None = None
     """Blank: none."""
     walled_kbps: int | None = None
+    hosting_follows_invoices: bool | None = None
     locale: str | None = None
     """Blank: that of the country."""
     page_color: str | None = None
@@ -86,6 +87,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         "invoice_due_days": changes.invoice_due_days,
         "account_prefix": prefix,
         "suspension": changes.suspension,
+        "hosting_follows_invoices": changes.hosting_follows_invoices,
     }
     wanted: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     wanted |= walled | shown | dunning | written

@@ -14,6 +14,7 @@ from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
 from ispgraph.resolvers.gateways import GatewayMutations, GatewayQueries
+from ispgraph.resolvers.hosting import HostingMutations, HostingQueries
 from ispgraph.resolvers.hotspot import HotspotMutations
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
@@ -67,6 +68,7 @@ class Query(
     TenantQueries,
     TicketQueries,
     GatewayQueries,
+    HostingQueries,
 ):
     pass
 
@@ -98,6 +100,7 @@ class Mutation(
     TenantMutations,
     TicketMutations,
     GatewayMutations,
+    HostingMutations,
 ):
     pass
 

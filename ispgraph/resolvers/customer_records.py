@@ -10,6 +10,7 @@ from ispgraph.domain.billing import adjustments
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action
+from ispgraph.resolvers.hosting import wish_of
 from ispgraph.schema.context import Info
 from ispgraph.schema.customer_inputs import (
     AdjustBalanceInput,
@@ -22,8 +23,9 @@ from ispgraph.schema.customer_inputs import (
 
 
 async def create(info: Info, input: CustomerCreateInput) -> CustomerCreatePayload:
-    """Make a customer without a service; the wizard makes one with everything."""
-    row: Any = await customer_records.create(
+    """Make a customer without a service; the wizard makes one with everything. With `hosting` an account is promised as
+    well; the customer stands whatever becomes of it."""
+    made: Any = await customer_records.create(
         info.context.session,
         name=input.name,
         mobile=input.mobile,
@@ -31,10 +33,12 @@ async def create(info: Info, input: CustomerCreateInput) -> CustomerCreatePayloa
         company=input.company,
         address=input.address.answer() if input.address else None,
         zone_id=optional_id("zon", input.zone_id, "input", "zoneId"),
+        hosting=wish_of(input.hosting) if input.hosting else None,
+        network_key=info.context.settings.network_key,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
-    return CustomerCreatePayload(customer=row)
+    return CustomerCreatePayload(customer=made.customer, hosting_account=made.account, jobs=list(made.jobs))
 
 
 async def update(info: Info, input: CustomerUpdateInput) -> CustomerPayload:

@@ -7,6 +7,7 @@ import strawberry
 from ispgraph.schema.base import Payload
 from ispgraph.schema.catalogue import CustomFieldInput
 from ispgraph.schema.customers import Customer
+from ispgraph.schema.hosting import HostingAccount, HostingInput
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.onboarding import AddressInput
 from ispgraph.schema.scalars import EmailAddress, PhoneNumber
@@ -20,6 +21,10 @@ class CustomerCreateInput:
     company: str | None = None
     address: AddressInput | None = None
     zone_id: strawberry.ID | None = None
+    hosting: HostingInput | None = strawberry.field(
+        default=None,
+        description="Also make an account on a hosting server. Needs the permission MANAGE_HOSTING, and `email`.",
+    )
     idempotency_key: str | None = None
 
 
@@ -63,8 +68,13 @@ class AdjustBalanceInput:
 @strawberry.type
 class CustomerCreatePayload(Payload):
     customer: Customer | None = None
+    hosting_account: HostingAccount | None = strawberry.field(
+        default=None,
+        description="PENDING: a job makes it. FAILED: the customer was made all the same, `error` says why the account "
+        "was not, and `hostingRetry` tries again.",
+    )
     jobs: list[Job] = strawberry.field(
-        default_factory=list, description="Empty: without a service there is nothing to carry out."
+        default_factory=list, description="What makes the hosting account; without one there is nothing to carry out."
     )
 
 

@@ -31,6 +31,7 @@ from ispgraph.schema.charts import usage_chart_url
 from ispgraph.schema.compiler.fields import amount, column, declared, expression, many, one, pages, part, rows
 from ispgraph.schema.compiler.sources import Arguments, Asked, Many
 from ispgraph.schema.dunning import SuspendRule, suspend_rule
+from ispgraph.schema.hosting import HostingAccount, hosting_of_customer
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.messages import Message
 from ispgraph.schema.operators import Operator
@@ -235,6 +236,7 @@ class Customer(Node):
         description="Attempts to pay with gateways, newest first; with `state`, those in these states.",
     )
     tickets: Connection[Ticket] = tickets_of_customer()
+    hosting_accounts: list[HostingAccount] = hosting_of_customer()
     jobs: Connection[Job] = pages(
         lambda customer, asked: models.Job.customer_id == customer.id,
         jobs.NEWEST,

@@ -129,6 +129,7 @@ PACKAGES = Many(
     values_of(active_only=Boolean(), connection_type=String()),
 )
 TAX_PROFILES = Many(lambda _, profile, asked: true(), lambda profile, asked: [profile.name, profile.id])
+HOSTING_SERVERS = Many(lambda _, server, asked: true(), lambda server, asked: [server.name, server.id])
 ZONES = Many(lambda _, zone, asked: true(), lambda zone, asked: [zone.name, zone.id])
 ROUTERS = Many(lambda _, router, asked: true(), lambda router, asked: [router.name, router.id])
 OPERATORS = Many(

@@ -89,6 +89,10 @@ class TenantSettings:
         description="Of buttons and links on the pages on which customers pay and redeem vouchers, as #rrggbb; null: "
         "the product's own. What is written on it is black or white, and links are as dark or light as can be read."
     )
+    hosting_follows_invoices: bool = strawberry.field(
+        description="Whether hosting accounts are suspended for as long as a service of their customer is because of "
+        "debts. Accounts that are suspended so stay it until then, also when this is turned off."
+    )
 
     @strawberry.field(description="In whose way invoices and receipts write amounts, always with the digits 0 to 9.")
     def locale(root: strawberry.Parent[models.Tenant]) -> str:
@@ -167,6 +171,7 @@ class TenantSettingsInput:
     walled_address_list: str | None = None
     walled_pool: str | None = strawberry.field(default=strawberry.UNSET, description="Null or empty: none.")
     walled_kbps: int | None = None
+    hosting_follows_invoices: bool | None = None
     locale: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="Such as en-IN, bn-BD or de. Null or empty: as most people of the tenant's country write.",

@@ -36,7 +36,7 @@ ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order",
 PREFIXED = {
     "id": (
         *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
-        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "sce"),
+        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "sce", "hsv", "hac"),
     ),
     "serviceId": ("svc",),
     "packageId": ("pkg",),

@@ -61,6 +61,7 @@ from ispgraph.domain.models.dunning import (
 )
 from ispgraph.domain.models.files import File, FileChunk
 from ispgraph.domain.models.gateways import Gateway, GatewayKind
+from ispgraph.domain.models.hosting import HostingAccount, HostingServer, HostingStatus, HostingWish
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import (
     CreditKind,
@@ -151,6 +152,10 @@ __all__ = [
     "GatewayPayment",
     "GatewayPaymentState",
     "GatewayVerdict",
+    "HostingAccount",
+    "HostingServer",
+    "HostingStatus",
+    "HostingWish",
     "IdempotencyKey",
     "Invoice",
     "InvoiceKind",

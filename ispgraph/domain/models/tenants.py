@@ -110,6 +110,8 @@ class Tenant(Base):
     quiet_until: Mapped[time | None] = mapped_column(Time)
     page_color: Mapped[str | None] = mapped_column(String(7))
     """Of the pages on which customers pay and redeem, as #rrggbb; None: the product's own."""
+    hosting_follows_invoices: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether hosting accounts are suspended for as long as a service of their customer is because of debts."""
     created_at: Mapped[datetime] = moment()
 
 
