@@ -7,7 +7,7 @@ import httpx
 from redis.asyncio import Redis
 
 from ispgraph import delivery_reports, pages, webhooks
-from ispgraph.api import captive, create_api, downloads
+from ispgraph.api import branding, captive, create_api, downloads
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.domain import tokens
@@ -36,6 +36,7 @@ class Api:
             *pages.routes(database, redis, settings, self.till),
             *webhooks.routes(database, redis, self.till),
             *captive.routes(database, redis, settings),
+            *branding.routes(database, redis, settings),
         ]
         self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database
@@ -54,6 +55,11 @@ class Api:
         )
         found: dict[str, Any] = answer.json()
         return found
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """What the requests go by."""
+        return self._http
 
     async def get(self, url: str, method: str = "GET", content: bytes | None = None) -> httpx.Response:
         """What a link shows; only its path and query are looked at."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, gateway_payments, gateways, packages, radius, runs, vouchers
+from ispgraph.actors import exports, gateway_payments, gateways, packages, radius, runs, storage, vouchers
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -17,4 +17,5 @@ ACTIONS: dict[str, Action] = {
     jobs.GATEWAY_CHECK: gateway_payments.check,
     jobs.VOUCHERS: vouchers.make,
     jobs.GATEWAY_TEST: gateways.test,
+    jobs.STORAGE_SWEEP: storage.sweep,
 }

@@ -34,7 +34,8 @@ BILLING_RUN = "billing.run"
 GATEWAY_CHECK = "gateway.check"
 VOUCHERS = "vouchers.make"
 GATEWAY_TEST = "gateway.test"
-OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST)
+STORAGE_SWEEP = "storage.sweep"
+OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST, STORAGE_SWEEP)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)

@@ -21,6 +21,7 @@ from ispgraph.domain.customers import belonging
 from ispgraph.domain.messaging import credits
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
+from ispgraph.domain.portals import records as portals
 from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, kinds_of, values_of
 
 
@@ -48,6 +49,14 @@ def _draft(asked: Asked) -> ColumnElement[bool]:
     wanted = [drafts.visible(asked.viewer), drafts.status_at(draft, asked.now) == any_(given["status"])]
     if "mine" in given:
         wanted.append(draft.created_by_id == asked.viewer.operator_id)
+    return and_(*wanted)
+
+
+def _portal(asked: Asked) -> ColumnElement[bool]:
+    given, portal = asked.given, models.Portal
+    wanted = [portals.visible(asked.viewer), portals.status_at(portal, asked.now) == any_(given["status"])]
+    if "mine" in given:
+        wanted.append(portal.created_by_id == asked.viewer.operator_id)
     return and_(*wanted)
 
 
@@ -90,6 +99,7 @@ GATEWAY_PAYMENTS = Pages(
 )
 BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {}, values_of())
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
+PORTALS = Pages(lambda _, asked: _portal(asked), portals.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 JOBS = Pages(
     lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))
 )
