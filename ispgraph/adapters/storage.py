@@ -73,6 +73,8 @@ def open_storage(settings: Settings) -> Storage | None:
                 access_key_id=settings.s3_access_key,
                 secret_access_key=settings.s3_secret_key,
                 virtual_hosted_style_request=False,
+                # Not every server that speaks S3 knows how to delete several at once.
+                disable_bulk_delete=True,
                 client_options={
                     "connect_timeout": _CONNECT,
                     "timeout": _ANSWER,
