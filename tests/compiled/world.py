@@ -37,6 +37,7 @@ from ispgraph.schema.compiler.sources import PREFIXES
 from tests import factories
 from tests.billing.conftest import Till
 from tests.compiled.paying import furnish as furnish_paying
+from tests.compiled.portals import furnish as furnish_portals
 from tests.crowd import customer, service
 from tests.factories import House
 
@@ -171,6 +172,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     matters = await _tickets(house, customers, operators)
     requests = await _package_changes(house, services, packages)
     paying = await furnish_paying(house, customers, NOW)
+    portals = await furnish_portals(house, customers, operators, NOW)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
     sessions = await _accounting(superuser, customers, services, routers)
     land.account_numbers = [each.account_number for each in customers]
@@ -192,6 +194,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *agreed,
         *cards,
         *paying,
+        *portals,
         *accounts,
     ]
     for row in (*found, house.tenant, *operators.values()):
