@@ -8,7 +8,7 @@ from sqlalchemy import text
 from starlette.applications import Starlette
 
 from ispgraph import delivery_reports, jobs, pages, pubsub, webhooks
-from ispgraph.api import captive, create_api, downloads
+from ispgraph.api import branding, captive, create_api, downloads
 from ispgraph.api.server import Server
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> Starlette:
             *pages.routes(database, client, settings, till),
             *webhooks.routes(database, client, till),
             *captive.routes(database, client, settings),
+            *branding.routes(database, client, settings),
         ],
         probes={"database": ask_database, "redis": client.ping},
         lifespan=lifespan,

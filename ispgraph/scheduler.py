@@ -35,6 +35,7 @@ from ispgraph.domain.errors import DomainError
 from ispgraph.domain.messaging import sending
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
+from ispgraph.domain.portals import abandoned
 from ispgraph.settings import Settings
 
 # "ispgraph" in ASCII: no other program of this database should take this number.
@@ -176,6 +177,7 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
             # In this order: who gets another package today is renewed with that one.
             await change_packages(database)
             await renew(database)
+            await look_at_portals(database)
         if ticks % _ROOM_TICKS == 0:
             await make_room(database)
         ticks += 1
@@ -237,6 +239,11 @@ async def end_silent(database: Database) -> None:
 async def tell_of_routers(database: Database) -> None:
     """Tell operators of routers that do not answer, or answer again."""
     await _each(database, router_notices.look, "telling of the routers")
+
+
+async def look_at_portals(database: Database) -> None:
+    """Tell of portals that were begun and left, forget the old ones, and have unused files deleted."""
+    await _each(database, abandoned.look, "looking at the portals")
 
 
 async def _each(database: Database, verb: Callable[[AsyncSession], Awaitable[object]], doing: str) -> None:

@@ -42,6 +42,16 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
+    storage_dir: str = ""
+    """Where uploaded files are kept, unless a bucket is named."""
+    s3_endpoint: str = ""
+    """Of a server that speaks S3; empty: Amazon's, of the region."""
+    s3_region: str = "us-east-1"
+    s3_bucket: str = ""
+    s3_access_key: str = field(default="", repr=False)
+    s3_secret_key: str = field(default="", repr=False)
+    portal_url: str = ""
+    """Where the portals of branded customers are, with {subdomain} in it; empty: pages of this API."""
 
     @property
     def origin(self) -> str:
@@ -85,7 +95,30 @@ class Settings:
             allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
             private_gateways=private_gateways == "on",
+            **_storage(source),
+            portal_url=_portal_url(source),
         )
+
+
+def _storage(source: Mapping[str, str]) -> dict[str, str]:
+    bucket = source.get("ISPGRAPH_S3_BUCKET", "")
+    found = {
+        "storage_dir": source.get("ISPGRAPH_STORAGE_DIR", ""),
+        "s3_endpoint": _origin(source, "ISPGRAPH_S3_ENDPOINT"),
+        "s3_region": source.get("ISPGRAPH_S3_REGION", "us-east-1"),
+        "s3_bucket": bucket,
+    }
+    if bucket:
+        found["s3_access_key"] = _required(source, "ISPGRAPH_S3_ACCESS_KEY")
+        found["s3_secret_key"] = _required(source, "ISPGRAPH_S3_SECRET_KEY")
+    return found
+
+
+def _portal_url(source: Mapping[str, str]) -> str:
+    value = source.get("ISPGRAPH_PORTAL_URL", "").rstrip("/")
+    if value and (value.count("{subdomain}") != 1 or not _ORIGIN.fullmatch(value.replace("{subdomain}", "a"))):
+        raise SettingsError("ISPGRAPH_PORTAL_URL must look like https://{subdomain}.portal.isp.example")
+    return value
 
 
 def _list(source: Mapping[str, str], name: str) -> tuple[str, ...]:

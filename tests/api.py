@@ -9,7 +9,7 @@ import httpx
 from redis.asyncio import Redis
 
 from ispgraph import delivery_reports, pages, webhooks
-from ispgraph.api import captive, create_api, downloads
+from ispgraph.api import branding, captive, create_api, downloads
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.domain import tokens
@@ -38,6 +38,7 @@ class Api:
             *pages.routes(database, redis, settings, self.till),
             *webhooks.routes(database, redis, self.till),
             *captive.routes(database, redis, settings),
+            *branding.routes(database, redis, settings),
         ]
         self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database
@@ -82,6 +83,11 @@ class Api:
 
         await self.app(scope, receive, send)
         return b"".join(answer)
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """What the requests go by."""
+        return self._http
 
     async def get(self, url: str, method: str = "GET", content: bytes | None = None) -> httpx.Response:
         """What a link shows; only its path and query are looked at."""

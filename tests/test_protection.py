@@ -37,6 +37,7 @@ LOOKED_UP = {
     "messages",
     "payment_links",
     "tickets",
+    "portals",
 }
 
 

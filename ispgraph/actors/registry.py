@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, gateway_payments, gateways, hosting, packages, radius, runs, vouchers
+from ispgraph.actors import exports, gateway_payments, gateways, hosting, packages, radius, runs, storage, vouchers
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -21,4 +21,5 @@ ACTIONS: dict[str, Action] = {
     jobs.HOSTING_TEST: hosting.look,
     jobs.HOSTING_CHECK: hosting.look,
     jobs.HOSTING_STATS: hosting.count,
+    jobs.STORAGE_SWEEP: storage.sweep,
 }

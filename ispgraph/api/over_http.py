@@ -16,7 +16,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from ispgraph.api import body
+from ispgraph.api import body, uploads
 from ispgraph.api.body import Parameters, Refused
 from ispgraph.api.connections import ApiContext, Authorities, ContextFactory, masked, origin_allowed
 from ispgraph.schema.errors import ApiError, ApiSchema
@@ -66,6 +66,7 @@ class GraphQLOverHTTP:
         self._allowed_origins = allowed_origins
         self._stopping = stopping
         self._authorities = authorities
+        self._uploads = uploads.Uploads()
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; whatever happens, in the media type that the client asked for."""
@@ -84,6 +85,8 @@ class GraphQLOverHTTP:
             raise Refused(405, "GraphQL is served by GET and POST.", Allow="GET, POST")
         if not origin_allowed(request, self._allowed_origins):
             raise Refused(403, "Pages of this origin may not use the API.")
+        if uploads.is_multipart(request):
+            return await self._answer_with_files(request, media)
         parameters = await _parameters(request)
         context = await self._context_factory(request, None)
         if media == EVENTS:
@@ -94,6 +97,16 @@ class GraphQLOverHTTP:
             return StreamingResponse(events, media_type=EVENTS, headers=headers)
         result = await self._execute(parameters, context, _METHODS[request.method])
         return _reply_to(result, media)
+
+    async def _answer_with_files(self, request: Request, media: str) -> Response:
+        uploads.check(request)
+        if media == EVENTS:
+            raise Refused(406, "The answer to a multipart request is no event stream.")
+        context = await self._context_factory(request, None)
+        if context.viewer is None:
+            raise ApiError("UNAUTHENTICATED", "Sign in before you send files.")
+        async with self._uploads.read(request) as parameters:
+            return _reply_to(await self._execute(parameters, context, _METHODS["POST"]), media)
 
     async def _execute(
         self, parameters: Parameters, context: ApiContext, allowed: set[OperationType]
@@ -239,7 +252,7 @@ async def _parameters(request: Request) -> Parameters:
     if request.method == "POST":
         kind, _, options = request.headers.get("content-type", "").lower().partition(";")
         if kind.strip() != JSON or ("charset" in options and "utf-8" not in options):
-            raise Refused(415, "The body must be application/json in UTF-8.", Accept=JSON)
+            raise Refused(415, "The body must be application/json in UTF-8, or multipart/form-data.", Accept=JSON)
         return Parameters.of(body.decode(await body.read(request)))
     given: dict[str, Any] = dict(request.query_params)
     if len(request.url.query) > body.BODY_BYTES:

@@ -35,7 +35,8 @@ GATEWAY_CHECK = "gateway.check"
 VOUCHERS = "vouchers.make"
 GATEWAY_TEST = "gateway.test"
 HOSTING, HOSTING_TEST, HOSTING_CHECK, HOSTING_STATS = "hosting.apply", "hosting.test", "hosting.check", "hosting.stats"
-OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST)
+STORAGE_SWEEP = "storage.sweep"
+OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST, STORAGE_SWEEP)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)

@@ -22,6 +22,7 @@ _NAMES = {
     "pkg": "package",
     "pln": "payment link",
     "pov": "price override",
+    "prt": "portal",
     "rtr": "router",
     "ses": "session",
     "svc": "service",

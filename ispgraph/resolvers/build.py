@@ -27,6 +27,7 @@ from ispgraph.resolvers.overrides import OverrideMutations, OverrideQueries
 from ispgraph.resolvers.package_changes import PackageChangeMutations, PackageChangeQueries
 from ispgraph.resolvers.payment_links import PaymentLinkMutations, PaymentLinkQueries
 from ispgraph.resolvers.payments import PaymentMutations
+from ispgraph.resolvers.portals import PortalMutations, PortalQueries
 from ispgraph.resolvers.profiles import ProfileMutations, ProfileQueries
 from ispgraph.resolvers.recharges import RechargeMutations, RechargeQueries
 from ispgraph.resolvers.reports import ReportMutations, ReportQueries
@@ -42,6 +43,7 @@ from ispgraph.schema.errors import ApiSchema
 from ispgraph.schema.gateways import GatewayJob
 from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
+from ispgraph.schema.portals import StorageJob
 from ispgraph.schema.scalars import SCALAR_MAP
 
 
@@ -67,6 +69,7 @@ class Query(
     MessageQueries,
     TenantQueries,
     TicketQueries,
+    PortalQueries,
     GatewayQueries,
     HostingQueries,
 ):
@@ -99,6 +102,7 @@ class Mutation(
     MessageMutations,
     TenantMutations,
     TicketMutations,
+    PortalMutations,
     GatewayMutations,
     HostingMutations,
 ):
@@ -117,7 +121,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob, BillingJob, GatewayPaymentJob, GatewayJob, VoucherJob],
+        types=[NetworkJob, ExportJob, BillingJob, GatewayPaymentJob, GatewayJob, VoucherJob, StorageJob],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

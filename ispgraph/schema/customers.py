@@ -38,6 +38,7 @@ from ispgraph.schema.operators import Operator
 from ispgraph.schema.package_changes import PackageChange
 from ispgraph.schema.pages import Connection
 from ispgraph.schema.payment_links import GatewayPayment, PaymentLink
+from ispgraph.schema.portals import Portal, portal_of_customer
 from ispgraph.schema.profiles import BillingProfile, billing_profile
 from ispgraph.schema.routers import Drift, Router, drift_of
 from ispgraph.schema.scalars import EmailAddress, IpAddress, MacAddress, PhoneNumber
@@ -237,6 +238,7 @@ class Customer(Node):
     )
     tickets: Connection[Ticket] = tickets_of_customer()
     hosting_accounts: list[HostingAccount] = hosting_of_customer()
+    portal: Portal | None = portal_of_customer()
     jobs: Connection[Job] = pages(
         lambda customer, asked: models.Job.customer_id == customer.id,
         jobs.NEWEST,

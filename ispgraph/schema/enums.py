@@ -22,6 +22,8 @@ class OrderDirection(enum.Enum):
 for _kind in (
     ErrorCode,
     Permission,
+    models.AssetKind,
+    models.AssetStatus,
     models.BillingCycle,
     models.ConnectionType,
     models.CustomerStatus,
@@ -45,6 +47,7 @@ for _kind in (
     models.PaymentLinkStatus,
     models.PaymentMethod,
     models.PaymentStatus,
+    models.PortalStep,
     models.ProvisioningState,
     models.ResetPeriod,
     models.Role,

@@ -22,6 +22,7 @@ from ispgraph.domain.customers import belonging
 from ispgraph.domain.messaging import credits
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
+from ispgraph.domain.portals import records as portals
 from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, kinds_of, values_of
 
 
@@ -59,6 +60,14 @@ def _payment_link(asked: Asked) -> ColumnElement[bool]:
         wanted.append(payment_links.status_of(link, asked.now) == any_(given["status"]))
     if "customer" in given:
         wanted.append(link.customer_id == given["customer"])
+    return and_(*wanted)
+
+
+def _portal(asked: Asked) -> ColumnElement[bool]:
+    given, portal = asked.given, models.Portal
+    wanted = [portals.visible(asked.viewer), portals.status_at(portal, asked.now) == any_(given["status"])]
+    if "mine" in given:
+        wanted.append(portal.created_by_id == asked.viewer.operator_id)
     return and_(*wanted)
 
 
@@ -107,6 +116,7 @@ PAYMENT_LINKS = Pages(
 )
 BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {}, values_of())
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
+PORTALS = Pages(lambda _, asked: _portal(asked), portals.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 JOBS = Pages(
     lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))
 )

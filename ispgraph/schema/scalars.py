@@ -21,6 +21,8 @@ from graphql import GraphQLError, IntValueNode, StringValueNode, Undefined, Valu
 from strawberry import scalar
 from strawberry.types.scalar import ScalarDefinition
 
+from ispgraph.domain.uploads import Received
+
 __all__ = [
     "JSON",
     "SCALAR_MAP",
@@ -35,6 +37,7 @@ __all__ = [
     "MacAddress",
     "PhoneNumber",
     "Time",
+    "Upload",
 ]
 
 DateTime = datetime
@@ -48,6 +51,7 @@ MacAddress = NewType("MacAddress", str)
 IpAddress = NewType("IpAddress", str)
 IpNetwork = NewType("IpNetwork", str)
 JSON = NewType("JSON", object)
+Upload = NewType("Upload", Received)
 
 _DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -240,6 +244,20 @@ def _print_network(value: object) -> str:
     return str(ip_network(str(value), strict=False))
 
 
+def _parse_upload(value: Any) -> Received:
+    if not isinstance(value, Received):
+        raise _refuse("Upload must be a file of a multipart request, and null in its operations")
+    return value
+
+
+def _upload_literal(_node: ValueNode, _variables: Any = None) -> Any:
+    raise _refuse("Upload must be a variable")
+
+
+def _print_upload(_value: Any) -> Any:
+    raise ValueError("files are never sent")
+
+
 def _define(
     name: str, description: str, print_value: Callable[[Any], Any], parse: Parse, *, numbers: bool = False
 ) -> ScalarDefinition:
@@ -292,5 +310,12 @@ SCALAR_MAP: Mapping[object, ScalarDefinition] = {
         serialize=lambda value: value,
         parse_value=_parse_json,
         parse_literal=_json_literal,
+    ),
+    Upload: scalar(
+        name="Upload",
+        description="A file of a request by the GraphQL multipart request specification.",
+        serialize=_print_upload,
+        parse_value=_parse_upload,
+        parse_literal=_upload_literal,
     ),
 }

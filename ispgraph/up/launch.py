@@ -141,6 +141,7 @@ class _Launch:
         # machine of one's own may see the schema before signing in.
         return {
             "ISPGRAPH_INTROSPECTION": "open",
+            "ISPGRAPH_STORAGE_DIR": str((self._directory.path / "storage").absolute()),
             # What the demo sends and takes goes to doubles on this machine.
             **({"ISPGRAPH_PRIVATE_GATEWAYS": "on"} if self._options.demo else {}),
             **os.environ,

@@ -38,6 +38,7 @@ from tests import factories
 from tests.billing.conftest import Till
 from tests.compiled.hosting import furnish as furnish_hosting
 from tests.compiled.paying import furnish as furnish_paying
+from tests.compiled.portals import furnish as furnish_portals
 from tests.crowd import customer, service
 from tests.factories import House
 
@@ -173,6 +174,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     requests = await _package_changes(house, services, packages)
     paying = await furnish_paying(house, customers, NOW)
     hosting = await furnish_hosting(house, customers, NOW)
+    portals = await furnish_portals(house, customers, operators, NOW)
     drafts = await _drafts(land, customers, packages, zones, routers, fields)
     sessions = await _accounting(superuser, customers, services, routers)
     land.account_numbers = [each.account_number for each in customers]
@@ -195,6 +197,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *cards,
         *paying,
         *hosting,
+        *portals,
         *accounts,
     ]
     for row in (*found, house.tenant, *operators.values()):

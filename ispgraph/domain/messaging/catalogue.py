@@ -230,6 +230,31 @@ _ALL = (
         urgent=True,
     ),
     Event(
+        "portal.invited",
+        "The admin of a portal is invited",
+        "{tenant}: Dear {customer}, you are to look after the portal {portal}. Accept by {until}: {url}",
+        "{tenant}: your portal {portal}",
+        {"portal": "its name", "url": "the address of the invitation", "until": "the last day of it"},
+        channels=(MessageChannel.EMAIL,),
+        needed=True,
+    ),
+    Event(
+        "portal.abandoned",
+        "A portal was begun, and nobody goes on with it",
+        "{tenant}: {operator}, the portal {portal} ({subdomain}, account {account}) was begun and left. Still to be "
+        "done: {missing}. It is deleted {until} unless somebody goes on with it.",
+        "{tenant}: the portal {portal} is not finished",
+        {
+            "portal": "its name",
+            "subdomain": "its subdomain",
+            "account": "the account number of its customer",
+            "missing": "the steps that are not done",
+            "until": "when it is deleted, by the tenant's clock",
+        },
+        channels=(MessageChannel.EMAIL,),
+        to_operators=True,
+    ),
+    Event(
         "operator.balance_low",
         "Few SMS credits are left",
         "{tenant}: {operator}, {credits} SMS credits are left.",

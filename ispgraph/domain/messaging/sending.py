@@ -27,6 +27,7 @@ from ispgraph.domain.models import (
     MessageStatus,
     Service,
 )
+from ispgraph.domain.portals import invitations
 
 BATCH = 10
 """How many one worker takes at a time. It begins all of them at once."""
@@ -197,6 +198,8 @@ async def _account(session: AsyncSession, channel: MessageChannel, key: bytes) -
 
 
 async def _in_clear(session: AsyncSession, row: Message, key: bytes) -> str:
+    if row.event == invitations.INVITED and row.once is not None:
+        return row.body.replace(texts.MASK, invitations.in_message(key, row.once))
     if row.service_id is None:
         return row.body
     service = await session.get_one(Service, row.service_id)

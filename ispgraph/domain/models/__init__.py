@@ -92,6 +92,16 @@ from ispgraph.domain.models.payment_links import (
     PaymentLink,
     PaymentLinkStatus,
 )
+from ispgraph.domain.models.portals import (
+    AssetKind,
+    AssetStatus,
+    Portal,
+    PortalAdmin,
+    PortalAsset,
+    PortalFile,
+    PortalLogEntry,
+    PortalStep,
+)
 from ispgraph.domain.models.runs import BillingRun
 from ispgraph.domain.models.sessions import (
     OpenSession,
@@ -121,6 +131,8 @@ __all__ = [
     "Allocation",
     "AllocationRelease",
     "Announcement",
+    "AssetKind",
+    "AssetStatus",
     "AuditEntry",
     "BilledPeriod",
     "BillingCycle",
@@ -184,6 +196,12 @@ __all__ = [
     "PaymentLinkStatus",
     "PaymentMethod",
     "PaymentStatus",
+    "Portal",
+    "PortalAdmin",
+    "PortalAsset",
+    "PortalFile",
+    "PortalLogEntry",
+    "PortalStep",
     "Posting",
     "PriceOverride",
     "ProvisioningState",
