@@ -31,10 +31,10 @@ EXPORT_SESSIONS, EXPORT_REPORT = "sessions.export", "report.export"
 EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT)
 """The kinds that make a file."""
 BILLING_RUN = "billing.run"
-GATEWAY_CHECK = "gateway.check"
+GATEWAY_CHECK, GATEWAY_REFUND = "gateway.check", "gateway.refund"
 VOUCHERS = "vouchers.make"
 GATEWAY_TEST = "gateway.test"
-OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST)
+OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, GATEWAY_REFUND, VOUCHERS, GATEWAY_TEST)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)

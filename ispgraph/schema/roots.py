@@ -6,6 +6,7 @@ from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, 
 
 from ispgraph.domain import (
     customer_lists,
+    gateway_refunds,
     gateways,
     jobs,
     messages,
@@ -87,6 +88,12 @@ GATEWAY_PAYMENTS = Pages(
     paying.NEWEST,
     paying.FILTERS,
     values_of(**kinds_of(paying.FILTERS)),
+)
+GATEWAY_REFUNDS = Pages(
+    lambda _, asked: belonging(asked.viewer, models.GatewayRefund.customer_id),
+    gateway_refunds.NEWEST,
+    gateway_refunds.FILTERS,
+    values_of(**kinds_of(gateway_refunds.FILTERS)),
 )
 BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {}, values_of())
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))

@@ -60,6 +60,7 @@ from ispgraph.domain.models.dunning import (
     SuspendRule,
 )
 from ispgraph.domain.models.files import File, FileChunk
+from ispgraph.domain.models.gateway_refunds import GatewayRefund, GatewayRefundState
 from ispgraph.domain.models.gateways import Gateway, GatewayKind
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import (
@@ -150,6 +151,8 @@ __all__ = [
     "GatewayKind",
     "GatewayPayment",
     "GatewayPaymentState",
+    "GatewayRefund",
+    "GatewayRefundState",
     "GatewayVerdict",
     "IdempotencyKey",
     "Invoice",
