@@ -148,9 +148,9 @@ RULES = (
         "a refund by a gateway is of the payment that came by it",
         """SELECT g.id::text FROM gateway_refunds g
              JOIN refunds r ON r.tenant_id = g.tenant_id AND r.id = g.refund_id
-             JOIN gateway_payments a ON a.tenant_id = g.tenant_id AND a.id = g.gateway_payment_id
+             LEFT JOIN gateway_payments a ON a.tenant_id = g.tenant_id AND a.id = g.gateway_payment_id
             WHERE g.tenant_id = :tenant AND (a.payment_id IS DISTINCT FROM r.payment_id
-                  OR a.customer_id <> g.customer_id)""",
+                  OR a.customer_id IS DISTINCT FROM g.customer_id)""",
     ),
     Rule(
         "allocations-within-payment",

@@ -52,6 +52,7 @@ SHORT_LISTS = {
     "PackagePayload.jobs": "what one change promised",
     "PaymentLinkPayload.messages": "one for each channel",
     "Payment.allocations": "the invoices one payment reached",
+    "Payment.refunds": "a payment is given back in a few parts",
     "Quote.lines": "what one invoice bills",
     "Quote.radiusAfter": "the attributes of one service",
     "Quote.radiusBefore": "the attributes of one service",

@@ -83,7 +83,8 @@ async def way(session: AsyncSession, payment: Payment, *, wanted: bool | None) -
     while another refund of the payment waits for its answer: of two on their way nobody could tell which was done.
     """
     rows = select(GatewayPayment, Gateway).join(Gateway, Gateway.id == GatewayPayment.gateway_id)
-    found = (await session.execute(rows.where(GatewayPayment.payment_id == payment.id))).one_or_none()
+    rows = rows.where(GatewayPayment.customer_id == payment.customer_id, GatewayPayment.payment_id == payment.id)
+    found = (await session.execute(rows)).one_or_none()
     if wanted is False or (found is None and not wanted):
         return None
     if found is None:

@@ -14,6 +14,7 @@ from ispgraph.domain import (
     operators,
     packages,
     paying,
+    receipts,
     ticket_lists,
     vouchers,
 )
@@ -86,8 +87,8 @@ INVOICES = Pages(
 GATEWAY_PAYMENTS = Pages(
     lambda _, asked: belonging(asked.viewer, models.GatewayPayment.customer_id),
     paying.NEWEST,
-    paying.FILTERS,
-    values_of(**kinds_of(paying.FILTERS)),
+    receipts.FILTERS,
+    values_of(**kinds_of(receipts.FILTERS)),
 )
 GATEWAY_REFUNDS = Pages(
     lambda _, asked: belonging(asked.viewer, models.GatewayRefund.customer_id),

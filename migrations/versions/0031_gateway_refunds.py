@@ -24,6 +24,22 @@ BEGIN
 END $$
 """
 
+# The receipt that a payer has, by which the payment is found, may be told after the money was applied.
+PAYMENT_KEEPS = """
+CREATE OR REPLACE FUNCTION payment_keeps_its_word() RETURNS trigger
+  LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+BEGIN
+  IF TG_OP = 'DELETE' OR to_jsonb(NEW) - ARRAY['status', 'reference'] <> to_jsonb(OLD) - ARRAY['status', 'reference']
+      OR NEW.reference IS DISTINCT FROM OLD.reference AND NOT EXISTS (
+        SELECT FROM gateway_payments g
+         WHERE g.tenant_id = OLD.tenant_id AND g.customer_id = OLD.customer_id AND g.payment_id = OLD.id
+           AND g.receipt = OLD.reference AND g.told_receipt = NEW.reference) THEN
+    RAISE EXCEPTION 'payment % is final', OLD.number USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END $$
+"""
+
 
 def upgrade() -> None:
     op.add_column("refunds", sa.Column("undoes_id", sa.Uuid(), nullable=True))
@@ -43,6 +59,10 @@ def upgrade() -> None:
     op.execute(KEEPS)
     _gateway_refunds()
     op.add_column("gateway_payments", sa.Column("told_receipt", sa.String(255), nullable=True))
+    op.execute(PAYMENT_KEEPS)
+    op.create_index(
+        "ix_payments_reference", "payments", ["tenant_id", "reference"], postgresql_where="reference IS NOT NULL"
+    )
 
 
 def _gateway_refunds() -> None:
@@ -106,9 +126,11 @@ def _gateway_refunds() -> None:
 
 def downgrade() -> None:
     """Only where no refund was undone: the books as they were before have no place for that."""
+    op.drop_index("ix_payments_reference", "payments")
+    op.execute(_former("0002", "FUNCTIONS", "payment_keeps_its_word()"))
     op.drop_column("gateway_payments", "told_receipt")
     op.drop_table("gateway_refunds")
-    op.execute(_former())
+    op.execute(_former("0014", "RELEASE", "allocation_keeps_its_word()"))
     op.drop_constraint(op.f("ck_allocation_releases_amount"), "allocation_releases")
     op.create_check_constraint(op.f("ck_allocation_releases_amount"), "allocation_releases", "amount_minor > 0")
     op.drop_constraint(op.f("ck_refunds_amount"), "refunds")
@@ -116,8 +138,11 @@ def downgrade() -> None:
     op.create_check_constraint(op.f("ck_refunds_amount"), "refunds", "amount_minor > 0")
 
 
-def _former() -> str:
+def _former(number: str, among: str, signature: str) -> str:
+    """A function as the revision made it that brought it."""
     folder = op.get_context().script
     assert folder is not None
-    text: str = folder.get_revision("0014").module.RELEASE
+    every: str = getattr(folder.get_revision(number).module, among)
+    head = f"CREATE FUNCTION {signature} "
+    (text,) = [part for part in every.strip().split("\n\n") if part.startswith(head)]
     return text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)

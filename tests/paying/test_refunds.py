@@ -30,6 +30,8 @@ REFUND = f"""mutation ($id: ID!, $amount: Decimal, $key: String, $at: Boolean) {
 PAYMENT = f"query ($id: ID!) {{ node(id: $id) {{ ... on Payment {{ {FIELDS} }} }} }}"
 LIST = """query ($state: [GatewayRefundState!]) { gatewayRefunds(state: $state) { nodes { id state } }
   jobs { nodes { kind ... on GatewayRefundJob { gatewayRefund { id } } } } }"""
+SEARCH = """query ($reference: String) { gatewayPayments(reference: $reference) { nodes {
+  receipt payment { reference } } } }"""
 CHECK = "mutation ($id: ID!) { gatewayRefundCheck(gatewayRefundId: $id) { gatewayRefund { state } errors { code } } }"
 
 
@@ -317,15 +319,28 @@ async def test_sslcommerz_takes_it_on_and_does_it_later(
         await refunds.sound()
 
 
-async def test_m_pesa_gives_nothing_back_by_itself(
+async def test_m_pesa_tells_its_receipt_late_and_gives_nothing_back_by_itself(
     api: Api, settings: Settings, owner: Database, database: Database
 ) -> None:
     double = MPesaDouble(key="key", secret="secret", shortcode="600123", passkey="passkey-of-shop")
     async with counter(api, await east(owner, database, "KES"), settings) as at, serve(double.app) as theirs:
         gateway = await account(at.house, "mpesa", {**MPESA, "base_url": theirs}, "M-Pesa")
+        double.hold = True
         refunds = await _paid_there(
             at, owner, gateway, lambda: double.answer(next(iter(double.prompts))), mobile="+254712345678"
         )
+        ((request, prompt),) = double.prompts.items()
+        # The gateway was asked before its report came, and names the money by the request.
+        assert refunds.payment.reference == request
+        for _ in range(2):
+            assert [each.status for each in await double.send(double.reports[0])] == [200]
+        assert [payment.reference for payment in await at.payments()] == [prompt.receipt]
+        for named in (prompt.receipt, (await at.attempts())[0].reference):
+            found = await at.api.data(SEARCH, at.house.admin, reference=named)
+            assert found["gatewayPayments"]["nodes"] == [
+                {"receipt": prompt.receipt, "payment": {"reference": prompt.receipt}}
+            ]
+        assert (await at.api.data(SEARCH, at.house.admin, reference="X"))["gatewayPayments"]["nodes"] == []
         wanted = await refunds.give(at=True)
         assert [(error["code"], error["field"]) for error in wanted["errors"]] == [("INVALID", ["atGateway"])]
         assert "M-Pesa gives nothing back by itself" in wanted["errors"][0]["message"]

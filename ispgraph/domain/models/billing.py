@@ -218,6 +218,7 @@ class Payment(TenantRow):
         refers("collected_by_id", "operators"),
         UniqueConstraint("tenant_id", "number"),
         Index("ix_payments_customer", "tenant_id", "customer_id", "id"),
+        Index("ix_payments_reference", "tenant_id", "reference", postgresql_where="reference IS NOT NULL"),
         CheckConstraint("amount_minor > 0", name="amount"),
     )
 
