@@ -29,7 +29,6 @@ from ispgraph.domain.models import (
 )
 from ispgraph.settings import Settings
 
-SECONDS = 20.0
 _SHORTEST, _LONGEST = timedelta(minutes=40), timedelta(hours=23)
 _CLOSED = "The account with this gateway cannot be opened: its secrets were sealed with another key."
 
@@ -97,7 +96,7 @@ class Checkout:
             expires_at=max(until, now + _SHORTEST),
         )
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._settings.gateway_seconds):
                 started = await self.gateway(row).start(intent)
         except (AdapterError, TimeoutError, secrets.BadSecret) as error:
             async with self._database.transaction(tenant_id) as session:
@@ -107,8 +106,9 @@ class Checkout:
                 session, attempt_id, started.provider_reference, started.redirect_url, started.instructions
             )
 
-    async def ask(self, tenant_id: UUID, attempt_id: UUID, *, seconds: float = SECONDS) -> GatewayPayment:
-        """Ask the gateway how an attempt stands, and note what it says; the attempt as it stands then."""
+    async def ask(self, tenant_id: UUID, attempt_id: UUID, *, most: float = 60.0) -> GatewayPayment:
+        """Ask the gateway how an attempt stands, and note what it says; the attempt as it stands then. `most` is how
+        many seconds whoever waits for it would wait."""
         async with self._database.read(tenant_id) as session:
             attempt = await session.get_one(GatewayPayment, attempt_id)
             row = await session.get_one(Gateway, attempt.gateway_id)
@@ -116,7 +116,7 @@ class Checkout:
             return attempt
         exponent = money.exponent(attempt.currency)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(most, self._settings.gateway_seconds)):
                 adapter = self.gateway(row)
                 status = await adapter.check(attempt.provider_reference or "", attempt.reference, exponent=exponent)
         except (AdapterError, TimeoutError, secrets.BadSecret) as error:
@@ -140,7 +140,7 @@ class Checkout:
         if asked is None:
             return None
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._settings.gateway_seconds):
                 said = await self._given_back(asked)
         except (AdapterError, TimeoutError, secrets.BadSecret) as error:
             return await self._not_given_back(tenant_id, asked, error)
@@ -188,7 +188,8 @@ class Checkout:
     @property
     def _client(self) -> outbound.Client:
         if self._made is None:
-            self._made = outbound.client(private=self._settings.private_gateways, seconds=SECONDS)
+            settings = self._settings
+            self._made = outbound.client(private=settings.private_gateways, seconds=settings.gateway_seconds)
         return self._made
 
 

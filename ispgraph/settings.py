@@ -42,6 +42,8 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
+    gateway_seconds: float = 20
+    """How long a payment gateway is waited for."""
 
     @property
     def origin(self) -> str:
@@ -85,6 +87,7 @@ class Settings:
             allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
             private_gateways=private_gateways == "on",
+            gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
         )
 
 
