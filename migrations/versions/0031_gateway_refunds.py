@@ -1,4 +1,5 @@
-"""Refunds by the gateways that took the money; refunds that are undone; the receipts that payers know."""
+"""Refunds by the gateways that took the money; refunds that are undone; the receipts that payers know; money
+for the provider's own vouchers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -59,6 +60,12 @@ def upgrade() -> None:
     op.execute(KEEPS)
     _gateway_refunds()
     op.add_column("gateway_payments", sa.Column("told_receipt", sa.String(255), nullable=True))
+    op.add_column("voucher_batches", sa.Column("sold", sa.Integer(), nullable=False, server_default="0"))
+    op.create_check_constraint(
+        op.f("ck_voucher_batches_sold"),
+        "voucher_batches",
+        "sold BETWEEN 0 AND count AND (sold = 0 OR paid_by_id IS NULL)",
+    )
     op.execute(PAYMENT_KEEPS)
     op.create_index(
         "ix_payments_reference", "payments", ["tenant_id", "reference"], postgresql_where="reference IS NOT NULL"
@@ -127,6 +134,7 @@ def _gateway_refunds() -> None:
 def downgrade() -> None:
     """Only where no refund was undone: the books as they were before have no place for that."""
     op.drop_index("ix_payments_reference", "payments")
+    op.drop_column("voucher_batches", "sold")
     op.execute(_former("0002", "FUNCTIONS", "payment_keeps_its_word()"))
     op.drop_column("gateway_payments", "told_receipt")
     op.drop_table("gateway_refunds")

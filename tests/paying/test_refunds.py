@@ -30,6 +30,8 @@ REFUND = f"""mutation ($id: ID!, $amount: Decimal, $key: String, $at: Boolean) {
 PAYMENT = f"query ($id: ID!) {{ node(id: $id) {{ ... on Payment {{ {FIELDS} }} }} }}"
 LIST = """query ($state: [GatewayRefundState!]) { gatewayRefunds(state: $state) { nodes { id state } }
   jobs { nodes { kind ... on GatewayRefundJob { gatewayRefund { id } } } } }"""
+TAKEN = """query ($from: Date!, $to: Date!) { collectionsReport(from: $from, to: $to) { total {
+  payments received { amount } refunds refunded { amount } } } }"""
 SEARCH = """query ($reference: String) { gatewayPayments(reference: $reference) { nodes {
   receipt payment { reference } } } }"""
 CHECK = "mutation ($id: ID!) { gatewayRefundCheck(gatewayRefundId: $id) { gatewayRefund { state } errors { code } } }"
@@ -182,6 +184,16 @@ async def test_what_the_gateway_refuses_is_undone_once(refunds: Refunds) -> None
     (invoice,) = await at.rows(select(Invoice))
     assert (invoice.status, invoice.paid_minor) == (InvoiceStatus.PAID, 10_000)
     assert await refunds.cash() == 10_000
+    day = clock.now().date()
+    taken = await at.api.data(
+        TAKEN, at.house.admin, **{"from": str(day - timedelta(days=1)), "to": str(day + timedelta(days=1))}
+    )
+    assert taken["collectionsReport"]["total"] == {
+        "payments": 1,
+        "received": {"amount": "100.00"},
+        "refunds": 0,
+        "refunded": {"amount": "0.00"},
+    }
     assert await at.janitor() == 0
     assert [error["code"] for error in (await refunds.decide("Reject"))["errors"]] == ["INVALID_STATE"]
     # It can be given back otherwise, as before.
