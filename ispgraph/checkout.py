@@ -1,5 +1,5 @@
-"""Asking payment gateways: to make a payment ready, and how one stands. Never within a transaction: what is asked was
-committed before, and what was answered is committed after."""
+"""Asking payment gateways: to make a payment ready, how one stands, and to give one back. Never within a transaction:
+what is asked was committed before, and what was answered is committed after."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,25 +8,27 @@ from uuid import UUID
 
 from ispgraph import clock
 from ispgraph.adapters import outbound
-from ispgraph.adapters.errors import AdapterError
+from ispgraph.adapters.errors import AdapterError, Refusal, Refused
 from ispgraph.adapters.payments import open_gateway
-from ispgraph.adapters.payments.base import Intent, Notice, PaymentGateway, Status
+from ispgraph.adapters.payments.base import Intent, Notice, PaymentGateway, Returned, Status, Unsupported
 from ispgraph.db import Database
-from ispgraph.domain import gateways, money, paying, secrets
+from ispgraph.domain import gateway_refunds, gateways, money, paying, secrets
 from ispgraph.domain.gateway_payments import BANK_TRANSFER, Word
+from ispgraph.domain.gateway_refunds import Try
 from ispgraph.domain.models import (
     Customer,
     Gateway,
     GatewayKind,
     GatewayPayment,
     GatewayPaymentState,
+    GatewayRefund,
+    GatewayRefundState,
     Invoice,
     PaymentLink,
     Tenant,
 )
 from ispgraph.settings import Settings
 
-SECONDS = 20.0
 _SHORTEST, _LONGEST = timedelta(minutes=40), timedelta(hours=23)
 _CLOSED = "The account with this gateway cannot be opened: its secrets were sealed with another key."
 
@@ -94,7 +96,7 @@ class Checkout:
             expires_at=max(until, now + _SHORTEST),
         )
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._settings.gateway_seconds):
                 started = await self.gateway(row).start(intent)
         except (AdapterError, TimeoutError, secrets.BadSecret) as error:
             async with self._database.transaction(tenant_id) as session:
@@ -104,8 +106,9 @@ class Checkout:
                 session, attempt_id, started.provider_reference, started.redirect_url, started.instructions
             )
 
-    async def ask(self, tenant_id: UUID, attempt_id: UUID, *, seconds: float = SECONDS) -> GatewayPayment:
-        """Ask the gateway how an attempt stands, and note what it says; the attempt as it stands then."""
+    async def ask(self, tenant_id: UUID, attempt_id: UUID, *, most: float = 60.0) -> GatewayPayment:
+        """Ask the gateway how an attempt stands, and note what it says; the attempt as it stands then. `most` is how
+        many seconds whoever waits for it would wait."""
         async with self._database.read(tenant_id) as session:
             attempt = await session.get_one(GatewayPayment, attempt_id)
             row = await session.get_one(Gateway, attempt.gateway_id)
@@ -113,7 +116,7 @@ class Checkout:
             return attempt
         exponent = money.exponent(attempt.currency)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(most, self._settings.gateway_seconds)):
                 adapter = self.gateway(row)
                 status = await adapter.check(attempt.provider_reference or "", attempt.reference, exponent=exponent)
         except (AdapterError, TimeoutError, secrets.BadSecret) as error:
@@ -130,10 +133,63 @@ class Checkout:
             ),
         )
 
+    async def give_back(self, tenant_id: UUID, refund_id: UUID) -> GatewayRefund | None:
+        """Have the gateway give back what was booked, or ask what has become of that; the refund as it stands then,
+        None when there was nothing to ask."""
+        asked = await self._database.run(tenant_id, lambda session: gateway_refunds.begin(session, refund_id))
+        if asked is None:
+            return None
+        try:
+            async with asyncio.timeout(self._settings.gateway_seconds):
+                said = await self._given_back(asked)
+        except (AdapterError, TimeoutError, secrets.BadSecret) as error:
+            return await self._not_given_back(tenant_id, asked, error)
+        failed = said.failed
+        if failed is not None:
+            return await self._database.run(
+                tenant_id, lambda session: gateway_refunds.refused(session, asked, failed, for_sure=True)
+            )
+        return await self._database.run(
+            tenant_id,
+            lambda session: gateway_refunds.given(session, refund_id, said.refund_reference, done=said.done),
+        )
+
+    async def _given_back(self, asked: Try) -> Returned:
+        adapter, attempt = self.gateway(asked.gateway), asked.attempt
+        theirs = attempt.provider_reference or ""
+        if asked.refund.provider_reference is not None:
+            return await adapter.refund_status(theirs, attempt.receipt, asked.refund.provider_reference)
+        return await adapter.refund(
+            theirs,
+            attempt.receipt,
+            asked.amount_minor,
+            attempt.currency,
+            money.exponent(attempt.currency),
+            asked.refund.id.hex,
+            again=asked.again,
+            others=asked.others,
+        )
+
+    async def _not_given_back(self, tenant_id: UUID, asked: Try, error: Exception) -> GatewayRefund:
+        reason = _text(error)
+        no = isinstance(error, Refused | Unsupported) and not error.outcome_unknown
+        if no and asked.refund.provider_reference is None:
+            # Of one that the gateway knows of already nobody can say that it was not done because it is not done now.
+            there = isinstance(error, Refused) and error.kind is Refusal.ALREADY_EXISTS
+            sure = asked.refund.state is GatewayRefundState.PENDING and not asked.again and not there
+            return await self._database.run(
+                tenant_id, lambda session: gateway_refunds.refused(session, asked, reason, for_sure=sure)
+            )
+        unknown = _unknown(error)
+        return await self._database.run(
+            tenant_id, lambda session: gateway_refunds.unanswered(session, asked, reason, unknown=unknown)
+        )
+
     @property
     def _client(self) -> outbound.Client:
         if self._made is None:
-            self._made = outbound.client(private=self._settings.private_gateways, seconds=SECONDS)
+            settings = self._settings
+            self._made = outbound.client(private=settings.private_gateways, seconds=settings.gateway_seconds)
         return self._made
 
 

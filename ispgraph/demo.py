@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock, demo_crowd, demo_customers, demo_network, ids
+from ispgraph import clock, demo_care, demo_crowd, demo_customers, demo_network, ids
 from ispgraph.db import Database
 from ispgraph.domain import custom_fields, packages, passwords, secrets, zones
 from ispgraph.domain.billing import commission_rates
@@ -78,6 +78,7 @@ class _House:
     zones: Sequence[tuple[str, str, str | None]]
     customers: Sequence[demo_customers.Person]
     questions: Sequence[tuple[str, str, CustomFieldType, Sequence[str]]] = ()
+    complaints: Sequence[demo_care.Complaint] = ()
     router: str | None = None
 
 
@@ -145,6 +146,7 @@ _EXAMPLE_NET = _House(
         ("South Market", "SM", "South"),
     ),
     customers=demo_customers.EXAMPLE_NET,
+    complaints=demo_care.EXAMPLE_NET,
     questions=(
         ("landmark", "Landmark", CustomFieldType.TEXT, ()),
         ("floor", "Floor", CustomFieldType.NUMBER, ()),
@@ -194,6 +196,8 @@ async def run(settings: Settings, password: str | None = None, lab_url: str | No
                 await _commission(session, people, admin)
                 signers = {local: _acting(tenant, row) for local, row in people.items()}
                 await demo_customers.add(session, house.customers, signers, settings.network_key)
+                if house.complaints:
+                    await demo_care.add(session, house.complaints, signers, settings)
                 if house.router is not None:
                     radius_secret = await _router(session, tenant, house.router, settings.network_key)
             if house.router is not None and lab_url is not None:

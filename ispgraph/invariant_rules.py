@@ -134,6 +134,25 @@ RULES = (
                  AND q.method = p.method)""",
     ),
     Rule(
+        "refunds-undone",
+        "a refund is undone, as a whole, where the gateway has refused it, and nowhere else",
+        """SELECT r.id::text FROM refunds r
+             LEFT JOIN gateway_refunds g ON g.tenant_id = r.tenant_id AND g.refund_id = r.id
+             LEFT JOIN refunds u ON u.tenant_id = r.tenant_id AND u.undoes_id = r.id
+            WHERE r.tenant_id = :tenant AND ((u.id IS NULL) <> (g.state IS DISTINCT FROM 'FAILED')
+                  OR (u.payment_id, -u.amount_minor) IS DISTINCT FROM (r.payment_id, r.amount_minor)
+                     AND u.id IS NOT NULL)""",
+    ),
+    Rule(
+        "gateway-refunds",
+        "a refund by a gateway is of the payment that came by it",
+        """SELECT g.id::text FROM gateway_refunds g
+             JOIN refunds r ON r.tenant_id = g.tenant_id AND r.id = g.refund_id
+             LEFT JOIN gateway_payments a ON a.tenant_id = g.tenant_id AND a.id = g.gateway_payment_id
+            WHERE g.tenant_id = :tenant AND (a.payment_id IS DISTINCT FROM r.payment_id
+                  OR a.customer_id IS DISTINCT FROM g.customer_id)""",
+    ),
+    Rule(
         "allocations-within-payment",
         "no payment settles more than it is",
         """SELECT p.id::text FROM payments p JOIN allocations a ON a.tenant_id = p.tenant_id AND a.payment_id = p.id

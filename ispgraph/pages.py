@@ -106,7 +106,7 @@ class Pages:
         if attempt.state in OPEN and request.method != "HEAD":
             may = await self._database.run(tenant_id, lambda session: paying.claim_check(session, key, _ASK_EVERY))
             if may:
-                attempt = await self._till.ask(tenant_id, key, seconds=_ASK_SECONDS)
+                attempt = await self._till.ask(tenant_id, key, most=_ASK_SECONDS)
         return await self._progress_page(seen, attempt, request.path_params["token"])
 
     async def tell(self, request: Request) -> Response:

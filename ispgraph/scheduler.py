@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from ispgraph import clock, jobs, pubsub
 from ispgraph.db import Database
 from ispgraph.domain import (
+    gateway_refunds,
     hosting_servers,
     notices,
     package_changes,
@@ -220,6 +221,7 @@ async def watch(database: Database) -> None:
 async def ask_gateways(database: Database) -> None:
     """Promise to ask about the payments that gateways have not settled, of each tenant some at one time."""
     await _each(database, paying.look, "looking at the payments")
+    await _each(database, gateway_refunds.look, "looking at the refunds")
 
 
 async def end_silent(database: Database) -> None:

@@ -52,6 +52,8 @@ class Settings:
     s3_secret_key: str = field(default="", repr=False)
     portal_url: str = ""
     """Where the portals of branded customers are, with {subdomain} in it; empty: pages of this API."""
+    gateway_seconds: float = 20
+    """How long a payment gateway is waited for."""
 
     @property
     def origin(self) -> str:
@@ -97,6 +99,7 @@ class Settings:
             private_gateways=private_gateways == "on",
             **_storage(source),
             portal_url=_portal_url(source),
+            gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
         )
 
 

@@ -28,15 +28,15 @@ RULES = (
     ),
     Rule(
         "voucher-account",
-        "the account of vouchers holds what was redeemed, less what resellers have paid for and not given back",
+        "the account of vouchers holds what was redeemed, less what was paid for and not given back",
         """SELECT q.minor || ' booked, ' || (r.minor - s.minor) || ' due' FROM
                (SELECT COALESCE(sum(amount_minor), 0) AS minor FROM postings
                  WHERE tenant_id = :tenant AND account = 'VOUCHERS') q,
                (SELECT COALESCE(sum(b.price_minor), 0) AS minor FROM vouchers v
                   JOIN voucher_batches b ON b.tenant_id = v.tenant_id AND b.id = v.batch_id
                  WHERE v.tenant_id = :tenant AND v.redeemed_at IS NOT NULL) r,
-               (SELECT COALESCE(sum(price_minor * (count - returned)), 0) AS minor FROM voucher_batches
-                 WHERE tenant_id = :tenant AND paid_by_id IS NOT NULL) s
+               (SELECT COALESCE(sum(price_minor * CASE WHEN paid_by_id IS NULL THEN sold ELSE count - returned END), 0)
+                       AS minor FROM voucher_batches WHERE tenant_id = :tenant) s
             WHERE q.minor <> r.minor - s.minor""",
     ),
 )

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -67,6 +68,19 @@ async def test_the_demo_shows_a_catalogue_a_router_and_two_subtrees(settings: Se
     assert not any(field["required"] for field in shown["customFields"])
     assert shown["routers"] == [{"name": "Core"}]
     assert len({one["parent"]["email"] for one in shown["operators"] if one["role"] == "SUB_OPERATOR"}) == 2
+    # Tickets, and a way to pay that calls nobody.
+    answer = await api(
+        """{ tickets { nodes { status } } gateways { nodes { provider active } } gatewayPayments { nodes {
+             state payerNote amount { amount } link { url amount { amount } } } } }""",
+        token=signed_in["signIn"]["token"],
+    )
+    shown = answer["data"]
+    assert {ticket["status"] for ticket in shown["tickets"]["nodes"]} == {"OPEN", "IN_PROGRESS", "RESOLVED"}
+    assert shown["gateways"]["nodes"] == [{"provider": "bank_transfer", "active": True}]
+    (waiting,) = shown["gatewayPayments"]["nodes"]
+    assert (waiting["state"], waiting["payerNote"]) == ("PENDING", "Sent this morning")
+    assert waiting["amount"] == waiting["link"]["amount"]
+    assert "Bank transfer (demo)" in (await api.get(urlsplit(waiting["link"]["url"]).path)).text
 
 
 async def test_the_printed_radius_secret_is_the_routers(settings: Settings, owner: Database) -> None:

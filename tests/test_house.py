@@ -57,6 +57,7 @@ SHORT_LISTS = {
     "Portal.assets": "one of each kind",
     "Portal.log": "the last two hundred are kept",
     "PortalAssetsPayload.assets": "as many as were sent, at most three",
+    "Payment.refunds": "a payment is given back in a few parts",
     "Quote.lines": "what one invoice bills",
     "Quote.radiusAfter": "the attributes of one service",
     "Quote.radiusBefore": "the attributes of one service",

@@ -15,6 +15,7 @@ ACTIONS: dict[str, Action] = {
     jobs.EXPORT_REPORT: exports.report,
     jobs.BILLING_RUN: runs.bill,
     jobs.GATEWAY_CHECK: gateway_payments.check,
+    jobs.GATEWAY_REFUND: gateway_payments.give_back,
     jobs.VOUCHERS: vouchers.make,
     jobs.GATEWAY_TEST: gateways.test,
     jobs.HOSTING: hosting.apply,

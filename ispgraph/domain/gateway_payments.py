@@ -31,6 +31,8 @@ _METHODS = {
     BANK_TRANSFER: PaymentMethod.BANK_TRANSFER,
 }
 
+_GIVE_BACK = ("stripe", "sslcommerz", "bkash", "paystack")
+
 OPEN = (S.STARTED, S.PENDING, S.IN_DOUBT)
 """Where the gateway is asked again by itself."""
 GIVE_UP = timedelta(days=3)
@@ -94,6 +96,11 @@ def _paid(word: Word, asked_minor: int, currency: str) -> Next:
     came, asked = (money.shown(minor, currency) for minor in (word.amount_minor, asked_minor))
     other = None if came == asked else f"{came} came, {asked} was asked for."
     return Next(Standing(S.PAID, word.receipt, other), word.amount_minor)
+
+
+def gives_back(provider: str) -> bool:
+    """Whether money can be given back by this provider without a person in its own panel."""
+    return provider in _GIVE_BACK
 
 
 def method_of(provider: str) -> PaymentMethod:

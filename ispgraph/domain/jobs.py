@@ -31,12 +31,12 @@ EXPORT_SESSIONS, EXPORT_REPORT = "sessions.export", "report.export"
 EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT)
 """The kinds that make a file."""
 BILLING_RUN = "billing.run"
-GATEWAY_CHECK = "gateway.check"
+GATEWAY_CHECK, GATEWAY_REFUND = "gateway.check", "gateway.refund"
 VOUCHERS = "vouchers.make"
 GATEWAY_TEST = "gateway.test"
 HOSTING, HOSTING_TEST, HOSTING_CHECK, HOSTING_STATS = "hosting.apply", "hosting.test", "hosting.check", "hosting.stats"
 STORAGE_SWEEP = "storage.sweep"
-OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, VOUCHERS, GATEWAY_TEST, STORAGE_SWEEP)
+OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, GATEWAY_REFUND, VOUCHERS, GATEWAY_TEST, STORAGE_SWEEP)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)

@@ -161,6 +161,8 @@ async def reported(session: AsyncSession, gateway: Gateway, report: Report) -> G
             # Anybody may have said it before whom nobody asks for a proof.
             await promise_check(session, attempt)
         return None
+    if attempt is not None and gateway.provider in rules.BY_PHONE:
+        await _note_receipt(session, attempt, report.word)
     verdict = await _judged(session, attempt, report)
     word = report.word
     event = {
@@ -193,6 +195,22 @@ async def _judged(session: AsyncSession, attempt: GatewayPayment | None, report:
     await _follow(session, attempt, word)
     _plan(attempt)
     return GatewayVerdict.APPLIED if attempt.payment_id is not None else GatewayVerdict.NOTED
+
+
+async def _note_receipt(session: AsyncSession, attempt: GatewayPayment, word: Word | None) -> None:
+    """Keep the receipt that the payer's phone shows, which the gateway tells in its report and not when it is asked.
+
+    The report alone moves no money; what it names the money by goes with the money, before or after that has come.
+    """
+    told = word.receipt if word is not None and word.state is GatewayPaymentState.PAID else None
+    if told is None or attempt.told_receipt is not None or (attempt.provider_reference or "").startswith(told):
+        return
+    attempt.told_receipt = told[:255]
+    await session.flush()
+    if attempt.payment_id is not None:
+        payment = await session.get_one(Payment, attempt.payment_id)
+        if payment.reference == attempt.receipt:
+            payment.reference = attempt.told_receipt
 
 
 async def promise_check(session: AsyncSession, attempt: GatewayPayment, by: UUID | None = None) -> Job:
@@ -304,7 +322,7 @@ async def apply(
         customer,
         minor,
         method=rules.method_of(gateway.provider),
-        reference=receipt,
+        reference=receipt if by is not None else attempt.told_receipt or receipt,
         notes=f"{gateway.name}, {attempt.reference}",
         first=first,
         by=by,

@@ -17,6 +17,7 @@ from ispgraph.domain.models import (
     Draft,
     Gateway,
     GatewayPayment,
+    GatewayRefund,
     HostingAccount,
     HostingServer,
     Invoice,
@@ -71,6 +72,7 @@ RULES: Mapping[type[Any], Rule] = {
     Invoice: (Permission.VIEW_CUSTOMERS, _of_customer),
     Payment: (Permission.VIEW_CUSTOMERS, _of_customer),
     PaymentLink: (Permission.VIEW_CUSTOMERS, _of_customer),
+    GatewayRefund: (Permission.VIEW_CUSTOMERS, _of_customer),
     GatewayPayment: (Permission.VIEW_CUSTOMERS, _of_customer),
     Posting: (
         Permission.VIEW_CUSTOMERS,

@@ -1,7 +1,7 @@
 """Vouchers: made in batches, cancelled, found by their codes.
 
 A voucher is worth what its package cost, tax included, when it was made. The provider's own cost nothing when they are
-made: what is redeemed of them stands in the account VOUCHERS as what their sellers have taken. Those of a reseller are
+made: what their sellers hand in for them is booked when it comes (`voucher_sales`). Those of a reseller are
 paid for from the reseller's wallet at once, and what is cancelled of them, expired or not, goes back there. Revenue,
 tax and commission are booked when a voucher is redeemed, by an invoice over what it is worth (`hotspot`).
 """
@@ -271,7 +271,7 @@ async def cancel(session: AsyncSession, voucher_id: UUID, *, by: Viewer) -> tupl
     if found is None:
         raise not_found("voucher", "voucherId")
     # The batch before its vouchers, as whoever cancels all of them does.
-    batch = await _locked(session, found, "voucherId", by)
+    batch = await locked(session, found, by, "voucherId")
     voucher = (await session.scalars(select(Voucher).where(Voucher.id == voucher_id).with_for_update())).one()
     if voucher.cancelled_at is not None:
         raise fail(ErrorCode.NO_CHANGE, "This voucher is cancelled already.", "voucherId")
@@ -286,7 +286,7 @@ async def cancel(session: AsyncSession, voucher_id: UUID, *, by: Viewer) -> tupl
 async def cancel_batch(session: AsyncSession, batch_id: UUID, *, by: Viewer) -> VoucherBatch:
     """Cancel what was not redeemed of a batch; what is still to be made of it is not made. Raises DomainError
     NOT_FOUND, NO_CHANGE when it is cancelled already, INVALID_STATE when nothing of it is left."""
-    batch = await _locked(session, batch_id, "batchId", by)
+    batch = await locked(session, batch_id, by, "batchId")
     if batch.cancelled_at is not None:
         raise fail(ErrorCode.NO_CHANGE, "This batch is cancelled already.", "batchId")
     now = clock.now()
@@ -304,11 +304,12 @@ async def cancel_batch(session: AsyncSession, batch_id: UUID, *, by: Viewer) -> 
     return batch
 
 
-async def _locked(session: AsyncSession, batch_id: UUID, field: str, by: Viewer) -> VoucherBatch:
+async def locked(session: AsyncSession, batch_id: UUID, by: Viewer, *field: str) -> VoucherBatch:
+    """A visible batch, locked. Raises DomainError NOT_FOUND at the path `field`."""
     rows = select(VoucherBatch).where(VoucherBatch.id == batch_id, visible(by, VoucherBatch))
     batch = await session.scalar(rows.with_for_update(key_share=True).execution_options(populate_existing=True))
     if batch is None:
-        raise not_found("voucher batch", field)
+        raise not_found("voucher batch", *field)
     return batch
 
 

@@ -13,6 +13,7 @@ from ispgraph.resolvers.commissions import CommissionMutations, CommissionQuerie
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
+from ispgraph.resolvers.gateway_refunds import GatewayRefundMutations, GatewayRefundQueries
 from ispgraph.resolvers.gateways import GatewayMutations, GatewayQueries
 from ispgraph.resolvers.hosting import HostingMutations, HostingQueries
 from ispgraph.resolvers.hotspot import HotspotMutations
@@ -40,6 +41,7 @@ from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
+from ispgraph.schema.gateway_refunds import GatewayRefundJob
 from ispgraph.schema.gateways import GatewayJob
 from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
@@ -63,6 +65,7 @@ class Query(
     PackageChangeQueries,
     RechargeQueries,
     PaymentLinkQueries,
+    GatewayRefundQueries,
     BillQueries,
     VoucherQueries,
     JobQueries,
@@ -95,6 +98,7 @@ class Mutation(
     PackageChangeMutations,
     RechargeMutations,
     PaymentLinkMutations,
+    GatewayRefundMutations,
     HotspotMutations,
     VoucherMutations,
     RouterMutations,
@@ -121,7 +125,16 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[NetworkJob, ExportJob, BillingJob, GatewayPaymentJob, GatewayJob, VoucherJob, StorageJob],
+        types=[
+            NetworkJob,
+            ExportJob,
+            BillingJob,
+            GatewayPaymentJob,
+            GatewayRefundJob,
+            GatewayJob,
+            VoucherJob,
+            StorageJob,
+        ],
         extensions=EXTENSIONS,
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),

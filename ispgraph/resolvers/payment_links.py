@@ -28,14 +28,21 @@ from ispgraph.schema.payment_links import (
 async def gateway_payments(
     info: Info,
     state: list[models.GatewayPaymentState] | None = None,
+    reference: str | None = None,
     first: int | None = None,
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
 ) -> Connection[GatewayPayment]:
-    """Attempts of the viewer's customers to pay with gateways, newest first; with `state`, those in these states."""
+    """Attempts of the viewer's customers to pay with gateways, newest first; with `state`, those in these states;
+    with `reference`, those that we, the gateway or the payer name so: our reference, or the receipt, in full."""
     found: Connection[GatewayPayment] = page_of(
-        roots.GATEWAY_PAYMENTS, {"state": state}, first=first, after=after, last=last, before=before
+        roots.GATEWAY_PAYMENTS,
+        {"state": state, "reference": reference},
+        first=first,
+        after=after,
+        last=last,
+        before=before,
     )
     return found
 

@@ -63,16 +63,24 @@ async def refund(
     reason: str,
     amount: Decimal | None = None,
     idempotency_key: str | None = None,
+    at_gateway: bool | None = None,
 ) -> PaymentPayload:
     """Give a payment back by the way it came: as a whole, or `amount` of it.
 
     What is still in the wallet goes first; then the invoices that it settled are owed again, the last settled first.
+
+    Of a payment by a gateway that can give money back, the gateway does it: that is promised here, and the
+    `gatewayRefund` of the refund says how it stands. Should the gateway refuse, the refund is undone in the books.
+    `atGateway: false` only books what was given back otherwise, such as in the gateway's own panel, and so does a
+    gateway that cannot (M-Pesa, a bank transfer) unless `atGateway: true` asks for it, which is INVALID there.
+    INVALID_STATE while another refund of the payment waits for the gateway's answer.
     """
     paid = await desk.refund(
         info.context.session,
         typed_id("pay", payment_id, "paymentId"),
         amount=amount,
         reason=reason,
+        at_gateway=at_gateway,
         idempotency_key=idempotency_key,
         by=info.context.viewer_or_refuse(),
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain import voucher_sheets
+from ispgraph.domain import voucher_sales, voucher_sheets
 from ispgraph.domain import vouchers as domain
 from ispgraph.domain.models import VoucherStatus
 from ispgraph.domain.permissions import Permission
@@ -14,7 +14,14 @@ from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
 from ispgraph.schema.pages import Connection
-from ispgraph.schema.vouchers import Voucher, VoucherBatch, VoucherBatchInput, VoucherPayload, VoucherSheetPayload
+from ispgraph.schema.vouchers import (
+    Voucher,
+    VoucherBatch,
+    VoucherBatchInput,
+    VoucherPayload,
+    VoucherSaleInput,
+    VoucherSheetPayload,
+)
 
 
 async def vouchers(
@@ -81,6 +88,20 @@ async def cancel_batch(info: Info, batch_id: strawberry.ID) -> VoucherPayload:
     return VoucherPayload(batch=batch)
 
 
+async def record_sale(info: Info, input: VoucherSaleInput) -> VoucherPayload:
+    """Record the money that a seller hands in for the provider's own vouchers, redeemed or not. INVALID_STATE for those
+    that a reseller has paid for; INVALID for more than there are, or more given back than was taken."""
+    batch: Any = await voucher_sales.record(
+        info.context.session,
+        voucher_sales.Sale(
+            typed_id("vbt", input.batch_id, "input", "batchId"), input.count, input.method, input.reference
+        ),
+        idempotency_key=input.idempotency_key,
+        by=info.context.viewer_or_refuse(),
+    )
+    return VoucherPayload(batch=batch)
+
+
 async def sheet(info: Info, batch_id: strawberry.ID) -> VoucherSheetPayload:
     """Sheets to be printed and cut apart, each voucher with its code and a picture that opens the hotspot's page."""
     key = typed_id("vbt", batch_id, "batchId")
@@ -102,4 +123,5 @@ class VoucherMutations:
     voucher_create_batch = action(create, Permission.MANAGE_VOUCHERS)
     voucher_cancel = action(cancel, Permission.MANAGE_VOUCHERS)
     voucher_sheet = action(sheet, Permission.MANAGE_VOUCHERS)
+    voucher_batch_record_sale = action(record_sale, Permission.RECORD_PAYMENTS)
     voucher_batch_cancel = action(cancel_batch, Permission.MANAGE_VOUCHERS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 from sqlalchemy import ColumnElement, String, and_, case, cast, exists, select
 
-from ispgraph.domain import models
+from ispgraph.domain import models, visibility
 from ispgraph.domain.billing import corrections, invoices, ledger
 from ispgraph.schema.base import Money, Node, node, row
 from ispgraph.schema.compiler.fields import amount as amount_of
@@ -17,9 +17,11 @@ from ispgraph.schema.dunning import DunningStep, dunning
 
 if TYPE_CHECKING:
     from ispgraph.schema.customers import Customer
+    from ispgraph.schema.gateway_refunds import GatewayRefund
     from ispgraph.schema.operators import Operator
 
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]
+GatewayRefundLink = Annotated["GatewayRefund", strawberry.lazy("ispgraph.schema.gateway_refunds")]
 OperatorLink = Annotated["Operator", strawberry.lazy("ispgraph.schema.operators")]
 
 
@@ -86,6 +88,20 @@ class PaymentAllocation:
     )
 
 
+@row(models.Refund, description="Money that was given back, as the books have it.")
+class PaymentRefund:
+    amount: Money = amount_of("amount_minor", description="Below zero: it takes back one that did not come about.")
+    reason: str
+    at: datetime
+    by: OperatorLink | None = one("by_id", description="Null: the product itself, because a gateway has refused.")
+    gateway_refund: GatewayRefundLink | None = one(
+        lambda refund, theirs, asked: and_(
+            theirs.refund_id == refund.id, visibility.condition(asked.viewer, models.GatewayRefund, theirs)
+        ),
+        description="How it stands with the gateway that carries it out; null where nobody was asked to.",
+    )
+
+
 @node("pay", models.Payment, description="Money received. What its allocations leave over went to the wallet.")
 class Payment(Node):
     number: str
@@ -99,8 +115,10 @@ class Payment(Node):
     amount: Money = amount_of("amount_minor")
     collected_by: OperatorLink | None = one("collected_by_id")
     refunded: Money = amount_of(
-        lambda payment, asked: corrections.refunded(payment), description="What of it was given back."
+        lambda payment, asked: corrections.refunded(payment),
+        description="What of it was given back; also what a gateway is still to give back.",
     )
+    refunds: list[PaymentRefund] = many("payment_id", description="Oldest first.")
     allocations: list[PaymentAllocation] = many(
         lambda payment, allocation, asked: and_(
             allocation.payment_id == payment.id, allocation.released_minor < allocation.amount_minor

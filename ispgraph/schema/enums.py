@@ -32,6 +32,7 @@ for _kind in (
     models.DunningKind,
     models.DunningOutcome,
     models.GatewayPaymentState,
+    models.GatewayRefundState,
     models.GatewayKind,
     models.InvoiceKind,
     models.InvoiceStatus,

@@ -6,7 +6,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain import models, payment_links
+from ispgraph.domain import models, payment_links, receipts
 from ispgraph.schema.base import Money, Node, Payload, node
 from ispgraph.schema.billing import CustomerLink, Invoice, Payment
 from ispgraph.schema.compiler.fields import amount as amount_of
@@ -49,7 +49,10 @@ class GatewayPayment(Node):
     gateway: str = expression(lambda attempt, asked: payment_links.gateway_name(attempt), description="Its name.")
     reference: str = strawberry.field(description="What the gateway, or a transfer, names it by.")
     provider_reference: str | None
-    receipt: str | None = strawberry.field(description="The gateway's, or the bank's, number of the money.")
+    receipt: str | None = expression(
+        lambda attempt, asked: receipts.shown(attempt),
+        description="The number of the money that its payer has: the gateway's, or the bank's.",
+    )
     amount: Money = amount_of("amount_minor", description="What was asked for.")
     received: Money | None = amount_of("received_minor", description="What came.")
     payer_note: str | None = strawberry.field(description="What the payer says of a bank transfer.")

@@ -6,6 +6,7 @@ from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, 
 
 from ispgraph.domain import (
     customer_lists,
+    gateway_refunds,
     gateways,
     jobs,
     messages,
@@ -14,6 +15,7 @@ from ispgraph.domain import (
     packages,
     paying,
     payment_links,
+    receipts,
     ticket_lists,
     vouchers,
 )
@@ -105,8 +107,14 @@ INVOICES = Pages(
 GATEWAY_PAYMENTS = Pages(
     lambda _, asked: belonging(asked.viewer, models.GatewayPayment.customer_id),
     paying.NEWEST,
-    paying.FILTERS,
-    values_of(**kinds_of(paying.FILTERS)),
+    receipts.FILTERS,
+    values_of(**kinds_of(receipts.FILTERS)),
+)
+GATEWAY_REFUNDS = Pages(
+    lambda _, asked: belonging(asked.viewer, models.GatewayRefund.customer_id),
+    gateway_refunds.NEWEST,
+    gateway_refunds.FILTERS,
+    values_of(**kinds_of(gateway_refunds.FILTERS)),
 )
 PAYMENT_LINKS = Pages(
     lambda _, asked: _payment_link(asked),

@@ -29,6 +29,9 @@ class VoucherBatch(Node):
     created_at: datetime
     created_by: Operator = one("created_by_id")
     paid_by: Operator | None = one("paid_by_id", description="The reseller from whose wallet they were paid for.")
+    sold: int = strawberry.field(
+        description="For how many of the provider's own the money was handed in; 0 for a reseller's."
+    )
     cancelled_at: datetime | None
     redeemed_count: int = expression(lambda batch, asked: vouchers.redeemed_count(batch))
 
@@ -65,6 +68,15 @@ class VoucherBatchInput:
     count: int = strawberry.field(description=f"From 1 to {vouchers.MOST}; a job makes more than {vouchers.AT_ONCE}.")
     prefix: str | None = strawberry.field(default=None, description="What each code begins with: 1 to 8 A–Z 0–9.")
     expires_at: datetime | None = strawberry.field(default=None, description="Until when they can be redeemed.")
+    idempotency_key: str | None = None
+
+
+@strawberry.input(description="Money for the provider's own vouchers, at what they are worth.")
+class VoucherSaleInput:
+    batch_id: strawberry.ID
+    count: int = strawberry.field(description="For how many; below zero: the money for so many was given back.")
+    method: models.PaymentMethod = strawberry.field(description="Neither WALLET nor VOUCHER.")
+    reference: str | None = None
     idempotency_key: str | None = None
 
 

@@ -115,6 +115,11 @@ DAMAGE = {
         " AND account = 'CASH'",
         {"refunds-in-the-ledger"},
     ),
+    "refund-failed-at-no-gateway": (
+        "INSERT INTO gateway_refunds (id, tenant_id, refund_id, gateway_payment_id, customer_id, state, may_be_done,"
+        " tries, started_at) SELECT id, tenant_id, id, id, id, 'FAILED', false, 0, now() FROM refunds",
+        {"refunds-undone", "gateway-refunds"},
+    ),
     "commission-changed": (
         "UPDATE commissions SET amount_minor = amount_minor + 1",
         {"commissions", "operator-wallets", "commission-expense"},

@@ -36,7 +36,7 @@ ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order",
 PREFIXED = {
     "id": (
         *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
-        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "sce", "hsv", "hac", "prt"),
+        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "grf", "sce", "hsv", "hac", "prt"),
     ),
     "serviceId": ("svc",),
     "packageId": ("pkg",),
@@ -52,6 +52,7 @@ LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "pri
 LISTS |= {"entries": "operator-wallet", "packageChanges": "package_changes", "voucherBatches": "voucher-batches"}
 LISTS |= {"portalDrafts": "portals"}
 LISTS |= {"paymentLinks": "payment-links", "gatewayPayments": "gateway-payments", "smsCreditEntries": "sms-credits"}
+LISTS |= {"gatewayRefunds": "gateway-refunds"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
 LOADED += ("subscriber_report", "operator_statement", "billing_profile_impact", "suspend_date_impact")
 LOADED += ("change_package_quote", "daily_recharge_quote", "ticket_stats")

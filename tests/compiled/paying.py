@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from ispgraph import ids
 from ispgraph.domain import models, secrets
-from ispgraph.domain.models import GatewayKind, GatewayPaymentState, JobStatus
+from ispgraph.domain.models import GatewayKind, GatewayPaymentState, GatewayRefundState, JobStatus
 from ispgraph.domain.payment_links import hashed
 from tests.factories import NETWORK_KEY, House
 
@@ -45,6 +45,7 @@ async def furnish(house: House, customers: list[models.Customer], now: datetime)
                 payer_note="gestern\nbezahlt" if number % 4 == 0 else None,
                 received_minor=payment.amount_minor if payment else None,
                 receipt=f"pi_{number}" if payment else None,
+                told_receipt=f"SFF{number}" if payment and number % 2 else None,
                 payment_id=payment.id if payment else None,
                 reason="no \\ answer" if number % 2 else None,
                 started_at=now - timedelta(minutes=number),
@@ -68,7 +69,53 @@ async def furnish(house: House, customers: list[models.Customer], now: datetime)
     for attempt, job in zip(attempts[:5], jobs, strict=False):
         attempt.check_job_id = job.id
     await house.add(*attempts)
-    return [*links, *attempts, *jobs]
+    return [*links, *attempts, *jobs, *await _refunds(house, attempts, now)]
+
+
+async def _refunds(house: House, attempts: list[models.GatewayPayment], now: datetime) -> list[Any]:
+    """Refunds of what was paid, in every state, one undone; and those that nobody asked a gateway for."""
+    states = list(GatewayRefundState)
+    found: list[Any] = []
+    for number, attempt in enumerate(each for each in attempts for _ in range(3) if each.payment_id):
+        refund = models.Refund(
+            id=ids.uuid7(),
+            payment_id=attempt.payment_id,
+            amount_minor=1 + number,
+            reason='moved "away" \\ রহিম',
+            at=now - timedelta(minutes=number),
+            by_id=house.admin.id if number % 3 else None,
+        )
+        await house.add(refund)
+        if number % 4 == 3:
+            continue
+        state = states[number % 5]
+        job = models.Job(
+            id=ids.uuid7(),
+            kind="gateway.refund",
+            status=JobStatus.QUEUED,
+            customer_id=attempt.customer_id,
+            arguments={"gateway_refund": "x"},
+            next_attempt_at=now,
+            created_at=now,
+        )
+        theirs = models.GatewayRefund(
+            refund_id=refund.id,
+            gateway_payment_id=attempt.id,
+            customer_id=attempt.customer_id,
+            state=state,
+            provider_reference=f're_"{number}"' if number % 2 or state is GatewayRefundState.ACCEPTED else None,
+            reason="no \n answer" if number % 2 else None,
+            tries=number,
+            started_at=now - timedelta(minutes=number),
+            settled_at=now if state in (GatewayRefundState.DONE, GatewayRefundState.FAILED) else None,
+            next_try_at=now if state in (GatewayRefundState.PENDING, GatewayRefundState.ACCEPTED) else None,
+            job_id=job.id,
+        )
+        undone = models.Refund(payment_id=refund.payment_id, amount_minor=-refund.amount_minor, reason="No", at=now)
+        undone.undoes_id = refund.id
+        await house.add(job, theirs, *([undone] if state is GatewayRefundState.FAILED else []))
+        found += [theirs, job]
+    return found
 
 
 def _link(

@@ -609,6 +609,7 @@ async def _vouchers(
             prefix="CAFE" if number % 2 else None,
             price_minor=number * 1_001,
             paid_by_id=land.operators[name].id if number % 2 else None,
+            sold=0 if number % 2 else number,
             returned=1,
             expires_at=NOW + timedelta(days=number - 2) if number else None,
             created_at=NOW - timedelta(days=9, hours=number),

@@ -11,7 +11,7 @@ import httpx
 from sqlalchemy import select
 
 from ispgraph import ids, scheduler
-from ispgraph.actors import gateway_payments as actors
+from ispgraph.actors.registry import ACTIONS
 from ispgraph.actors.run import Runner
 from ispgraph.adapters.payments.doubles import serve
 from ispgraph.adapters.payments.stripe_double import StripeDouble
@@ -112,9 +112,10 @@ class Counter:
 
     async def work(self) -> int:
         """Carry out the jobs that ask gateways, as a worker does; how many there were."""
-        waiting = select(Job).where(Job.kind == jobs.GATEWAY_CHECK, Job.status == JobStatus.QUEUED)
+        kinds = (jobs.GATEWAY_CHECK, jobs.GATEWAY_REFUND)
+        waiting = select(Job).where(Job.kind.in_(kinds), Job.status == JobStatus.QUEUED)
         due = await self.rows(waiting)
-        runner = Runner(self.house.database, self.settings, {jobs.GATEWAY_CHECK: actors.check})
+        runner = Runner(self.house.database, self.settings, ACTIONS)
         for job in due:
             await runner.run_job(self.house.tenant.id.hex, job.id.hex)
         return len(due)

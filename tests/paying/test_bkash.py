@@ -200,9 +200,18 @@ async def test_money_goes_back_and_the_same_amount_not_twice() -> None:
             await made.gateway.refund(payment, receipt, 50_000, "BDT", 2, key="r1")
         assert again.value.kind is Refusal.ALREADY_EXISTS
         assert double.deals[payment].refunds[0]["refundTrxId"] in again.value.text
-        done = await made.gateway.refund(payment, receipt, 25_020, "BDT", 2, key="r2")
+        found = await made.gateway.refund(payment, receipt, 50_000, "BDT", 2, key="r1", again=True)
+        assert (found.done, found.refund_reference) == (True, double.deals[payment].refunds[0]["refundTrxId"])
+        assert len(double.deals[payment].refunds) == 1
+        done = await made.gateway.refund(payment, receipt, 25_020, "BDT", 2, key="r2", again=True)
         assert done.done
         assert [one["refundAmount"] for one in double.deals[payment].refunds] == ["500.00", "250.20"]
+        # Another one of the same amount, where the first is known.
+        more = await made.gateway.refund(
+            payment, receipt, 25_020, "BDT", 2, key="r5", again=True, others=[done.refund_reference]
+        )
+        assert more.refund_reference != done.refund_reference
+        assert (await made.gateway.refund_status(payment, receipt, more.refund_reference)).done
         with pytest.raises(Refused, match="not valid"):
             await made.gateway.refund(payment, receipt, 100_000, "BDT", 2, key="r3")
         for wrong in ((None, "BDT"), (receipt, "USD")):

@@ -113,6 +113,8 @@ async def test_a_phone_that_was_asked(api: Api, settings: Settings, owner: Datab
         assert await at.work() == 1
         (payment,) = await at.payments()
         assert (payment.amount_minor, payment.method) == (10_100, PaymentMethod.MOBILE_MONEY)
+        # What the payer has on the phone, which the gateway told in its report alone.
+        assert payment.reference == double.prompts[request].receipt
         assert "Paid. Thank you!" in (await at.browser.get(there)).text
 
 

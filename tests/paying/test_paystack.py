@@ -127,6 +127,7 @@ async def test_money_goes_back_once_per_key_and_no_more_than_was_paid() -> None:
         assert [one["amount"] for one in double.refunds] == [50_000]
         double.refunds[0]["status"] = "processed"
         assert (await made.gateway.refund("", receipt, 50_000, "NGN", 2, key="r1")).done
+        assert (await made.gateway.refund_status("", receipt, first.refund_reference)).done
         # Another key is another refund, also of the same amount.
         await made.gateway.refund("", receipt, 50_000, "NGN", 2, key="r2")
         with pytest.raises(Refused, match="more than"):

@@ -177,6 +177,14 @@ async def test_money_goes_back_once_per_key_and_no_more_than_was_paid() -> None:
         first = await made.gateway.refund("", receipt, 50_000, "BDT", 2, key="0" * 36)
         assert not first.done
         assert len(double.refunds) == 1
+        for said, done, failed in (
+            ("processing", False, None),
+            ("refunded", True, None),
+            ("cancelled", False, "The refund was cancelled at SSLCommerz"),
+        ):
+            double.refunding = said
+            stands = await made.gateway.refund_status("", receipt, first.refund_reference)
+            assert (stands.done, stands.failed) == (done, failed)
         with pytest.raises(Refused, match="greater than"):
             await made.gateway.refund("", receipt, 100_051, "BDT", 2, key="r2")
         with pytest.raises(Refused):

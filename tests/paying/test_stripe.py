@@ -213,8 +213,25 @@ async def test_a_refund_can_wait_and_can_fail() -> None:
         double.refunding = "pending"
         assert not (await made.gateway.refund("", receipt, 100, "BDT", 2, key="r1")).done
         double.refunding = "failed"
-        with pytest.raises(Refused, match="expired_or_canceled_card"):
-            await made.gateway.refund("", receipt, 100, "BDT", 2, key="r2")
+        failed = await made.gateway.refund("", receipt, 100, "BDT", 2, key="r2")
+        assert (failed.done, failed.failed) == (False, "expired_or_canceled_card")
+        waiting, _ = double.refunds.values()
+        waiting["status"] = "succeeded"
+        assert (await made.gateway.refund_status("", receipt, waiting["id"])).done
+
+
+async def test_a_refund_is_found_by_its_key_when_stripe_has_forgotten_that() -> None:
+    async with stripe() as (made, double):
+        started = await made.gateway.start(made.intent())
+        await double.pay(started.provider_reference)
+        receipt = (await made.gateway.check(started.provider_reference, "PAY-0001", exponent=2)).receipt
+        first = await made.gateway.refund("", receipt, 50_000, "BDT", 2, key="r1")
+        double.forget_keys()
+        again = await made.gateway.refund("", receipt, 50_000, "BDT", 2, key="r1", again=True)
+        assert again == first
+        other = await made.gateway.refund("", receipt, 50_000, "BDT", 2, key="r2", again=True)
+        assert other.refund_reference != first.refund_reference
+        assert len(double.refunds) == 2
 
 
 # --- bad weather

@@ -15,6 +15,7 @@ from tests.vouchers.stall import Stall
     [
         ("UPDATE voucher_batches SET made = 1", {"voucher-batches"}),
         ("UPDATE voucher_batches SET returned = 1", {"voucher-batches"}),
+        ("UPDATE voucher_batches SET sold = 1", {"voucher-account"}),
         ("UPDATE voucher_batches SET price_minor = 6999", {"vouchers", "voucher-account"}),
         ("UPDATE vouchers SET payment_id = NULL", {"vouchers"}),
         (

@@ -160,8 +160,10 @@ async def test_who_has_an_account_lets_it_go_on(stall: Stall, owner: Database) -
     (different,) = await stall.codes(package=other)
     told = await submit(stall, code=different, **mine)
     assert (told.status, "until then it takes the package that it has" in told.alert) == (400, True)
-    wrong = await submit(stall, code=codes[2], **mine | {"password": "another"})
-    assert (wrong.status, wrong.alert) == (400, WRONG)
+    right = mine["password"]
+    for password in ("another", "", right[:-1], f"{right}x", right.swapcase()):
+        wrong = await submit(stall, code=codes[2], **mine | {"password": password})
+        assert (wrong.status, wrong.alert) == (400, WRONG), password
     # Only hotspots.
     _, line = await stall.guest(connection_type=ConnectionType.PPPOE)
     assert (await submit(stall, code=codes[2], username=line.username, password="secret")).alert == WRONG

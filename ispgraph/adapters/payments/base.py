@@ -5,7 +5,7 @@ Each adapter turns them into the provider's form exactly, or refuses.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -89,6 +89,8 @@ class Returned:
     refund_reference: str
     done: bool
     """False: the provider will do it, and says no more now."""
+    failed: str | None = None
+    """Why the provider, which had taken it on, could not do it in the end."""
 
 
 class Stale(AdapterError):
@@ -109,9 +111,23 @@ class PaymentGateway(Protocol):
         """Ask how a payment stands, and complete it where completing is a step of its own."""
 
     async def refund(
-        self, provider_reference: str, receipt: str | None, amount_minor: int, currency: str, exponent: int, key: str
+        self,
+        provider_reference: str,
+        receipt: str | None,
+        amount_minor: int,
+        currency: str,
+        exponent: int,
+        key: str,
+        *,
+        again: bool = False,
+        others: Collection[str] = (),
     ) -> Returned:
-        """Give back. The same `key` never gives back twice. Raises Unsupported where it is not offered."""
+        """Give back. The same `key` never gives back twice: `again` says that it may have been asked for before without
+        a good answer, `others` are the provider's names of the other refunds of this payment. Raises Unsupported where
+        it is not offered, Refused ALREADY_EXISTS where the provider knows of one that we do not."""
+
+    async def refund_status(self, provider_reference: str, receipt: str | None, refund_reference: str) -> Returned:
+        """Ask how a refund stands that the provider has taken on."""
 
     def notice(
         self,

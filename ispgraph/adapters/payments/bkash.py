@@ -6,7 +6,7 @@ As developer.bka.sh has it (checkout v1.2.0-beta, refunds v2). The payer's brows
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -91,17 +91,33 @@ class BKash:
         return status
 
     async def refund(
-        self, provider_reference: str, receipt: str | None, amount_minor: int, currency: str, exponent: int, key: str
+        self,
+        provider_reference: str,
+        receipt: str | None,
+        amount_minor: int,
+        currency: str,
+        exponent: int,
+        key: str,
+        *,
+        again: bool = False,
+        others: Collection[str] = (),
     ) -> Returned:
-        """Give back all or a part, at once. bKash knows no keys: the same amount a second time is ALREADY_EXISTS."""
+        """Give back all or a part, at once. bKash knows no keys: a refund of the same amount that is none of the others
+        is the one whose answer was lost, or else somebody made it by hand, and it is ALREADY_EXISTS."""
         _only_taka(currency)
         if receipt is None:
             raise Refused(Refusal.INVALID_VALUE, "the payment has no receipt of bKash")
         of = {"paymentId": provider_reference, "trxId": receipt}
         known = await self._post(f"{_REFUNDS}/status", of, effect=False)
+        if "refundTransactions" not in known and (_code(known) in _UNSURE or _code(known) is None):
+            raise BadReply(self._wire.clean(_why(known)) or "bKash does not say what was given back")
         for former in objects(known.get("refundTransactions")):
-            if amounts.read(former.get("refundAmount"), exponent) == amount_minor:
-                raise self._wire.refused(Refusal.ALREADY_EXISTS, f"given back as {former.get('refundTrxId')}")
+            name = text(former.get("refundTrxId"))
+            if name is None or name in others or amounts.read(former.get("refundAmount"), exponent) != amount_minor:
+                continue
+            if not again:
+                raise self._wire.refused(Refusal.ALREADY_EXISTS, f"given back as {name}")
+            return _returned(former, name)
         wanted = {
             **of,
             "refundAmount": amounts.written(amount_minor, exponent, 2),
@@ -113,7 +129,16 @@ class BKash:
         if reference is None:
             self._good(said, outcome_unknown=True)
             raise BadReply("bKash answered without a refund", outcome_unknown=True)
-        return Returned(reference, said.get("refundTransactionStatus") == "Completed")
+        return _returned(said, reference)
+
+    async def refund_status(self, provider_reference: str, receipt: str | None, refund_reference: str) -> Returned:
+        """How a refund stands."""
+        of = {"paymentId": provider_reference, "trxId": receipt or ""}
+        known = await self._post(f"{_REFUNDS}/status", of, effect=False)
+        for former in objects(known.get("refundTransactions")):
+            if former.get("refundTrxId") == refund_reference:
+                return _returned(former, refund_reference)
+        raise BadReply("bKash does not list the refund")
 
     def notice(
         self,
@@ -205,6 +230,10 @@ def _status(said: Mapping[str, Any], payment: str, reference: str, exponent: int
         receipt=receipt if paid else None,
         reason=None,
     )
+
+
+def _returned(said: Mapping[str, Any], reference: str) -> Returned:
+    return Returned(reference, said.get("refundTransactionStatus") == "Completed")
 
 
 def _code(said: Mapping[str, Any]) -> str | None:

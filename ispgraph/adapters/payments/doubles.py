@@ -110,6 +110,10 @@ class Double:
         """The next requests of an operation fail so, one after the other."""
         self._faults.setdefault(operation, deque()).extend(faults)
 
+    def heal(self) -> None:
+        """Nothing fails any more."""
+        self._faults.clear()
+
     def asked(self, operation: str) -> list[Asked]:
         """What was asked so far."""
         return [request for request in self.log if request.operation == operation]

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -105,9 +105,22 @@ class MPesa:
         return _status(said, found["id"], int(found["shillings"]), reference, exponent)
 
     async def refund(
-        self, provider_reference: str, receipt: str | None, amount_minor: int, currency: str, exponent: int, key: str
+        self,
+        provider_reference: str,
+        receipt: str | None,
+        amount_minor: int,
+        currency: str,
+        exponent: int,
+        key: str,
+        *,
+        again: bool = False,
+        others: Collection[str] = (),
     ) -> Returned:
         """Not offered: it takes the password of a person who may reverse payments."""
+        raise Unsupported("Payments by M-Pesa are reversed in the M-Pesa organisation portal")
+
+    async def refund_status(self, provider_reference: str, receipt: str | None, refund_reference: str) -> Returned:
+        """As `refund`."""
         raise Unsupported("Payments by M-Pesa are reversed in the M-Pesa organisation portal")
 
     def notice(

@@ -5,7 +5,7 @@ A report carries no time of sending, so that its age can not be judged: it is th
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -62,7 +62,16 @@ class Paystack:
         return status
 
     async def refund(
-        self, provider_reference: str, receipt: str | None, amount_minor: int, currency: str, exponent: int, key: str
+        self,
+        provider_reference: str,
+        receipt: str | None,
+        amount_minor: int,
+        currency: str,
+        exponent: int,
+        key: str,
+        *,
+        again: bool = False,
+        others: Collection[str] = (),
     ) -> Returned:
         """Ask for money to be given back. Paystack knows no keys: it is kept in the note, and looked for first."""
         if receipt is None:
@@ -82,6 +91,12 @@ class Paystack:
         }
         reply = await self._wire.ask("POST", "/refund", effect=True, headers=self._headers(), send=wanted)
         return _returned(mapping(self._good(reply, effect=True)))
+
+    async def refund_status(self, provider_reference: str, receipt: str | None, refund_reference: str) -> Returned:
+        """How a refund stands."""
+        path = f"/refund/{quote(refund_reference, safe='')}"
+        reply = await self._wire.ask("GET", path, effect=False, headers=self._headers())
+        return _returned(mapping(self._good(reply, effect=False)))
 
     def notice(
         self,
@@ -150,7 +165,7 @@ def _returned(said: Mapping[str, Any]) -> Returned:
     if reference is None:
         raise BadReply("Paystack answered without a refund", outcome_unknown=True)
     if said.get("status") == "failed":
-        raise Refused(Refusal.OTHER, "the refund failed at Paystack")
+        return Returned(reference, done=False, failed="The refund failed at Paystack")
     return Returned(reference, said.get("status") == "processed")
 
 

@@ -36,6 +36,7 @@ class PaystackDouble(Double):
             self.route("/transaction/verify/{reference}", "verify", self._verify, "GET"),
             self.route("/refund", "refund", self._refund),
             self.route("/refund", "refunds", self._refunds, "GET"),
+            self.route("/refund/{id}", "refund-status", self._one_refund, "GET"),
             self.route("/checkout/{code}", "page", self._page, "GET"),
             self.route("/checkout/{code}", "choice", self._choice),
         ]
@@ -140,6 +141,13 @@ class PaystackDouble(Double):
         of = request.query_params.get("transaction")
         found = [one for one in self.refunds if of in (None, str(one["transaction"]))]
         return _yes("Refunds retrieved", found)
+
+    async def _one_refund(self, request: Request) -> Response:
+        stranger = self._stranger(request)
+        if stranger is not None:
+            return stranger
+        found = [one for one in self.refunds if str(one["id"]) == request.path_params["id"]]
+        return _yes("Refund retrieved", found[0]) if found else _no(404, "Refund not found")
 
     async def _page(self, request: Request) -> Response:
         found = self._shown(request)

@@ -6,7 +6,7 @@ never believed: what counts is what the validation API answers. The payer's brow
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -94,7 +94,16 @@ class SSLCommerz:
         return _status(said, reference, provider_reference or None, exponent)
 
     async def refund(
-        self, provider_reference: str, receipt: str | None, amount_minor: int, currency: str, exponent: int, key: str
+        self,
+        provider_reference: str,
+        receipt: str | None,
+        amount_minor: int,
+        currency: str,
+        exponent: int,
+        key: str,
+        *,
+        again: bool = False,
+        others: Collection[str] = (),
     ) -> Returned:
         """Ask for money to be given back, which the bank does later. Amounts are in taka, whatever was paid in."""
         if receipt is None:
@@ -114,6 +123,14 @@ class SSLCommerz:
         if said.get("status") not in ("success", "processing") or reference is None:
             raise self._wire.refused(Refusal.OTHER, said.get("errorReason"))
         return Returned(reference, done=False)
+
+    async def refund_status(self, provider_reference: str, receipt: str | None, refund_reference: str) -> Returned:
+        """What the bank has made of it."""
+        said = await self._ask(_TRANSACTIONS, {"refund_ref_id": refund_reference}, effect=False)
+        if said.get("status") == "cancelled":
+            failed = reason(said.get("errorReason")) or "The refund was cancelled at SSLCommerz"
+            return Returned(refund_reference, done=False, failed=failed)
+        return Returned(refund_reference, said.get("status") == "refunded")
 
     def notice(
         self,

@@ -54,6 +54,8 @@ class SSLCommerzDouble(Double):
         """By tran_id."""
         self.refunds: dict[str, dict[str, str]] = {}
         """By refund_trans_id."""
+        self.refunding = "processing"
+        """What is said of refunds later: processing, refunded or cancelled."""
         super().__post_init__()
 
     def routes(self) -> list[Route]:
@@ -135,6 +137,8 @@ class SSLCommerzDouble(Double):
             return JSONResponse({"APIConnect": "FAILED"})
         if "bank_tran_id" in query:
             return self._refund(query)
+        if "refund_ref_id" in query:
+            return self._refund_status(query["refund_ref_id"])
         sale = self.sales.get(query.get("tran_id", ""))
         tried = [self._told(sale)] if sale is not None and sale.status != "PENDING" else []
         return JSONResponse({"APIConnect": "DONE", "no_of_trans_found": len(tried), "element": tried})
@@ -169,6 +173,12 @@ class SSLCommerzDouble(Double):
         made = {"status": "success", "trans_id": found[0].form["tran_id"], "refund_ref_id": secrets.token_hex(6)}
         self.refunds[key] = answer | made
         return JSONResponse(self.refunds[key])
+
+    def _refund_status(self, reference: str) -> Response:
+        found = [one for one in self.refunds.values() if one["refund_ref_id"] == reference]
+        if not found:
+            return JSONResponse({"APIConnect": "INVALID_REQUEST", "errorReason": "Invalid refund_ref_id"})
+        return JSONResponse({**found[0], "status": self.refunding, "refunded_on": None})
 
     async def _page(self, request: Request) -> Response:
         sale = self._sale(request)

@@ -7,7 +7,7 @@ reports about sessions count. The page is open for between 30 minutes and 24 hou
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -27,7 +27,7 @@ from ispgraph.adapters.payments.base import (
     Status,
     Unsupported,
 )
-from ispgraph.adapters.payments.wire import Reply, Wire, address, json_object, mapping, reason, text
+from ispgraph.adapters.payments.wire import Reply, Wire, address, json_object, mapping, objects, reason, text
 from ispgraph.domain.gateways import Opened
 
 BASE_URL = "https://api.stripe.com"
@@ -106,18 +106,43 @@ class Stripe:
         return status
 
     async def refund(
-        self, provider_reference: str, receipt: str | None, amount_minor: int, currency: str, exponent: int, key: str
+        self,
+        provider_reference: str,
+        receipt: str | None,
+        amount_minor: int,
+        currency: str,
+        exponent: int,
+        key: str,
+        *,
+        again: bool = False,
+        others: Collection[str] = (),
     ) -> Returned:
-        """Give back all or a part of what was paid."""
+        """Give back all or a part of what was paid. Stripe forgets keys after a day, so that what may be there already
+        is looked for by the key in its metadata."""
         if receipt is None:
             raise Refused(Refusal.INVALID_VALUE, "the payment has no receipt of Stripe")
-        form = {"payment_intent": receipt, "amount": str(_units(amount_minor, currency, exponent))}
-        said = await self._post("/v1/refunds", form, key)
+        if again:
+            of = {"payment_intent": receipt, "limit": "100"}
+            reply = await self._wire.ask("GET", "/v1/refunds", effect=False, headers=self._headers(), query=of)
+            for former in objects(self._good(reply, effect=False).get("data")):
+                if mapping(former.get("metadata")).get("refund") == key:
+                    return self._returned(former)
+        units = str(_units(amount_minor, currency, exponent))
+        form = {"payment_intent": receipt, "amount": units, "metadata[refund]": key}
+        return self._returned(await self._post("/v1/refunds", form, key))
+
+    async def refund_status(self, provider_reference: str, receipt: str | None, refund_reference: str) -> Returned:
+        """How a refund stands."""
+        path = f"/v1/refunds/{quote(refund_reference, safe='')}"
+        reply = await self._wire.ask("GET", path, effect=False, headers=self._headers())
+        return self._returned(self._good(reply, effect=False))
+
+    def _returned(self, said: Mapping[str, Any]) -> Returned:
         reference, state = text(said.get("id")), said.get("status")
         if reference is None:
             raise BadReply("Stripe answered without a refund", outcome_unknown=True)
         if state in ("failed", "canceled"):
-            raise self._wire.refused(Refusal.OTHER, said.get("failure_reason"))
+            return Returned(reference, done=False, failed=reason(said.get("failure_reason")) or f"Stripe says {state}")
         return Returned(reference, state == "succeeded")
 
     def notice(

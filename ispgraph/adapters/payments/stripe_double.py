@@ -41,6 +41,8 @@ class StripeDouble(Double):
             self.route("/v1/checkout/sessions", "create", self._create),
             self.route("/v1/checkout/sessions/{id}", "retrieve", self._retrieve, "GET"),
             self.route("/v1/refunds", "refund", self._refund),
+            self.route("/v1/refunds", "refunds", self._refunds, "GET"),
+            self.route("/v1/refunds/{id}", "refund-status", self._one_refund, "GET"),
             self.route("/c/pay/{id}", "page", self._page, "GET"),
             self.route("/c/pay/{id}", "choice", self._choice),
         ]
@@ -78,6 +80,10 @@ class StripeDouble(Double):
         """As if nobody had paid in time."""
         self.sessions[session_id] |= {"status": "expired", "url": None}
         await self._event("checkout.session.expired", self.sessions[session_id], session_id)
+
+    def forget_keys(self) -> None:
+        """As after a day."""
+        self._answered.clear()
 
     def signed(self, report: Report, *, aged: float, secret: str | None) -> tuple[dict[str, str], bytes]:
         """``t=…,v1=…`` with one v1 for each secret, and a v0 that means nothing."""
@@ -168,6 +174,8 @@ class StripeDouble(Double):
             "id": f"re_{secrets.token_hex(12)}",
             "object": "refund",
             "amount": amount,
+            "payment_intent": payment["id"],
+            "metadata": {"refund": form["metadata[refund]"]} if "metadata[refund]" in form else {},
             "status": self.refunding,
             "failure_reason": "expired_or_canceled_card" if self.refunding == "failed" else None,
         }
@@ -176,6 +184,23 @@ class StripeDouble(Double):
         if key:
             self._answered[key] = (body, answer)
         return answer
+
+    async def _refunds(self, request: Request) -> Response:
+        refused = self._login(request)
+        if refused is not None:
+            return refused
+        of = request.query_params.get("payment_intent")
+        found = [one for one in self.refunds.values() if of in (None, one["payment_intent"])]
+        return JSONResponse({"object": "list", "data": found[::-1], "has_more": False})
+
+    async def _one_refund(self, request: Request) -> Response:
+        refused = self._login(request)
+        if refused is not None:
+            return refused
+        refund = self.refunds.get(request.path_params["id"])
+        if refund is None:
+            return _error(404, "resource_missing", f"No such refund: '{request.path_params['id']}'")
+        return JSONResponse(refund)
 
     async def _page(self, request: Request) -> Response:
         session = self.sessions.get(request.path_params["id"])

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -282,19 +283,63 @@ async def refund(
     return row
 
 
+async def undo(
+    session: AsyncSession, refund: Refund, payment: Payment, *, reason: str, at: datetime, by: Viewer | None
+) -> Refund:
+    """Take a refund back that did not come about, by entries that are added: the invoices that it had opened are
+    settled again by the same payment, as far as they still wait for money, and the rest is in the wallet.
+
+    The customer and `payment` are locked. The database lets it happen once.
+    """
+    left = refund.amount_minor
+    settled_by: dict[UUID, UUID | None] = {}
+    for share in reversed(await _shares(session, Allocation.payment_id == payment.id, Allocation.released_minor > 0)):
+        invoice = share.invoice
+        waits = invoice.total_minor - invoice.paid_minor if invoice.status in billing.AWAITING else 0
+        part = min(left, share.allocation.released_minor, waits)
+        _release(session, share, -part, at)
+        left -= part
+        settled_by |= {invoice.id: payment.id} if part else {}
+    row = Refund(tenant_id=payment.tenant_id, payment_id=payment.id, reason=reason[:255], at=at, undoes_id=refund.id)
+    row.amount_minor = -refund.amount_minor
+    row.by_id = by.operator_id if by else None
+    session.add(row)
+    payment.status = PaymentStatus.COMPLETED
+    await session.flush()
+    await ledger.post(
+        session,
+        tenant_id=payment.tenant_id,
+        description=f"Refund of {payment.number} undone: {reason}",
+        postings=[
+            ledger.Entry(Account.RECEIVABLE, left - refund.amount_minor, customer_id=payment.customer_id),
+            ledger.Entry(Account.WALLET, -left, customer_id=payment.customer_id),
+            _way_back(payment, -refund.amount_minor),
+        ],
+        at=at,
+        payment_id=payment.id,
+        refund_id=row.id,
+        by=by,
+    )
+    await commissions.follow(session, settled_by, tenant_id=payment.tenant_id, at=at, by=by, refund_id=row.id)
+    return row
+
+
 def _way_back(payment: Payment, amount_minor: int) -> ledger.Entry:
     if payment.method is PaymentMethod.WALLET:
         return ledger.Entry(Account.WALLET, -amount_minor, customer_id=payment.customer_id)
     return ledger.Entry(Account.CASH, -amount_minor, method=payment.method)
 
 
-async def _shares(session: AsyncSession, which: ColumnElement[bool]) -> list[_Share]:
-    """What settles something still, the last first; the invoices locked, in the order in which all lock them."""
+async def _shares(
+    session: AsyncSession, which: ColumnElement[bool], instead: ColumnElement[bool] | None = None
+) -> list[_Share]:
+    """What settles something still, or allocations of another kind, the last first; the invoices locked, in the order
+    in which all lock them."""
     rows = (
         select(Allocation, Payment, Invoice)
         .join(Payment, Payment.id == Allocation.payment_id)
         .join(Invoice, Invoice.id == Allocation.invoice_id)
-        .where(which, Allocation.released_minor < Allocation.amount_minor)
+        .where(which, Allocation.released_minor < Allocation.amount_minor if instead is None else instead)
         .order_by(Invoice.id, Allocation.id)
         .with_for_update(of=(Allocation, Payment, Invoice), key_share=True)
         .execution_options(populate_existing=True)

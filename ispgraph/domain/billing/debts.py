@@ -161,7 +161,7 @@ def _reopened_on(invoice: Any, zone: str) -> ColumnElement[date]:
     return (
         select(func.max(cast(func.timezone(zone, Refund.at), Date)))
         .join(Allocation, and_(Refund.tenant_id == Allocation.tenant_id, Refund.payment_id == Allocation.payment_id))
-        .where(Allocation.invoice_id == invoice.id, Allocation.released_minor > 0)
+        .where(Allocation.invoice_id == invoice.id, Allocation.released_minor > 0, Refund.amount_minor > 0)
         .where(settled.scalar_subquery() >= invoice.total_minor)
         .correlate(invoice)
         .scalar_subquery()

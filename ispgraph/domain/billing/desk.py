@@ -14,7 +14,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import amounts, audit, customers, idempotency, money, notices, tax_profiles, values
+from ispgraph.domain import (
+    amounts,
+    audit,
+    customers,
+    gateway_refunds,
+    idempotency,
+    money,
+    notices,
+    tax_profiles,
+    values,
+)
 from ispgraph.domain.billing import corrections, dunning_run, income, payments
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
@@ -164,20 +174,29 @@ async def refund(
     reason: str,
     idempotency_key: str | None,
     by: Viewer,
+    at_gateway: bool | None = None,
 ) -> Paid:
-    """Give a payment back, whole or in part; see `corrections.refund`."""
+    """Give a payment back, whole or in part; see `corrections.refund`. The gateway that took the money carries it out
+    where it can, unless `at_gateway` is false; see `gateway_refunds`."""
     faults = Faults()
     minor = None if amount is None else above_zero(faults, amount, by.currency, "amount")
     told = values.checked(faults, values.text, reason, 255, at=("reason",))
     faults.raise_if_any()
     assert told is not None
-    key = _Key(REFUND, idempotency_key, {"payment": payment_id, "minor": minor, "reason": told})
+    about = {"payment": payment_id, "minor": minor, "reason": told}
+    if at_gateway is not None:
+        about["gateway"] = at_gateway
+    key = _Key(REFUND, idempotency_key, about)
     if (first := await key.answered(session, by)) is not None:
         return first
     customer, payment = await locked(session, Payment, payment_id, by, "paymentId")
+    way = await gateway_refunds.way(session, payment, wanted=at_gateway)
     at = clock.now()
     row = await corrections.refund(session, payment, minor, reason=told, currency=by.currency, at=at, by=by)
     details = {"payment": payment.number, "amount_minor": row.amount_minor, "reason": told}
+    if way is not None:
+        details["gateway"] = way.gateway.name
+        await gateway_refunds.promise(session, way, row, by=by)
     audit.record(session, by=by, action="payment.refund", subject_id=customer.id, details=details)
     return await key.keep(session, by, Paid(payment, customer))
 

@@ -60,6 +60,7 @@ from ispgraph.domain.models.dunning import (
     SuspendRule,
 )
 from ispgraph.domain.models.files import File, FileChunk
+from ispgraph.domain.models.gateway_refunds import GatewayRefund, GatewayRefundState
 from ispgraph.domain.models.gateways import Gateway, GatewayKind
 from ispgraph.domain.models.hosting import HostingAccount, HostingServer, HostingStatus, HostingWish
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
@@ -163,6 +164,8 @@ __all__ = [
     "GatewayKind",
     "GatewayPayment",
     "GatewayPaymentState",
+    "GatewayRefund",
+    "GatewayRefundState",
     "GatewayVerdict",
     "HostingAccount",
     "HostingServer",

@@ -218,6 +218,7 @@ class Payment(TenantRow):
         refers("collected_by_id", "operators"),
         UniqueConstraint("tenant_id", "number"),
         Index("ix_payments_customer", "tenant_id", "customer_id", "id"),
+        Index("ix_payments_reference", "tenant_id", "reference", postgresql_where="reference IS NOT NULL"),
         CheckConstraint("amount_minor > 0", name="amount"),
     )
 
@@ -236,7 +237,8 @@ class Payment(TenantRow):
 class Allocation(TenantRow):
     """The part of a payment that settles one invoice. What is not allocated went to the wallet.
 
-    Only `released_minor` changes, and only grows: what a void or a refund has taken from the invoice again.
+    Only `released_minor` changes: what a void or a refund has taken from the invoice again. It shrinks only where a
+    refund is undone.
     """
 
     __tablename__ = "allocations"
@@ -257,13 +259,14 @@ class Allocation(TenantRow):
 
 
 class AllocationRelease(TenantRow):
-    """What was taken from an invoice again, and when: the `released_minor` of an allocation, one by one."""
+    """What was taken from an invoice again, and when: the `released_minor` of an allocation, one by one. Below zero
+    where a refund was undone."""
 
     __tablename__ = "allocation_releases"
     __table_args__ = of_tenant(
         refers("allocation_id", "allocations"),
         Index("ix_allocation_releases_at", "tenant_id", "at"),
-        CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("amount_minor <> 0", name="amount"),
     )
 
     allocation_id: Mapped[UUID]
@@ -272,14 +275,17 @@ class AllocationRelease(TenantRow):
 
 
 class Refund(TenantRow):
-    """Money of a payment that was given back, by the way it came."""
+    """Money of a payment that was given back, by the way it came. Rows are only ever added: one that did not come about
+    is undone by another, below zero."""
 
     __tablename__ = "refunds"
     __table_args__ = of_tenant(
         refers("payment_id", "payments"),
         refers("by_id", "operators"),
+        refers("undoes_id", "refunds"),
+        UniqueConstraint("tenant_id", "undoes_id"),
         Index("ix_refunds_payment", "tenant_id", "payment_id"),
-        CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("amount_minor <> 0 AND (amount_minor < 0) = (undoes_id IS NOT NULL)", name="amount"),
     )
 
     payment_id: Mapped[UUID]
@@ -287,6 +293,7 @@ class Refund(TenantRow):
     reason: Mapped[str] = mapped_column(String(255))
     at: Mapped[datetime] = moment()
     by_id: Mapped[UUID | None]
+    undoes_id: Mapped[UUID | None]
 
 
 class Journal(TenantRow):

@@ -137,6 +137,8 @@ class GatewayPayment(TenantRow):
     received_minor: Mapped[int | None] = mapped_column(BigInteger)
     """What really came, which may be another amount than was asked for."""
     receipt: Mapped[str | None] = mapped_column(String(255))
+    told_receipt: Mapped[str | None] = mapped_column(String(255))
+    """What the payer has it by, where a report alone tells that, and the gateway does not when it is asked."""
     payment_id: Mapped[UUID | None]
     reason: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[datetime] = moment()

@@ -38,6 +38,7 @@ class VoucherBatch(TenantRow):
         refers("paid_by_id", "operators"),
         CheckConstraint("count > 0 AND made BETWEEN 0 AND count AND returned BETWEEN 0 AND count", name="count"),
         CheckConstraint("price_minor >= 0", name="price"),
+        CheckConstraint("sold BETWEEN 0 AND count AND (sold = 0 OR paid_by_id IS NULL)", name="sold"),
     )
 
     package_id: Mapped[UUID]
@@ -51,6 +52,8 @@ class VoucherBatch(TenantRow):
     """The reseller from whose wallet all of them were paid for."""
     returned: Mapped[int] = mapped_column(default=0)
     """How many of them were given back, and so not to be paid for."""
+    sold: Mapped[int] = mapped_column(default=0, server_default="0")
+    """For how many of the provider's own money was handed in."""
     expires_at: Mapped[datetime | None] = mapped_column(Instant)
     created_at: Mapped[datetime] = moment()
     created_by_id: Mapped[UUID]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import BigInteger, cast, func, select
+from sqlalchemy import BigInteger, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import customers
@@ -33,7 +33,9 @@ class Takings:
 
 async def takings(session: AsyncSession, stretch: Stretch, by: Asker) -> Sequence[Takings]:
     """What each operator took by each method in each period, in this order, where there was anything."""
-    received, refunded = Posting.amount_minor > 0, Posting.amount_minor < 0
+    # A refund that did not come about comes off the others on the day when that was known.
+    undone = and_(Posting.amount_minor > 0, Journal.refund_id.is_not(None))
+    received, refunded = and_(Posting.amount_minor > 0, Journal.refund_id.is_(None)), Posting.amount_minor < 0
     place = stretch.place(Journal.at).label("place")
     keys = (place, Journal.by_id, Posting.method)
     rows = (
@@ -41,8 +43,8 @@ async def takings(session: AsyncSession, stretch: Stretch, by: Asker) -> Sequenc
             *keys,
             func.count().filter(received),
             cast(func.coalesce(func.sum(Posting.amount_minor).filter(received), 0), BigInteger),
-            func.count().filter(refunded),
-            cast(func.coalesce(func.sum(-Posting.amount_minor).filter(refunded), 0), BigInteger),
+            func.count().filter(refunded) - func.count().filter(undone),
+            cast(func.coalesce(func.sum(-Posting.amount_minor).filter(or_(refunded, undone)), 0), BigInteger),
         )
         .join_from(Journal, Posting, Posting.journal_id == Journal.id)
         .where(stretch.within(Journal.at), Posting.account == Account.CASH)
