@@ -16,13 +16,15 @@ from typing import Any, TextIO
 from uuid import UUID
 
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from ispgraph import ids
 from ispgraph.db import Database
 from ispgraph.domain.audit_chain import START, Entry, Keys, content, link
 from ispgraph.domain.models import Tenant
 from ispgraph.settings import Settings, SettingsError
+
+Reader = AsyncSession | AsyncConnection
 
 CHUNK = 2000
 PATIENCE = timedelta(minutes=10)
@@ -85,9 +87,7 @@ class Chain:
     problem: Problem | None = None
 
 
-async def verify(
-    session: AsyncSession, tenant_id: UUID, slug: str, keys: Keys, expected: Anchor | None = None
-) -> Chain:
+async def verify(session: Reader, tenant_id: UUID, slug: str, keys: Keys, expected: Anchor | None = None) -> Chain:
     """Verify the chain of the tenant at hand, up to `expected` and beyond."""
     chain = Chain(slug)
     sealed_last = await _links(session, tenant_id, chain, keys, expected)
@@ -99,7 +99,7 @@ async def verify(
 
 
 async def _links(
-    session: AsyncSession, tenant_id: UUID, chain: Chain, keys: Keys, expected: Anchor | None
+    session: Reader, tenant_id: UUID, chain: Chain, keys: Keys, expected: Anchor | None
 ) -> datetime | None:
     """Follow the links as long as they are sound; when the last of them was sealed."""
     before, newest, sealed_at = START, _instant("-Infinity"), None
@@ -143,7 +143,7 @@ def _wrong(row: Any, sequence: int, before: bytes, keys: Keys) -> str | None:
     return None
 
 
-async def _entries(session: AsyncSession, tenant_id: UUID, chain: Chain, sealed_last: datetime | None) -> None:
+async def _entries(session: Reader, tenant_id: UUID, chain: Chain, sealed_last: datetime | None) -> None:
     """Look for entries without a link. Those that wait for one are counted; any other is a problem."""
     nobody = UUID(int=0)
     async for row in _rows(session, _ENTRIES, tenant_id, "id", nobody):
@@ -171,7 +171,7 @@ def _instant(told: str) -> datetime:
         return _LAST
 
 
-async def _rows(session: AsyncSession, query: Any, tenant_id: UUID, key: str, after: Any) -> AsyncIterator[Any]:
+async def _rows(session: Reader, query: Any, tenant_id: UUID, key: str, after: Any) -> AsyncIterator[Any]:
     more = True
     while more:
         rows = (await session.execute(query, {"tenant": tenant_id, "after": after, "chunk": CHUNK})).all()

@@ -5,6 +5,7 @@ import sys
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from ispgraph.resolvers.audit import AuditQueries
 from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bills import BillMutations, BillQueries
 from ispgraph.resolvers.bulk import BulkMutations
@@ -29,6 +30,7 @@ from ispgraph.resolvers.payments import PaymentMutations
 from ispgraph.resolvers.profiles import ProfileMutations, ProfileQueries
 from ispgraph.resolvers.recharges import RechargeMutations, RechargeQueries
 from ispgraph.resolvers.reports import ReportMutations, ReportQueries
+from ispgraph.resolvers.reveal import RevealMutations
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
@@ -67,6 +69,7 @@ class Query(
     TenantQueries,
     TicketQueries,
     GatewayQueries,
+    AuditQueries,
 ):
     pass
 
@@ -98,6 +101,7 @@ class Mutation(
     TenantMutations,
     TicketMutations,
     GatewayMutations,
+    RevealMutations,
 ):
     pass
 

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
 from ispgraph.domain import (
+    audit_log,
     customer_lists,
     gateways,
     jobs,
@@ -92,6 +93,12 @@ BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 JOBS = Pages(
     lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))
+)
+AUDIT_LOG = Pages(
+    lambda _, asked: audit_log.visible(asked.viewer),
+    audit_log.NEWEST,
+    audit_log.FILTERS,
+    values_of(**kinds_of(audit_log.FILTERS)),
 )
 MESSAGES = Pages(
     lambda _, asked: messages.visible(asked.viewer),

@@ -4,9 +4,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 # What stands in the way of the owner, who may take it away.
 UNLOCK = (
     "ALTER TABLE audit_entries DISABLE TRIGGER USER",
@@ -135,9 +132,3 @@ def forgeries(length: int, count: int, seed: int = 0) -> "Sequence[Forgery]":
     chance = random.Random(seed)
     drawn = ((KINDS[n % len(KINDS)], chance.sample(range(1, length + 1), 2)) for n in range(count))
     return [kind(*places) for kind, places in drawn]
-
-
-async def commit(session: AsyncSession, forgery: Forgery) -> int:
-    """Do it; how many rows were changed by the greatest change."""
-    changed = [(await session.execute(text(each.replace(":", "\\:")))).rowcount for each in forgery.statements]
-    return max(changed)

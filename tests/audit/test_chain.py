@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from typer.testing import CliRunner
 
 from ispgraph import cli, clock, ids, sealing, verify_audit
@@ -58,12 +59,12 @@ async def found(house: House, keys: Keys, expected: Anchor | None = None) -> Cha
 
 
 @asynccontextmanager
-async def as_owner(owner: Database, house: House) -> AsyncIterator[AsyncSession]:
+async def as_owner(owner: Database, house: House) -> AsyncIterator[AsyncConnection]:
     """The owner, with everything out of the way; what is done is taken back."""
     async with owner.read(house.tenant.id) as session:
         for each in forging.UNLOCK:
             await session.execute(text(each))
-        yield session
+        yield await session.connection()
 
 
 async def all_are_found(house: House, owner: Database, keys: Keys, count: int) -> None:
@@ -73,21 +74,22 @@ async def all_are_found(house: House, owner: Database, keys: Keys, count: int) -
     whole = await found(house, keys)
     assert (whole.problem, whole.sequence, whole.waiting) == (None, LENGTH, 0)
     anchor = Anchor(whole.sequence, whole.hash)
-    async with as_owner(owner, house) as session:
-        entries = list(await session.scalars(select(AuditLink.entry_id).order_by(AuditLink.sequence)))
+    async with as_owner(owner, house) as connection:
+        entries = list(await connection.scalars(select(AuditLink.entry_id).order_by(AuditLink.sequence)))
+        direct: Any = (await connection.get_raw_connection()).driver_connection
+        await direct.execute("SAVEPOINT untouched")
         for number, forgery in enumerate(forging.forgeries(LENGTH, count)):
-            point = await session.begin_nested()
-            changed = await forging.commit(session, forgery)
-            chain = await verify_audit.verify(session, house.tenant.id, "north", keys, anchor)
-            await point.rollback()
+            # In one message: this is done ten thousand times.
+            await direct.execute("; ".join(("ROLLBACK TO untouched", *forgery.statements)))
+            chain = await verify_audit.verify(connection, house.tenant.id, "north", keys, anchor)
             told = (number, forgery, chain.problem)
-            assert changed, told
             assert chain.problem is not None, told
             assert chain.problem.sequence == forgery.link, told
             if forgery.entry is not None:
                 bad = entries[forgery.entry - 1].hex if forgery.entry > 0 else "ffffffff000070008000000000000000"
                 assert chain.problem.entry == f"aud_{bad}", told
-        assert (await verify_audit.verify(session, house.tenant.id, "north", keys, anchor)).problem is None
+        await direct.execute("ROLLBACK TO untouched")
+        assert (await verify_audit.verify(connection, house.tenant.id, "north", keys, anchor)).problem is None
 
 
 async def test_whatever_the_owner_changes_is_found(house: House, owner: Database, keys: Keys) -> None:
@@ -208,10 +210,11 @@ async def test_a_chain_made_anew_with_the_key_is_not_the_one_that_stood_there(
     await record(house, 4)
     await sealing.seal(house.database, keys)
     whole = await found(house, keys)
-    async with as_owner(owner, house) as session:
-        await session.execute(text("DELETE FROM audit_links"))
-        await session.execute(text("DELETE FROM audit_entries WHERE action = 'customer.update1'"))
-        await session.execute(text("INSERT INTO audit_unsealed SELECT tenant_id, id FROM audit_entries"))
+    async with as_owner(owner, house) as connection:
+        await connection.execute(text("DELETE FROM audit_links"))
+        await connection.execute(text("DELETE FROM audit_entries WHERE action = 'customer.update1'"))
+        await connection.execute(text("INSERT INTO audit_unsealed SELECT tenant_id, id FROM audit_entries"))
+        session = AsyncSession(connection)
         assert await audit_chain.seal(session, house.tenant.id, keys) == 3
         chain = await verify_audit.verify(session, house.tenant.id, "north", keys)
         assert (chain.problem, chain.sequence) == (None, 3), "nothing in the database tells"
