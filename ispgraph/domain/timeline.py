@@ -285,19 +285,19 @@ def _rows(source: _Source, customer: Any, wanted: Window, by: Viewer) -> Select[
     for border, older in ((wanted.after, True), (wanted.before, False)):
         if border is not None:
             rows = rows.where(_beyond(source, border, older))
-    keys = (model.started_at, model.id) if source.by_start else (model.id,)
+    keys: Sequence[Any] = (model.started_at, model.id) if source.by_start else (model.id,)
     rows = rows.order_by(*(key.asc() if wanted.backwards else key.desc() for key in keys))
     return rows.limit(wanted.size + 1).correlate(customer)
 
 
 def _beyond(source: _Source, border: tuple[Any, ...], older: bool) -> ColumnElement[bool]:
+    row: Any = source.model.id
+    place: Any = literal(_bound(*border), Uuid())
     if source.by_start:
-        keys: Any = tuple_(Session.started_at, Session.id)
-        place: Any = tuple_(literal(border[0], Instant), literal(border[1], Uuid()))
-        beyond: ColumnElement[bool] = keys < place if older else keys > place
-        return beyond
-    key, bound = source.model.id, literal(_bound(*border), Uuid())
-    return key < bound if older else key > bound
+        row = tuple_(Session.started_at, Session.id)
+        place = tuple_(literal(border[0], Instant), literal(border[1], Uuid()))
+    beyond: ColumnElement[bool] = row < place if older else row > place
+    return beyond
 
 
 def _bound(at: datetime, key: UUID) -> UUID:
@@ -310,9 +310,10 @@ def _bound(at: datetime, key: UUID) -> UUID:
 
 
 def _made(key: Any) -> ColumnElement[Any]:
-    """When a UUIDv7 was made."""
+    """When a UUIDv7 was made; of any other UUID something that Python knows as well."""
     digits = func.left(func.replace(cast(key, Text), "-", ""), 12)
-    milliseconds = cast(cast(literal("x", Text()).concat(digits), BIT(48)), BigInteger)
+    number = cast(cast(literal("x", Text()).concat(digits), BIT(48)), BigInteger)
+    milliseconds = func.least(number, literal_column("253402300799999"), type_=BigInteger())
     made: ColumnElement[Any] = literal_column("timestamptz 'epoch'", Instant) + milliseconds * literal_column(
         "interval '1 millisecond'"
     )
