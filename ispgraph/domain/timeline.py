@@ -248,7 +248,7 @@ def _readable(by: Viewer) -> list[_Source]:
 def _statement(wanted: Window, by: Viewer) -> Select[Any]:
     customer = aliased(Customer)
     merged = union_all(*(_rows(each, customer, wanted, by) for each in _readable(by)))
-    keys = (literal_column("at"), literal_column("id"))
+    keys: tuple[ColumnElement[Any], ...] = (literal_column("at"), literal_column("id"))
     page = merged.order_by(*(key.asc() if wanted.backwards else key.desc() for key in keys)).limit(wanted.size + 1)
     happenings = page.lateral("h")
     actor = select(Operator.name).where(Operator.id == happenings.c.actor_id).scalar_subquery()

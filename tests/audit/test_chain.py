@@ -26,7 +26,7 @@ from ispgraph.verify_audit import Anchor, Chain
 from tests.audit import forging
 from tests.factories import House
 
-LENGTH = 12
+LENGTH = 8
 
 
 @pytest.fixture
