@@ -207,3 +207,15 @@ def check_invariants(
 ) -> None:
     """Check that the books balance and nothing is half-made. Status 1 when something is wrong."""
     raise typer.Exit(_load("invariants").main(_settings(data), as_json))
+
+
+@app.command()
+def verify_audit(
+    tenant: Annotated[str | None, typer.Option(help="Short name of one ISP; all are verified without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    expect: Annotated[Path | None, typer.Option(help="An earlier report as JSON: where the chains once ended.")] = None,
+    data: Data = None,
+) -> None:
+    """Check that the audit entries are those that were sealed. Status 1 when a chain is broken."""
+    status = _load("verify_audit").main(_settings(data), tenant=tenant, as_json=as_json, expect=expect)
+    raise typer.Exit(status)

@@ -3,12 +3,14 @@
 import re
 import secrets
 import threading
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from ispgraph import clock
 
 _TYPED = re.compile(r"([a-z]{3})_([0-9a-f]{32})")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = 253_402_300_799_999
 _lock = threading.Lock()
 _last = 0
 
@@ -33,6 +35,11 @@ def uuid7() -> UUID:
 def lowest(at: datetime) -> UUID:
     """What no UUIDv7 of this instant, to the millisecond, or of a later one is below, and each of an earlier one is."""
     return UUID(int=max(int(at.timestamp() * 1000), 0) << 80)
+
+
+def instant(value: UUID) -> datetime:
+    """When a UUIDv7 was made, to the millisecond; of any other UUID something, and not after the year 9999."""
+    return _EPOCH + timedelta(milliseconds=min(value.int >> 80, _LAST))
 
 
 def encode(prefix: str, value: UUID) -> str:

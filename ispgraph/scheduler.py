@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from ispgraph import clock, jobs, pubsub
+from ispgraph import clock, jobs, pubsub, sealing
 from ispgraph.db import Database
 from ispgraph.domain import (
     gateway_refunds,
@@ -31,6 +31,7 @@ from ispgraph.domain import (
     suspend_dates,
     watches,
 )
+from ispgraph.domain.audit_chain import Keys
 from ispgraph.domain.billing import dunning_run, periods, runs
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.messaging import sending
@@ -56,6 +57,8 @@ _SILENT_TICKS = 60
 _GATEWAY_TICKS = 10
 # And services that get another package today, or another period.
 _TIME_TICKS = 60
+# And audit entries without a link.
+_SEAL_TICKS = 5
 # The partitions of two quarters ahead: there is time, but nothing to lose by looking.
 _ROOM_TICKS = 3600
 _SILENT_LIMIT = 1000
@@ -124,7 +127,7 @@ async def _serve(settings: Settings) -> None:
         while True:
             try:
                 async with _alone(database) as still_alone:
-                    await _work(database, still_alone)
+                    await _work(database, still_alone, Keys.of(settings))
             except (SQLAlchemyError, OSError) as error:
                 _log.warning("the database is away (%s); trying again", type(error).__name__)
             await asyncio.sleep(_TICK_SECONDS)
@@ -155,7 +158,7 @@ async def _alone(database: Database) -> AsyncIterator[Callable[[], Awaitable[Non
             await connection.invalidate()
 
 
-async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) -> None:
+async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], keys: Keys) -> None:
     done: Done = {}
     places: dict[UUID, Place] = {}
     ticks = 0
@@ -171,6 +174,8 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]]) 
         if ticks % _GATEWAY_TICKS == 0:
             await ask_gateways(database)
             await _each(database, hosting_servers.look, "looking at the hosting servers")
+        if ticks % _SEAL_TICKS == 0:
+            await sealing.seal(database, keys)
         if ticks % _SILENT_TICKS == 0:
             await end_silent(database)
             await tell_of_routers(database)

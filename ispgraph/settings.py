@@ -40,6 +40,8 @@ class Settings:
     public_url: str = ""
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    audit_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What seals audit entries, and after it what sealed them before; empty: made of `token_key`."""
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
     storage_dir: str = ""
@@ -96,6 +98,7 @@ class Settings:
             public_url=_origin(source, "ISPGRAPH_PUBLIC_URL"),
             allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
+            audit_keys=_keys(source, "ISPGRAPH_AUDIT_KEY"),
             private_gateways=private_gateways == "on",
             **_storage(source),
             portal_url=_portal_url(source),
@@ -147,6 +150,13 @@ def _key(source: Mapping[str, str], name: str) -> bytes:
     if not _KEY.fullmatch(value):
         raise SettingsError(f"{name} must be 64 lower-case hexadecimal digits (32 bytes)")
     return bytes.fromhex(value)
+
+
+def _keys(source: Mapping[str, str], name: str) -> tuple[bytes, ...]:
+    keys = _list(source, name)
+    if not all(map(_KEY.fullmatch, keys)):
+        raise SettingsError(f"{name} must be 64 lower-case hexadecimal digits, or several such keys with commas")
+    return tuple(bytes.fromhex(key) for key in keys)
 
 
 def _number(source: Mapping[str, str], name: str, default: int, maximum: int) -> int:

@@ -22,6 +22,7 @@ SHARED = {"alembic_version": "holds the revision of the schema"}
 # Read as the owner by functions that find the tenant, or that name it themselves (the search).
 LOOKED_UP = {
     "announcements",
+    "audit_unsealed",
     "tenants",
     "operators",
     "routers",

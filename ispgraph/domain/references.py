@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ispgraph import ids
-from ispgraph.domain.errors import DomainError, Faults, not_found
+from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 
 _NAMES = {
     "cfd": "custom field",
@@ -57,3 +57,11 @@ def typed_ids(prefix: str, texts: Sequence[str], *field: str) -> Sequence[UUID]:
 def optional_id(prefix: str, text: str | None, *field: str) -> UUID | None:
     """As typed_id; None stays None."""
     return None if text is None else typed_id(prefix, text, *field)
+
+
+def any_id(text: str, *field: str) -> UUID:
+    """The UUID in a public id of whatever type. Raises DomainError INVALID at `field` for what is none."""
+    try:
+        return ids.parse(text)[1]
+    except ids.BadId as error:
+        raise fail(ErrorCode.INVALID, "This is not an id.", *field) from error

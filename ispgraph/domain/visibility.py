@@ -7,9 +7,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import customers, jobs, messages, operators, ticket_lists, vouchers
+from ispgraph.domain import audit_log, customers, jobs, messages, operators, ticket_lists, vouchers
 from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
+    AuditEntry,
     BillingRun,
     CommissionRate,
     Customer,
@@ -84,6 +85,7 @@ RULES: Mapping[type[Any], Rule] = {
     Portal: (Permission.VIEW_CUSTOMERS, _of_customer),
     Ticket: (Permission.MANAGE_TICKETS, ticket_lists.visible),
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
+    AuditEntry: (Permission.VIEW_AUDIT_LOG, audit_log.visible),
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),

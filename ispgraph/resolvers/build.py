@@ -5,6 +5,7 @@ import sys
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from ispgraph.resolvers.audit import AuditQueries
 from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bills import BillMutations, BillQueries
 from ispgraph.resolvers.bulk import BulkMutations
@@ -32,6 +33,7 @@ from ispgraph.resolvers.portals import PortalMutations, PortalQueries
 from ispgraph.resolvers.profiles import ProfileMutations, ProfileQueries
 from ispgraph.resolvers.recharges import RechargeMutations, RechargeQueries
 from ispgraph.resolvers.reports import ReportMutations, ReportQueries
+from ispgraph.resolvers.reveal import RevealMutations
 from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
@@ -75,6 +77,7 @@ class Query(
     PortalQueries,
     GatewayQueries,
     HostingQueries,
+    AuditQueries,
 ):
     pass
 
@@ -109,6 +112,7 @@ class Mutation(
     PortalMutations,
     GatewayMutations,
     HostingMutations,
+    RevealMutations,
 ):
     pass
 

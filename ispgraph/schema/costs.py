@@ -37,6 +37,8 @@ _ID_LIST = "ids"
 # What costs the database more than a value does: a review asks it a dozen questions for each draft, counts of a whole
 # tenant read all of its rows. Counts below one row read that row's alone.
 WEIGHTS = {
+    "AuditEntryConnection.totalCount": 1900,
+    "Customer.timeline": 10,
     "CustomerConnection.totalCount": 1900,
     "CustomerDraft.review": 60,
     "InvoiceConnection.totalCount": 50,
@@ -52,6 +54,7 @@ WEIGHTS = {
     "ReceivablesReport.customers": 1900,
     "Router.onlineSessions": 100,
     "TaxReport.rates": 5000,
+    "TimelineConnection.totalCount": 50,
     "Zone.customerCount": 50,
 }
 

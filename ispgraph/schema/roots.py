@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
 from ispgraph.domain import (
+    audit_log,
     customer_lists,
     gateway_refunds,
     gateways,
@@ -127,6 +128,12 @@ DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(stat
 PORTALS = Pages(lambda _, asked: _portal(asked), portals.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 JOBS = Pages(
     lambda _, asked: jobs.visible(asked.viewer), jobs.NEWEST, jobs.FILTERS, values_of(**kinds_of(jobs.FILTERS))
+)
+AUDIT_LOG = Pages(
+    lambda _, asked: audit_log.visible(asked.viewer),
+    audit_log.NEWEST,
+    audit_log.FILTERS,
+    values_of(**kinds_of(audit_log.FILTERS)),
 )
 MESSAGES = Pages(
     lambda _, asked: messages.visible(asked.viewer),

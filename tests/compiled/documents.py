@@ -36,7 +36,24 @@ ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order",
 PREFIXED = {
     "id": (
         *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
-        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "grf", "sce", "hsv", "hac", "prt"),
+        *(
+            "crt",
+            "opp",
+            "pov",
+            "pch",
+            "run",
+            "tkt",
+            "vbt",
+            "vou",
+            "pln",
+            "gpy",
+            "grf",
+            "sce",
+            "hsv",
+            "hac",
+            "prt",
+            "aud",
+        ),
     ),
     "serviceId": ("svc",),
     "packageId": ("pkg",),
@@ -51,6 +68,7 @@ OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
 LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "priceOverrides": "price-overrides"}
 LISTS |= {"entries": "operator-wallet", "packageChanges": "package_changes", "voucherBatches": "voucher-batches"}
 LISTS |= {"portalDrafts": "portals"}
+LISTS |= {"auditLog": "audit-log"}
 LISTS |= {"paymentLinks": "payment-links", "gatewayPayments": "gateway-payments", "smsCreditEntries": "sms-credits"}
 LISTS |= {"gatewayRefunds": "gateway-refunds"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")

@@ -4,13 +4,15 @@ resellers. The instants are fixed, so two builds differ in ids alone."""
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import insert, text
 
 from ispgraph import ids
 from ispgraph.db import Database
-from ispgraph.domain import gateways, models, secrets
+from ispgraph.domain import audit_chain, gateways, models, secrets
+from ispgraph.domain.audit_chain import Keys
 from ispgraph.domain.billing import invoices, operator_wallets
 from ispgraph.domain.models import (
     ConnectionType,
@@ -171,6 +173,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     jobs += tests
     messages = await _messages(house, customers, operators)
     matters = await _tickets(house, customers, operators)
+    records = await _records(house, customers, operators)
     requests = await _package_changes(house, services, packages)
     paying = await furnish_paying(house, customers, NOW)
     hosting = await furnish_hosting(house, customers, NOW)
@@ -190,6 +193,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *jobs,
         *messages,
         *matters,
+        *records,
         *(await _credits(house, operators, messages)),
         *requests,
         *drafts,
@@ -569,6 +573,36 @@ async def _tickets(
         for place in range(number % 4)
     ]
     await _add(house, replies)
+    return rows
+
+
+async def _records(
+    house: House, customers: list[models.Customer], operators: dict[str, Operator]
+) -> list[models.AuditEntry]:
+    """Entries of which the first are sealed: with and without an operator, a subject and one whose kind is known."""
+    by = [operators["admin"], operators["reseller"], operators["seller"], None]
+    actions = ("customer.update", "draft.confirm", "draft.start", "ticket.reply", "customer.suspend", "strange thing")
+    told: list[dict[str, object]] = [
+        {"name": ["Old \\ name", 'New "name"'], "custom_fields": {"floor": [None, 7]}},
+        {"before": {"status": "ACTIVE"}, "after": {"status": "SUSPENDED"}, "note": "রহিম"},
+        {},
+        {"ticket": "TKT-2026-000001", "internal": True},
+        {"ticket": "TKT-2026-000001", "internal": False, "status": ["OPEN", "PENDING"]},
+    ]
+    rows = [
+        models.AuditEntry(
+            at=NOW - timedelta(hours=number, microseconds=number),
+            operator_id=operator.id if (operator := by[number % 4]) else None,
+            action=actions[number % 6],
+            subject_id=customers[number % 5].id if number % 7 else None,
+            details=told[number % 5],
+        )
+        for number in range(30)
+    ]
+    keys = Keys("world", {"world": bytes(32)})
+    await _add(house, rows[:20])
+    await house.database.run(house.tenant.id, partial(audit_chain.seal, tenant_id=house.tenant.id, keys=keys))
+    await _add(house, rows[20:])
     return rows
 
 

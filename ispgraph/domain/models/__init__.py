@@ -1,6 +1,7 @@
 """Every table of ispgraph, one file per noun."""
 
 from ispgraph.domain.models.announcements import Announcement
+from ispgraph.domain.models.audit import AuditLink, AuditUnsealed
 from ispgraph.domain.models.billing import (
     Account,
     Allocation,
@@ -135,6 +136,8 @@ __all__ = [
     "AssetKind",
     "AssetStatus",
     "AuditEntry",
+    "AuditLink",
+    "AuditUnsealed",
     "BilledPeriod",
     "BillingCycle",
     "BillingProfile",

@@ -176,7 +176,10 @@ class AuditEntry(TenantRow):
 
     __tablename__ = "audit_entries"
     __table_args__ = of_tenant(
-        refers("operator_id", "operators"), Index("ix_audit_entries_subject", "tenant_id", "subject_id", "id")
+        refers("operator_id", "operators"),
+        Index("ix_audit_entries_subject", "tenant_id", "subject_id", "id"),
+        Index("ix_audit_entries_operator", "tenant_id", "operator_id", "id"),
+        Index("ix_audit_entries_action", "tenant_id", "action", "id", postgresql_ops={"action": "text_pattern_ops"}),
     )
 
     at: Mapped[datetime] = moment()

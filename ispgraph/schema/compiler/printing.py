@@ -50,3 +50,8 @@ def amount(minor: Any, currency: str) -> ColumnElement[Any]:
 def typed_id(prefix: str, key: Any) -> ColumnElement[Any]:
     """A public id."""
     return literal_column(f"'{prefix}_'").op("||")(func.encode(func.uuid_send(key), literal_column("'hex'")))
+
+
+def typed_id_of(prefix: ColumnElement[Any], key: Any) -> ColumnElement[Any]:
+    """A public id whose prefix SQL tells; NULL where either is."""
+    return prefix.op("||")(literal_column("'_'")).op("||")(func.encode(func.uuid_send(key), literal_column("'hex'")))
