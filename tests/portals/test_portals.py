@@ -16,6 +16,7 @@ from tests.api import Api
 from tests.crowd import customer
 from tests.factories import House
 from tests.portals.studio import DRAFTS, Studio, of, opened, picture
+from tests.statements import counted
 from tests.wizard import faults
 
 
@@ -225,6 +226,22 @@ async def test_the_log_is_bounded(studio: Studio, house: House, database: Databa
         assert await session.scalar(select(func.count(PortalLogEntry.id))) == 200
     log = (await studio.read())["log"]
     assert (len(log), log[-1]["succeeded"], log[-2]["error"]) == (200, True, "no 299")
+
+
+async def test_statements_do_not_grow_with_portals(studio: Studio, api: Api, house: House, database: Database) -> None:
+    numbers = []
+    for batch in (range(2), range(2, 7)):
+        for number in batch:
+            await house.add(made := customer(house, f"Customer {number}"))
+            each = Studio(api, house.admin, made)
+            await each.save(f"portal-of-{number}")
+            await each.upload(logo=picture())
+        await api.data(DRAFTS, house.admin)
+        with counted(database) as seen:
+            await api.data(DRAFTS, house.admin)
+        numbers.append(len(seen))
+    # The portals, and what the addresses of the pictures are made of.
+    assert numbers == [4, 4], seen
 
 
 def test_nothing_but_the_picture_is_kept() -> None:

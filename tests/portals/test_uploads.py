@@ -214,7 +214,7 @@ async def test_a_page_elsewhere_cannot_send_one(studio: Studio, api: Api) -> Non
     variables = {"customer": studio.customer, "assets": [{"kind": "LOGO", "file": None}]}
     sent = ({"query": UPLOAD, "variables": variables}, {"0": ["variables.assets.0.file"]}, FILE)
     simple = await studio.form(*sent, Accept="*/*")
-    assert (simple.status_code, "GraphQL-Require-Preflight" in simple.text) == (400, True)
+    assert (simple.status_code, "GraphQL-Require-Preflight" in simple.text) == (415, True)
     unknown = await studio.form(*sent, **{"GraphQL-Require-Preflight": "1"})
     assert unknown.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
     events = await studio.form(*sent, Accept="text/event-stream", Authorization=f"Bearer {await api.token(studio.who)}")
