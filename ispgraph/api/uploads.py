@@ -40,7 +40,7 @@ def is_multipart(request: Request) -> bool:
 def check(request: Request) -> None:
     """Before anything of it is read. Raises Refused."""
     if not any(request.headers.get(name) for name in _ASKED_FOR):
-        raise Refused(400, "A multipart request needs the header GraphQL-Require-Preflight, with any value.")
+        raise Refused(415, "A multipart request needs the header GraphQL-Require-Preflight, with any value.")
     announced = request.headers.get("content-length", "0")
     if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > LARGEST_BODY:
         raise _too_large()

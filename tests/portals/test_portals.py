@@ -4,7 +4,6 @@ import asyncio
 import io
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
@@ -16,6 +15,7 @@ from tests.api import Api
 from tests.crowd import customer
 from tests.factories import House
 from tests.portals.studio import DRAFTS, Studio, of, opened, picture
+from tests.statements import counted
 from tests.wizard import faults
 
 
@@ -136,31 +136,31 @@ async def test_an_operator_decides_when_it_is_seen(studio: Studio) -> None:
     assert (off["status"], off["active"]) == ("COMPLETED", False)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"subdomain": "xn--80ak6aa92e"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "аcme"}, ("INVALID", "input.subdomain")),  # its first letter is Cyrillic
-        ({"subdomain": "ａｃｍｅ"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "www"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "adm1n"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "rnail2"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "-acme"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "a.b.c"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "ab"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "a" * 64}, ("INVALID", "input.subdomain")),
-        ({"subdomain": "2026"}, ("INVALID", "input.subdomain")),
-        ({"subdomain": " "}, ("REQUIRED", "input.subdomain")),
-        ({"displayName": "\u202eemca"}, ("INVALID", "input.displayName")),
-        ({"displayName": "x" * 101}, ("INVALID", "input.displayName")),
-        ({"subtitle": "x" * 201}, ("INVALID", "input.subtitle")),
-        ({"theme": "url(javascript:alert(1))"}, ("INVALID", "input.theme")),
-        ({"theme": "#12345"}, ("INVALID", "input.theme")),
-        ({"customerId": "cus_" + "0" * 32}, ("NOT_FOUND", "input.customerId")),
-    ],
-)
-async def test_bad_branding_is_named(studio: Studio, given: dict[str, str], expected: tuple[str, str]) -> None:
-    assert faults(await studio.save(**given)) == [expected]
+_BAD: list[tuple[dict[str, str], tuple[str, str]]] = [
+    ({"subdomain": "xn--80ak6aa92e"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "аcme"}, ("INVALID", "input.subdomain")),  # its first letter is Cyrillic
+    ({"subdomain": "ａｃｍｅ"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "www"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "adm1n"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "rnail2"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "-acme"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "a.b.c"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "ab"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "a" * 64}, ("INVALID", "input.subdomain")),
+    ({"subdomain": "2026"}, ("INVALID", "input.subdomain")),
+    ({"subdomain": " "}, ("REQUIRED", "input.subdomain")),
+    ({"displayName": "\u202eemca"}, ("INVALID", "input.displayName")),
+    ({"displayName": "x" * 101}, ("INVALID", "input.displayName")),
+    ({"subtitle": "x" * 201}, ("INVALID", "input.subtitle")),
+    ({"theme": "url(javascript:alert(1))"}, ("INVALID", "input.theme")),
+    ({"theme": "#12345"}, ("INVALID", "input.theme")),
+    ({"customerId": "cus_" + "0" * 32}, ("NOT_FOUND", "input.customerId")),
+]
+
+
+async def test_bad_branding_is_named(studio: Studio) -> None:
+    for given, expected in _BAD:
+        assert faults(await studio.save(**given)) == [expected], given
     assert await studio.read() is None
 
 
@@ -225,6 +225,22 @@ async def test_the_log_is_bounded(studio: Studio, house: House, database: Databa
         assert await session.scalar(select(func.count(PortalLogEntry.id))) == 200
     log = (await studio.read())["log"]
     assert (len(log), log[-1]["succeeded"], log[-2]["error"]) == (200, True, "no 299")
+
+
+async def test_statements_do_not_grow_with_portals(studio: Studio, api: Api, house: House, database: Database) -> None:
+    numbers = []
+    for batch in (range(2), range(2, 7)):
+        for number in batch:
+            await house.add(made := customer(house, f"Customer {number}"))
+            each = Studio(api, house.admin, made)
+            await each.save(f"portal-of-{number}")
+            await each.upload(logo=picture())
+        await api.data(DRAFTS, house.admin)
+        with counted(database) as seen:
+            await api.data(DRAFTS, house.admin)
+        numbers.append(len(seen))
+    # The portals, and what the addresses of the pictures are made of.
+    assert numbers == [4, 4], seen
 
 
 def test_nothing_but_the_picture_is_kept() -> None:
