@@ -167,7 +167,7 @@ async def test_an_answer_that_was_lost_makes_no_second_account(
 ) -> None:
     site.double.searchable, site.double.telling = searchable, telling
     if fault is Fault.HANG_AFTER:
-        monkeypatch.setattr(nextpanel, "CREATE_SECONDS", 0.5)
+        monkeypatch.setattr(nextpanel, "CREATE_SECONDS", 2.0)
     site.double.fail("create", fault)
     made = await site.done("hostingProvision", **await site.wish())
     await site.work()
