@@ -6,6 +6,8 @@ import logging
 
 import pytest
 from sqlalchemy import func, select, text
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ispgraph import clock, ids
 from ispgraph.actors.registry import ACTIONS
@@ -131,7 +133,7 @@ async def test_the_panel_is_down_and_then_up(bare: Site) -> None:
         made = (await bare.api.data(CREATE, bare.house.admin, input=given))["customerCreate"]
         assert made["errors"] == []
         other = await bare.done("hostingProvision", **await bare.wish(username="bob"))
-        for _ in range(12):
+        for _ in range(5):
             await bare.wait(70)
         account = (await bare.api.data(ACCOUNTS, bare.house.admin, id=made["customer"]["id"]))["customer"]
         (account,) = account["hostingAccounts"]
@@ -165,7 +167,7 @@ async def test_an_answer_that_was_lost_makes_no_second_account(
 ) -> None:
     site.double.searchable, site.double.telling = searchable, telling
     if fault is Fault.HANG_AFTER:
-        monkeypatch.setattr(nextpanel, "CREATE_SECONDS", 0.5)
+        monkeypatch.setattr(nextpanel, "CREATE_SECONDS", 2.0)
     site.double.fail("create", fault)
     made = await site.done("hostingProvision", **await site.wish())
     await site.work()
@@ -305,23 +307,26 @@ async def test_two_workers_take_turns_on_a_server(site: Site, database: Database
         await site.done("hostingProvision", **await site.wish(username=f"user{number}"))
     open_now, most = 0, 0
     create = site.double._create
+    runs: list[asyncio.Task[None]] = []
 
-    async def counted(request):
+    async def counted(request: Request) -> Response:
+        """The first one waits until every other job was given back, or is here as well."""
         nonlocal open_now, most
         open_now += 1
         most = max(most, open_now)
-        for _ in range(50):
-            await asyncio.sleep(0)
-        answer = await create(request)
+        while open_now == 1 and sum(run.done() for run in runs) < len(runs) - 1:
+            await asyncio.sleep(0.01)
         open_now -= 1
-        return answer
+        return await create(request)
 
-    site.double.app.router.routes[1] = site.double.route(
-        "/api/v1/billing/accounts", "create", site.double._known(counted)
-    )
+    path = "/api/v1/billing/accounts"
+    site.double.app.router.routes[1] = site.double.route(path, "create", site.double._known(counted))
     waiting = await site.rows(select(Job).where(Job.kind == "hosting.apply"))
     runners = [Runner(database, site.settings, ACTIONS) for _ in range(2)]
-    await asyncio.gather(*(runner.run_job(job.tenant_id.hex, job.id.hex) for job in waiting for runner in runners))
+    runs += [
+        asyncio.ensure_future(runner.run_job(job.tenant_id.hex, job.id.hex)) for job in waiting for runner in runners
+    ]
+    await asyncio.gather(*runs)
     for _ in range(6):
         await site.wait(6)
     assert most == 1
