@@ -58,6 +58,7 @@ SHORT_LISTS = {
     "Query.customFields": "what one house asks",
     "Query.messageTemplates": "the events there are, and at most two hundred texts of one house",
     "Query.gatewayProviders": "those that the product knows",
+    "Operator.grants": "at most two hundred are in force",
     "Query.nodes": "as many as were asked for, at most 100",
     "Query.operators": "the staff of one house",
     "Query.packages": "what one house sells",

@@ -7,9 +7,11 @@ from ispgraph import ids
 from ispgraph.domain.errors import DomainError, Faults, not_found
 
 _NAMES = {
+    "atk": "API token",
     "cfd": "custom field",
     "cus": "customer",
     "dft": "draft",
+    "gra": "grant",
     "gpy": "online payment",
     "gwy": "gateway",
     "inv": "invoice",
@@ -22,6 +24,7 @@ _NAMES = {
     "pov": "price override",
     "rtr": "router",
     "ses": "session",
+    "sgn": "sign-in",
     "svc": "service",
     "tax": "tax profile",
     "tkt": "ticket",

@@ -12,19 +12,20 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Executable, Uuid, any_, bindparam, func, select
+from sqlalchemy import ARRAY, Executable, Uuid, and_, any_, bindparam, false, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ispgraph import clock
 from ispgraph.db import Database, after_commit
-from ispgraph.domain.models import Operator, Role, SignIn, Tenant
+from ispgraph.domain.models import Operator, OperatorGrant, Role, SignIn, Tenant
 from ispgraph.domain.permissions import Permission, Viewer, scope_of
 from ispgraph.domain.tokens import Claims
 
 _BELIEVED_SECONDS = 0.5
 _MOST = 10_000
+_NOW: Any = bindparam("now", type_=SignIn.expires_at.type)
 
 
 class _Recent:
@@ -116,13 +117,30 @@ async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Cl
 
 
 def _viewer(claims: Claims, row: Any) -> Viewer:
+    at_most = frozenset(Permission) if row.at_most is None else frozenset(map(Permission, row.at_most))
+    own = frozenset(map(Permission, row.permissions)) & at_most
+    granted = [
+        (Permission(name), None if zone is None else UUID(zone), ends is not None)
+        for name, zone, ends in row.granted
+        if Permission(name) in at_most
+    ]
+    everywhere = {permission for permission, zone, _ in granted if zone is None}
+    for_good = own | {permission for permission, zone, ends in granted if zone is None and not ends}
     return Viewer(
         tenant_id=row.tenant_id,
         operator_id=row.id,
         name=row.name,
         role=row.role,
         level=row.level,
-        permissions=frozenset(map(Permission, row.permissions)),
+        permissions=own | everywhere,
+        lent=frozenset(everywhere - for_good),
+        zoned=frozenset(
+            (permission, zone)
+            for permission, zone, _ in granted
+            if zone is not None and permission not in own | everywhere
+        ),
+        acting_id=row.acting_id,
+        by_token=row.by_token,
         scope_id=scope_of(row, {UUID(key): Role(role) for key, role in row.above.items()}),
         session_id=claims.session_id,
         expires_at=claims.expires_at,
@@ -137,9 +155,30 @@ def forget_after_commit(session: AsyncSession) -> None:
     after_commit(session, _recent.drop)
 
 
-@cache
-def _signed_in() -> Executable:
-    """Operators behind sign-ins that go on, as columns: a row is read for each who listens, every second."""
+def _granted(now: Any) -> Any:
+    """What an operator was granted that counts at this instant, as JSON: permission, zone, and when it ends."""
+    grant = OperatorGrant
+    return (
+        select(
+            func.coalesce(
+                func.jsonb_agg(func.jsonb_build_array(grant.permission, grant.zone_id, grant.expires_at)),
+                func.jsonb_build_array(),
+                type_=JSONB,
+            )
+        )
+        .where(
+            grant.tenant_id == Operator.tenant_id,
+            grant.operator_id == Operator.id,
+            grant.ended_at.is_(None),
+            or_(grant.expires_at.is_(None), grant.expires_at > now),
+        )
+        .correlate(Operator)
+        .scalar_subquery()
+    )
+
+
+def _about() -> tuple[Any, ...]:
+    """What of an operator and its tenant is read for a viewer."""
     higher = aliased(Operator)
     above = (
         select(func.coalesce(func.jsonb_object_agg(higher.id, higher.role), func.jsonb_build_object(), type_=JSONB))
@@ -148,28 +187,45 @@ def _signed_in() -> Executable:
         .scalar_subquery()
     )
     return (
+        Operator.id,
+        Operator.tenant_id,
+        Operator.name,
+        Operator.role,
+        Operator.level,
+        Operator.permissions,
+        Operator.ancestors,
+        Operator.token_version,
+        Tenant.currency,
+        Tenant.country,
+        Tenant.time_zone,
+        above.label("above"),
+        _granted(_NOW).label("granted"),
+    )
+
+
+@cache
+def _signed_in() -> Executable:
+    """Operators behind sign-ins that go on, as columns: a row is read for each who listens, every second."""
+    acting = aliased(Operator)
+    in_place = (acting.tenant_id == SignIn.tenant_id) & (acting.id == SignIn.acting_id)
+    return (
         select(
             SignIn.id.label("sign_in_id"),
-            Operator.id,
-            Operator.tenant_id,
-            Operator.name,
-            Operator.role,
-            Operator.level,
-            Operator.permissions,
-            Operator.ancestors,
-            Operator.token_version,
-            Tenant.currency,
-            Tenant.country,
-            Tenant.time_zone,
-            above.label("above"),
+            SignIn.acting_id,
+            false().label("by_token"),
+            # Who acts for another may not do more than before.
+            acting.permissions.label("at_most"),
+            *_about(),
         )
         .join(Operator, (SignIn.tenant_id == Operator.tenant_id) & (SignIn.operator_id == Operator.id))
         .join(Tenant, Tenant.id == Operator.tenant_id)
+        .outerjoin(acting, in_place)
         .where(
             SignIn.id == any_(bindparam("sign_ins", type_=ARRAY(Uuid))),
             SignIn.ended_at.is_(None),
-            SignIn.expires_at > bindparam("now", type_=SignIn.expires_at.type),
+            SignIn.expires_at > _NOW,
             SignIn.token_version == Operator.token_version,
             Operator.active,
+            or_(SignIn.acting_id.is_(None), and_(acting.active, acting.token_version == SignIn.acting_version)),
         )
     )

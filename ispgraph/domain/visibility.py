@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import customers, jobs, messages, operators, ticket_lists, vouchers
+from ispgraph.domain import customers, grants, jobs, messages, operators, ticket_lists, vouchers
 from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
     BillingRun,
@@ -21,6 +21,7 @@ from ispgraph.domain.models import (
     Job,
     Message,
     Operator,
+    OperatorGrant,
     OperatorPayment,
     Package,
     PackageChange,
@@ -79,6 +80,7 @@ RULES: Mapping[type[Any], Rule] = {
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),
+    OperatorGrant: (None, grants.visible),
     SmsCreditEntry: (None, lambda by, row: in_scope(by, row.operator_id)),
     OperatorPayment: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     CommissionRate: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),

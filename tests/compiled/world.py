@@ -193,6 +193,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *cards,
         *paying,
         *accounts,
+        *(await _access(house, operators, zones)),
     ]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
@@ -201,6 +202,31 @@ async def _furnish(land: Land, superuser: str) -> None:
         for model in (models.Invoice, models.Payment, models.Posting, models.BillingRun):
             keys = await session.scalars(text(f"SELECT id FROM {model.__tablename__} ORDER BY id"))
             land.ids[PREFIXES[model]] = [ids.encode(PREFIXES[model], key) for key in keys]
+
+
+async def _access(house: House, operators: dict[str, Operator], zones: list[models.Zone]) -> list[Any]:
+    """What some operators were granted: for a zone, for a while, for both, over by now, and taken back."""
+    made = [
+        models.OperatorGrant(
+            operator_id=operators[name].id,
+            permission=permission,
+            zone_id=zone,
+            created_at=NOW - timedelta(days=9),
+            expires_at=ends,
+            granted_by_id=house.admin.id,
+            ended_at=ended,
+            ended_by_id=house.admin.id if ended else None,
+        )
+        for name, permission, zone, ends, ended in (
+            ("sub", "SUSPEND_CUSTOMERS", zones[0].id, None, None),
+            ("sub", "REFUND_PAYMENTS", None, NOW + timedelta(days=1), None),
+            ("seller", "SEND_SMS", zones[0].id, NOW + timedelta(days=1), None),
+            ("seller", "GENERATE_BILLS", None, NOW - timedelta(days=1), None),
+            ("clerk", "GENERATE_BILLS", None, NOW + timedelta(days=1), NOW - timedelta(days=2)),
+        )
+    ]
+    await _add(house, made)
+    return made
 
 
 async def _add(house: House, rows: list[Any]) -> None:

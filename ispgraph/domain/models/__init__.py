@@ -1,5 +1,6 @@
 """Every table of ispgraph, one file per noun."""
 
+from ispgraph.domain.models.access import ApiToken, OperatorGrant, PasswordReset, SecondFactor
 from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.billing import (
     Account,
@@ -120,6 +121,7 @@ __all__ = [
     "Allocation",
     "AllocationRelease",
     "Announcement",
+    "ApiToken",
     "AuditEntry",
     "BilledPeriod",
     "BillingCycle",
@@ -168,11 +170,13 @@ __all__ = [
     "OpenSession",
     "Operator",
     "OperatorEntryKind",
+    "OperatorGrant",
     "OperatorPayment",
     "OperatorPaymentKind",
     "Package",
     "PackageChange",
     "PackageChangeStatus",
+    "PasswordReset",
     "Payment",
     "PaymentCategory",
     "PaymentLink",
@@ -189,6 +193,7 @@ __all__ = [
     "RouterMode",
     "RouterStatus",
     "ScheduledRun",
+    "SecondFactor",
     "Service",
     "ServiceAllowance",
     "ServiceLimit",

@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
@@ -155,7 +156,13 @@ class SignIn(TenantRow):
     """One signed-in operator on one device; every token names one of these, so it can be ended at once."""
 
     __tablename__ = "sign_ins"
-    __table_args__ = of_tenant(refers("operator_id", "operators"))
+    __table_args__ = of_tenant(
+        refers("operator_id", "operators"),
+        refers("acting_id", "operators"),
+        CheckConstraint("(acting_id IS NULL) = (acting_version IS NULL)", name="acting"),
+        Index("ix_sign_ins_operator", "tenant_id", "operator_id", "id"),
+        Index("ix_sign_ins_acting", "tenant_id", "acting_id", postgresql_where=text("acting_id IS NOT NULL")),
+    )
 
     operator_id: Mapped[UUID]
     token_version: Mapped[int]
@@ -164,6 +171,10 @@ class SignIn(TenantRow):
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     address: Mapped[str | None] = mapped_column(INET)
     user_agent: Mapped[str | None] = mapped_column(String(300))
+    acting_id: Mapped[UUID | None]
+    """Who has signed in in the operator's place, from above; None: the operator."""
+    acting_version: Mapped[int | None]
+    """The token_version of whoever that is."""
 
 
 class AuditEntry(TenantRow):
