@@ -117,7 +117,10 @@ async def test_a_grant_for_a_zone_holds_there_alone(api: Api, house: House, cler
     ]  # fmt: skip
     assert paid == [[], [("NOT_PERMITTED", "input.customerId")]]
     # What looks at no customer is refused: a run bills the whole house, the list shows all of them.
-    for document in ("{ billingRuns { totalCount } }", "mutation { billingRunStart(input: {dryRun: true}) { errors { code } } }"):
+    for document in (
+        "{ billingRuns { totalCount } }",
+        "mutation { billingRunStart(input: {dryRun: true}) { errors { code } } }",
+    ):
         answer = await api(document, clerk)
         assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN", document
     # With the next zone both are his.

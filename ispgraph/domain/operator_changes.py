@@ -211,17 +211,17 @@ async def void_resets(session: AsyncSession, operator_ids: Collection[UUID]) -> 
     await session.execute(open_ones.values(used_at=clock.now()))
 
 
-def require_superior(row: Operator, by: Viewer) -> None:
+def require_superior(row: Operator, by: Viewer, *at: str) -> None:
     """Whoever takes over the account of another gains nothing by it. Raises DomainError NOT_PERMITTED."""
     more = set(map(Permission, row.permissions)) - by.lasting
     if more:
         message = f"This operator may do what you may not: {', '.join(operators.spelt(more))}."
-        raise fail(ErrorCode.NOT_PERMITTED, message, "input", "operatorId")
+        raise fail(ErrorCode.NOT_PERMITTED, message, *at)
 
 
 async def _check_address(session: AsyncSession, faults: Faults, row: Operator, email: str, by: Viewer) -> None:
     # A forgotten password is set anew by whoever reads this address.
-    require_superior(row, by)
+    require_superior(row, by, "input", "operatorId")
     if await session.scalar(select(Operator.id).where(Operator.email == email, Operator.id != row.id)):
         faults.add(ErrorCode.TAKEN, _TAKEN, "email")
 

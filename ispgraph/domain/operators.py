@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, any_, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from ispgraph.domain import audit, passwords, values, viewers
 from ispgraph.domain.conflicts import taken
@@ -178,6 +179,16 @@ def commands(viewer: Viewer, operator: Operator) -> bool:
     """Whether an operator stands below the viewer."""
     whole = viewer.level <= _WHOLE_TENANT
     return operator.level > viewer.level and (whole or viewer.operator_id in operator.ancestors)
+
+
+def own_or_below(by: Viewer, operator_id: Any) -> ColumnElement[bool]:
+    """What is the viewer's own, or, with the permission MANAGE_OPERATORS, of an operator below."""
+    own: ColumnElement[bool] = operator_id == by.operator_id
+    if not by.may(Permission.MANAGE_OPERATORS):
+        return own
+    operator = aliased(Operator)
+    placed = true() if by.level <= _WHOLE_TENANT else any_(operator.ancestors) == by.operator_id
+    return or_(own, operator_id.in_(select(operator.id).where(operator.level > by.level, placed)))
 
 
 def beyond(permissions: Collection[Permission], by: Viewer) -> str:

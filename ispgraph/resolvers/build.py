@@ -5,6 +5,7 @@ import sys
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from ispgraph.resolvers.access import AccessMutations, AccessQueries
 from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bills import BillMutations, BillQueries
 from ispgraph.resolvers.bulk import BulkMutations
@@ -47,6 +48,7 @@ from ispgraph.schema.scalars import SCALAR_MAP
 @strawberry.type
 class Query(
     OperatorQueries,
+    AccessQueries,
     NodeQueries,
     CustomerQueries,
     OnboardingQueries,
@@ -75,6 +77,7 @@ class Query(
 class Mutation(
     BillMutations,
     OperatorMutations,
+    AccessMutations,
     CustomerMutations,
     ServiceMutations,
     BulkMutations,

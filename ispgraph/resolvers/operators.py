@@ -43,14 +43,17 @@ async def operators(info: Info, role: list[Role] | None = None) -> list[Operator
 
 
 async def start(info: Info, input: SignInInput) -> SignInPayload:
-    """Sign in with e-mail address and password."""
-    return _payload(await authentication.start(info.context, input.email, input.password, input.tenant))
+    """Sign in with e-mail address and password; an operator with a second factor goes on with `signInConfirm`."""
+    found = await authentication.start(info.context, input.email, input.password, input.tenant)
+    if isinstance(found, sign_in.Challenge):
+        return SignInPayload(challenge=found.token, expires_at=found.expires_at)
+    return signed_in_payload(found)
 
 
 async def renew(info: Info) -> SignInPayload:
     """A new token for the same sign-in, before the old one ends."""
     context = info.context
-    return _payload(await sign_in.renew(context.session, context.settings, by=context.viewer_or_refuse()))
+    return signed_in_payload(await sign_in.renew(context.session, context.settings, by=context.viewer_or_refuse()))
 
 
 async def end(info: Info) -> SignInPayload:
@@ -144,7 +147,8 @@ async def revoke_grant(info: Info, grant_id: strawberry.ID) -> OperatorGrantPayl
     return OperatorGrantPayload(grant=ended)
 
 
-def _payload(signed_in: sign_in.SignedIn) -> SignInPayload:
+def signed_in_payload(signed_in: sign_in.SignedIn) -> SignInPayload:
+    """A token, and whose it is."""
     found: Any = signed_in.viewer
     return SignInPayload(token=signed_in.token, expires_at=signed_in.expires_at, viewer=found)
 

@@ -113,8 +113,12 @@ class OperatorInput:
 @strawberry.type(description="Send the token as `Authorization: Bearer …`; renew it before `expiresAt`.")
 class SignInPayload(Payload):
     token: str | None = None
-    expires_at: datetime | None = None
+    expires_at: datetime | None = strawberry.field(default=None, description="Of the token, or of the challenge.")
     viewer: Viewer | None = None
+    challenge: str | None = strawberry.field(
+        default=None,
+        description="In place of a token, when the operator has a second factor: `signInConfirm` takes it with a code.",
+    )
 
 
 @strawberry.type

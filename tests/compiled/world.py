@@ -226,7 +226,42 @@ async def _access(house: House, operators: dict[str, Operator], zones: list[mode
         )
     ]
     await _add(house, made)
-    return made
+    tokens = [
+        models.ApiToken(
+            operator_id=operators[name].id,
+            name=f"Panel of {name}",
+            prefix=f"ispg_{name}",
+            digest=bytes(32),
+            permissions=["VIEW_CUSTOMERS", "SEND_SMS"],
+            created_at=NOW - timedelta(days=9),
+            expires_at=ends,
+            last_used_at=used,
+            revoked_at=revoked,
+        )
+        for name, ends, used, revoked in (
+            ("admin", NOW + timedelta(days=9), NOW, None),
+            ("seller", NOW + timedelta(days=9), None, None),
+            ("seller", NOW - timedelta(days=1), NOW - timedelta(days=2), None),
+            ("rival", NOW + timedelta(days=9), None, NOW),
+        )
+    ]
+    await _add(house, tokens)
+    entries = [
+        models.SignIn(
+            operator_id=operators[name].id,
+            token_version=1,
+            created_at=NOW,
+            expires_at=NOW + timedelta(days=1),
+            ended_at=NOW if above else None,
+            address=ADDRESSES[number],
+            user_agent=NAMES[number] if number else None,
+            acting_id=operators[above].id if above else None,
+            acting_version=1 if above else None,
+        )
+        for number, (name, above) in enumerate((("admin", None), ("sub", "reseller"), ("sub", None), ("rival", None)))
+    ]
+    await _add(house, entries)
+    return [*made, *tokens, *entries]
 
 
 async def _add(house: House, rows: list[Any]) -> None:
