@@ -11,8 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import select, text, update
+from starlette.requests import HTTPConnection
 
 from ispgraph import clock
+from ispgraph.api.connections import Authorities
 from ispgraph.db import Database
 from ispgraph.domain import password_codes, throttle, viewers
 from ispgraph.domain.messaging import sending
@@ -24,6 +26,8 @@ from ispgraph.domain.models import (
     Role,
     SecondFactor,
 )
+from ispgraph.resolvers.context import ContextFactory
+from ispgraph.settings import Settings
 from tests.api import Api
 from tests.factories import NETWORK_KEY, PASSWORD, House
 from tests.test_operators import codes, public
@@ -557,3 +561,43 @@ async def test_who_may_not_act_for_whom(api: Api, house: House, other_house: Hou
     token = (await run(api, AS, reseller, id=public(sub)))["token"]
     answer = await run(api, AS, token, id=public(clerk))
     assert [fault["code"] for fault in answer["errors"]] == ["NOT_PERMITTED"], "not one through another"
+
+
+# ------------------------------------------------------------------------------------------ connections
+
+
+class Listener:
+    """A connection that stays open, with what it presented."""
+
+    def __init__(self, token: str) -> None:
+        headers = [(b"authorization", f"Bearer {token}".encode())]
+        self.connection = HTTPConnection({"type": "websocket", "headers": headers, "client": ("192.0.2.1", 5)})
+        self.parameters = None
+        self.ended = asyncio.Event()
+
+    def authority_ended(self) -> None:
+        self.ended.set()
+
+
+async def test_connections_end_with_what_they_presented(
+    api: Api, house: House, database: Database, valkey: Redis, settings: Settings
+) -> None:
+    who = await house.operator(Role.OPERATOR)
+    clerk = await house.operator(Role.STAFF, who)
+    program = (await run(api, TOKEN, clerk, input=within()))["token"]
+    acting = (await run(api, AS, who, id=public(clerk)))["token"]
+    factory = ContextFactory(database, valkey, settings)
+    authorities = Authorities(factory)
+    listeners = [Listener(each) for each in (await api.token(clerk), program, acting, await api.token(who))]
+    for listener in listeners:
+        context = await factory(listener.connection, None)
+        assert context.viewer is not None
+        authorities.watch(listener, context.viewer)
+    shut = """mutation ($input: OperatorDeactivateInput!) { operatorDeactivate(input: $input) { errors { code } } }"""
+    await run(api, shut, who, input={"operatorId": public(clerk)})
+    async with asyncio.timeout(60):
+        for listener in listeners[:3]:
+            await listener.ended.wait()
+    assert not listeners[3].ended.is_set()
+    for listener in listeners:
+        authorities.forget(listener)
