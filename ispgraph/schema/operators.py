@@ -1,10 +1,11 @@
 """Operators, their tenant, and who is signed in."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
-from sqlalchemy import ColumnElement, String, and_, case
+from sqlalchemy import ColumnElement, String, and_, case, func
 from sqlalchemy.dialects.postgresql import array
 
 from ispgraph.domain import grants, models, operators
@@ -60,6 +61,10 @@ class Operator(Node):
         ),
         description="What the operator may do beside `permissions`: for a while, in one zone, or both. Empty for "
         "operators outside the viewer's tree.",
+    )
+    credit_limit: Money = amount(
+        lambda operator, asked: _told(operator, asked, func.coalesce(operator.credit_limit_minor, 0), 0),
+        description="How far below zero the wallet may go by vouchers that the operator buys.",
     )
     wallet_balance: Money = amount(
         lambda operator, asked: _told(operator, asked, operators.wallet_minor(operator), 0),
@@ -155,6 +160,12 @@ class OperatorDeactivatePayload(Payload):
     released_ticket_count: int | None = strawberry.field(
         default=None, description="Open tickets of theirs, which nobody works on now."
     )
+
+
+@strawberry.input(description="An amount in the tenant's currency.")
+class OperatorCreditLimitInput:
+    operator_id: strawberry.ID
+    amount: Decimal = strawberry.field(description="Zero or more; zero: nothing is bought on credit.")
 
 
 @strawberry.input

@@ -32,6 +32,8 @@ _GRANTS = {
 
 
 def upgrade() -> None:
+    op.add_column("operators", sa.Column("credit_limit_minor", sa.BigInteger(), nullable=True))
+    op.create_check_constraint(op.f("ck_operators_credit_limit"), "operators", "credit_limit_minor >= 0")
     op.add_column("sign_ins", sa.Column("acting_id", sa.Uuid(), nullable=True))
     op.add_column("sign_ins", sa.Column("acting_version", sa.Integer(), nullable=True))
     op.create_check_constraint(op.f("ck_sign_ins_acting"), "sign_ins", "(acting_id IS NULL) = (acting_version IS NULL)")
@@ -152,3 +154,4 @@ def downgrade() -> None:
     op.drop_index("ix_sign_ins_operator", "sign_ins")
     op.drop_column("sign_ins", "acting_version")
     op.drop_column("sign_ins", "acting_id")
+    op.drop_column("operators", "credit_limit_minor")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Date,
     ForeignKey,
@@ -132,6 +133,7 @@ class Operator(TenantRow):
         refers("parent_id", "operators"),
         UniqueConstraint("tenant_id", "email"),
         CheckConstraint("sms_credits >= 0", name="sms_credits"),
+        CheckConstraint("credit_limit_minor >= 0", name="credit_limit"),
         Index("ix_operators_ancestors", "ancestors", postgresql_using="gin"),
     )
 
@@ -149,6 +151,8 @@ class Operator(TenantRow):
     """What a reseller may still send, in parts of messages."""
     credits_told_at: Mapped[datetime | None] = mapped_column(Instant)
     """When it was last told that few are left."""
+    credit_limit_minor: Mapped[int | None] = mapped_column(BigInteger)
+    """How far below zero the wallet may go by what a reseller buys; None: not at all."""
     created_at: Mapped[datetime] = moment()
 
 
