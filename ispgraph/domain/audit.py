@@ -21,8 +21,10 @@ def record(
 ) -> None:
     """Add an entry to the transaction at hand. `action` reads noun.verb; details are JSON and hold no secrets.
 
-    `by` is None where the product itself has acted, for the tenant that is named.
+    `by` is None where the product itself has acted, for the tenant that is named. Of one who has signed in in the
+    place of another the entry names both: `acting` in the details did it.
     """
+    acting = {"acting": str(by.acting_id)} if by is not None and by.acting_id is not None else {}
     session.add(
         AuditEntry(
             tenant_id=by.tenant_id if by else tenant_id,
@@ -30,7 +32,7 @@ def record(
             operator_id=by.operator_id if by else None,
             action=action,
             subject_id=subject_id,
-            details=dict(details or {}),
+            details={**(details or {}), **acting},
         )
     )
 

@@ -101,6 +101,7 @@ async def _each(
         try:
             if (customer := found.get(customer_id)) is None:
                 raise not_found("customer")
+            customers.require_zone(customer, by)
             chosen = Chosen(customer_id, None)
             service = services.meant(owned[customer_id], chosen)
             await change(customer, service, owned[customer_id], chosen)

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from ispgraph.domain.errors import not_found
+from ispgraph.domain.errors import ErrorCode, fail, not_found
 from ispgraph.domain.models import Customer
 from ispgraph.domain.permissions import Scoped, Viewer, in_scope
 
@@ -24,9 +24,25 @@ def belonging(by: Scoped, customer_id: InstrumentedAttribute[Any]) -> ColumnElem
     return customer_id.in_(visible(by).with_only_columns(Customer.id))
 
 
-async def find(session: AsyncSession, customer_id: UUID, *, by: Viewer) -> Customer | None:
-    """The visible customer with this id; None when there is none."""
-    return await session.scalar(visible(by).where(Customer.id == customer_id))
+def require_zone(customer: Customer, by: Viewer, *at: str) -> None:
+    """Whoever may do what is being done in some zones alone may do it to this customer.
+
+    Raises DomainError NOT_PERMITTED at the path `at`. Asked of each customer to whom something is done: what asks
+    nothing is refused to such a viewer.
+    """
+    if by.within is not None and not by.within.holds(customer.zone_id):
+        message = "You may do this to customers of some zones only, and this customer is in none of them."
+        raise fail(ErrorCode.NOT_PERMITTED, message, *at)
+
+
+async def find(
+    session: AsyncSession, customer_id: UUID, *, by: Viewer, at: tuple[str, ...] = ("input", "customerId")
+) -> Customer | None:
+    """The visible customer with this id; None when there is none. Raises DomainError as `require_zone`."""
+    customer = await session.scalar(visible(by).where(Customer.id == customer_id))
+    if customer is not None:
+        require_zone(customer, by, *at)
+    return customer
 
 
 async def lock(
@@ -37,7 +53,8 @@ async def lock(
     at: tuple[str, ...] = ("input", "customerId"),
     alone: bool = False,
 ) -> Customer:
-    """The visible customer, locked to the end of the transaction. Raises DomainError NOT_FOUND at the path `at`.
+    """The visible customer, locked to the end of the transaction. Raises DomainError NOT_FOUND at the path `at`, or as
+    `require_zone`.
 
     Rows that refer to the customer, such as payments, may still be added by others, unless `alone`.
     """
@@ -45,4 +62,5 @@ async def lock(
     customer = await session.scalar(rows)
     if customer is None:
         raise not_found("customer", *at)
+    require_zone(customer, by, *at)
     return customer

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, any_, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from ispgraph.domain import audit, passwords, values, viewers
 from ispgraph.domain.conflicts import taken
@@ -78,6 +79,7 @@ async def create(session: AsyncSession, new: NewOperator, *, by: Viewer) -> Oper
     if new.role is Role.CUSTOMER:
         faults.add(ErrorCode.INVALID, "A customer is not an operator.", "role")
     permissions = _granted(faults, new, by)
+    await lock_tree(session, by)
     parent = await _parent(session, faults, new, by)
     faults.raise_if_any()
     assert name is not None
@@ -106,19 +108,33 @@ async def set_permissions(
     session: AsyncSession, operator_id: str, permissions: Collection[Permission], *, by: Viewer
 ) -> Operator:
     """Replace the permissions of an operator below the viewer, in effect with the operator's next request."""
-    key = typed_id("opr", operator_id, "operatorId")
-    rows = select(Operator).where(Operator.id == key, visible(by)).with_for_update()
-    row = await session.scalar(rows)
-    if row is None:
-        raise not_found("operator", "operatorId")
-    if not commands(by, row):
-        raise fail(ErrorCode.NOT_PERMITTED, "You may manage operators below you only.", "operatorId")
-    if not by.permissions.issuperset(permissions):
-        raise fail(ErrorCode.NOT_PERMITTED, _beyond(permissions, by), "permissions")
+    row = await lock_below(session, operator_id, "operatorId", by=by)
+    if not by.lasting.issuperset(permissions):
+        raise fail(ErrorCode.NOT_PERMITTED, beyond(permissions, by), "permissions")
     before, row.permissions = row.permissions, spelt(permissions)
     details = {"before": before, "after": row.permissions}
     audit.record(session, by=by, action="operator.set_permissions", subject_id=row.id, details=details)
     viewers.forget_after_commit(session)
+    return row
+
+
+async def lock_tree(session: AsyncSession, by: Viewer) -> None:
+    """Keep the tree of the tenant's operators as it is seen from now on: who stands where, and who is active."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"operators:{by.tenant_id}", 0))))
+
+
+async def lock_below(session: AsyncSession, operator_id: str, *at: str, by: Viewer) -> Operator:
+    """The operator below the viewer with this public id, locked to the end of the transaction.
+
+    Raises DomainError at the path `at`: NOT_FOUND, or NOT_PERMITTED for one who is visible but not below.
+    """
+    key = typed_id("opr", operator_id, *at)
+    rows = select(Operator).where(Operator.id == key, visible(by)).with_for_update()
+    row = await session.scalar(rows.execution_options(populate_existing=True))
+    if row is None:
+        raise not_found("operator", *at)
+    if not commands(by, row):
+        raise fail(ErrorCode.NOT_PERMITTED, "You may manage operators below you only.", *at)
     return row
 
 
@@ -135,9 +151,9 @@ async def flush_new(session: AsyncSession) -> None:
 
 def _granted(faults: Faults, new: NewOperator, by: Viewer) -> Collection[Permission]:
     if new.permissions is None:
-        return DEFAULTS[new.role] & by.permissions
-    if not by.permissions.issuperset(new.permissions):
-        faults.add(ErrorCode.NOT_PERMITTED, _beyond(new.permissions, by), "permissions")
+        return DEFAULTS[new.role] & by.lasting
+    if not by.lasting.issuperset(new.permissions):
+        faults.add(ErrorCode.NOT_PERMITTED, beyond(new.permissions, by), "permissions")
     return new.permissions
 
 
@@ -154,6 +170,8 @@ async def _parent(session: AsyncSession, faults: Faults, new: NewOperator, by: V
         faults.add(ErrorCode.NOT_PERMITTED, "You may place operators below yourself only.", "parentId")
     elif parent.level >= LEVELS[new.role] and LEVELS[new.role] > by.level:
         faults.add(ErrorCode.INVALID, "The parent must rank above the new operator.", "parentId")
+    elif not parent.active:
+        faults.add(ErrorCode.INVALID_STATE, "The parent is not active.", "parentId")
     return parent
 
 
@@ -163,6 +181,17 @@ def commands(viewer: Viewer, operator: Operator) -> bool:
     return operator.level > viewer.level and (whole or viewer.operator_id in operator.ancestors)
 
 
-def _beyond(permissions: Collection[Permission], by: Viewer) -> str:
-    missing = ", ".join(spelt(set(permissions) - by.permissions))
-    return f"You cannot give what you do not have: {missing}."
+def own_or_below(by: Viewer, operator_id: Any) -> ColumnElement[bool]:
+    """What is the viewer's own, or, with the permission MANAGE_OPERATORS, of an operator below."""
+    own: ColumnElement[bool] = operator_id == by.operator_id
+    if not by.may(Permission.MANAGE_OPERATORS):
+        return own
+    operator = aliased(Operator)
+    placed = true() if by.level <= _WHOLE_TENANT else any_(operator.ancestors) == by.operator_id
+    return or_(own, operator_id.in_(select(operator.id).where(operator.level > by.level, placed)))
+
+
+def beyond(permissions: Collection[Permission], by: Viewer) -> str:
+    """What to say of permissions that somebody would give and does not hold for good."""
+    missing = ", ".join(spelt(set(permissions) - by.lasting))
+    return f"You cannot give what you do not have, or have for a while only: {missing}."

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -94,6 +94,17 @@ DEFAULTS: Mapping[Role, frozenset[Permission]] = {
     Role.CUSTOMER: frozenset(),
 }
 
+# What can be granted for the customers of one zone: all of it is done to one customer at a time.
+IN_ZONES: frozenset[Permission] = frozenset(
+    {
+        *(_P.EDIT_CUSTOMERS, _P.DELETE_CUSTOMERS, _P.ACTIVATE_CUSTOMERS, _P.SUSPEND_CUSTOMERS),
+        *(_P.DISCONNECT_CUSTOMERS, _P.CHANGE_PACKAGE, _P.EDIT_SPEED_LIMIT, _P.EDIT_TIME_LIMIT, _P.EDIT_VOLUME_LIMIT),
+        *(_P.ACTIVATE_FUP, _P.REMOVE_MAC_BIND, _P.GENERATE_BILLS, _P.EDIT_BILLING_PROFILE, _P.RECORD_PAYMENTS),
+        *(_P.REFUND_PAYMENTS, _P.SEND_SMS, _P.SEND_PAYMENT_LINK, _P.EDIT_SUSPEND_DATE, _P.DAILY_RECHARGE),
+        *(_P.HOTSPOT_RECHARGE, _P.REVEAL_SECRETS),
+    }
+)
+
 _RESELLER_ROLES = (Role.OPERATOR, Role.SUB_OPERATOR)
 
 
@@ -114,10 +125,43 @@ class Viewer:
     currency: str
     country: str
     time_zone: str
+    lent: frozenset[Permission] = frozenset()
+    """Those of the permissions that are held for a while only: they cannot be passed on."""
+    zoned: frozenset[tuple[Permission, UUID]] = frozenset()
+    """Permissions that are held for the customers of a zone alone, with the zone; not among `permissions`."""
+    acting_id: UUID | None = None
+    """Who has signed in in the operator's place, from above."""
+    by_token: bool = False
+    """Whether it is a program with an API token."""
+    within: "Within | None" = field(default=None, compare=False)
+    """Set while something is done by a permission that is held in zones alone."""
 
     def may(self, permission: Permission) -> bool:
-        """Whether the permission is held."""
+        """Whether the permission is held, wherever the customer is."""
         return permission in self.permissions
+
+    def zones_of(self, permission: Permission) -> frozenset[UUID]:
+        """The zones for whose customers alone the permission is held."""
+        return frozenset(zone for held, zone in self.zoned if held is permission)
+
+    @property
+    def lasting(self) -> frozenset[Permission]:
+        """What is held without end wherever the customer is, and so can be given to others."""
+        return self.permissions - self.lent
+
+
+class Within:
+    """Customers of these zones alone are meant. Whoever loads a customer asks `holds`; what is done without anybody
+    having asked is refused at the end: see `resolvers.base`."""
+
+    def __init__(self, zones: frozenset[UUID]) -> None:
+        self._zones = zones
+        self.asked = False
+
+    def holds(self, zone_id: UUID | None) -> bool:
+        """Whether a customer of this zone is meant."""
+        self.asked = True
+        return zone_id in self._zones
 
 
 def scope_of(operator: Operator, ancestors: Mapping[UUID, Role]) -> UUID | None:

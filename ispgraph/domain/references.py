@@ -7,9 +7,11 @@ from ispgraph import ids
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 
 _NAMES = {
+    "atk": "API token",
     "cfd": "custom field",
     "cus": "customer",
     "dft": "draft",
+    "gra": "grant",
     "gpy": "online payment",
     "gwy": "gateway",
     "hac": "hosting account",
@@ -25,6 +27,7 @@ _NAMES = {
     "prt": "portal",
     "rtr": "router",
     "ses": "session",
+    "sgn": "sign-in",
     "svc": "service",
     "tax": "tax profile",
     "tkt": "ticket",

@@ -66,6 +66,11 @@ def voucher_code(tenant_id: UUID, voucher_id: UUID) -> str:
     return f"voucher:{tenant_id}:{voucher_id}"
 
 
+def second_factor(tenant_id: UUID, operator_id: UUID) -> str:
+    """What the secret of an operator's one-time passwords is bound to."""
+    return f"second-factor:{tenant_id}:{operator_id}"
+
+
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
     iv = secrets.token_bytes(16)

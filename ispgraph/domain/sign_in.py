@@ -5,20 +5,28 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
-from sqlalchemy import text, update
+from sqlalchemy import ColumnElement, Uuid, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
-from ispgraph.domain import audit, passwords, throttle, tokens, viewers
-from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail
+from ispgraph.domain import audit, messages, one_time_codes, operators, passwords, throttle, tokens, viewers
+from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
+from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import Operator, SignIn
+from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.references import typed_id
 from ispgraph.settings import Settings
 
+NEWEST = newest_first("sign-ins", SignIn.id)
+FILTERS = {"operator": Filter(Uuid(), lambda value, by: SignIn.operator_id == value)}
+ACTING_LASTS = timedelta(minutes=30)
+CHALLENGE_LASTS = timedelta(minutes=5)
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -33,6 +41,22 @@ class SignedIn:
     token: str
     expires_at: datetime
     viewer: Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The password was right; a code of the second factor is still asked for, with this token."""
+
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who may be meant by an address: an operator of a tenant, or nobody at all."""
+
+    tenant_id: UUID
+    operator_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +76,14 @@ async def start(
     password: str,
     tenant: str | None,
     caller: Caller,
-) -> SignedIn:
-    """Sign an operator in. Opens its own transaction: the right tenant is only known on the way.
+) -> SignedIn | Challenge:
+    """Sign an operator in, or ask for the second factor. Opens its own transaction: the right tenant is only known on
+    the way.
 
     Raises DomainError: REQUIRED for what is missing (the tenant, when the e-mail address is used in several), and one
     and the same INVALID for an unknown address, a wrong password and an inactive operator. Raises throttle.Throttled.
     """
-    account, slug = _readable(email.strip().lower()), _slug(tenant)
+    account, slug = account_and_slug(email, tenant)
     _refuse_blanks(account, password)
     attempt = await throttle.begin(redis, account, caller.address)
     known = await _known(database, account, slug)
@@ -73,11 +98,113 @@ async def start(
     operator = next(operator for operator in known if operator is not None)
     stale = passwords.is_stale(operator.password_hash)
     fresh = await passwords.hashed(password) if stale else operator.password_hash
-    return await database.run(operator.tenant_id, lambda session: _open(session, settings, operator, fresh, caller))
+
+    async def work(session: AsyncSession) -> SignedIn | Challenge:
+        if await one_time_codes.confirmed(session, operator.id):
+            return _challenge(settings, operator)
+        return await _open(session, settings, operator, fresh, caller)
+
+    return await database.run(operator.tenant_id, work)
+
+
+async def confirm(
+    database: Database, redis: Redis, settings: Settings, *, challenge: str, code: str, caller: Caller
+) -> SignedIn:
+    """Sign an operator in whose password was right, with a code of the second factor or a recovery code.
+
+    Raises DomainError INVALID for a challenge that is over and for a code that is wrong or was used. Raises
+    throttle.Throttled.
+    """
+    try:
+        claims = tokens.read(settings.token_key, challenge, tokens.CHALLENGE)
+    except tokens.BadToken as error:
+        raise _over() from error
+    attempt = await throttle.begin(redis, claims.operator_id.hex, caller.address, realm="code-")
+
+    async def work(session: AsyncSession) -> SignedIn:
+        operator = await session.get(Operator, claims.operator_id)
+        if operator is None or not operator.active or operator.token_version != claims.version:
+            raise _over()
+        if not await one_time_codes.take(session, settings, operator.id, code):
+            raise one_time_codes.wrong_code()
+        return await _open(session, settings, operator, operator.password_hash, caller)
+
+    signed_in = await database.run(claims.tenant_id, work)
+    await throttle.give_back(redis, attempt)
+    return signed_in
+
+
+async def in_place_of(
+    session: AsyncSession, settings: Settings, operator_id: str, *, caller: Caller, by: Viewer
+) -> SignedIn:
+    """Sign in in the place of an operator below the viewer, for half an hour, which that one is told of.
+
+    No more can be done than both may do. Raises DomainError NOT_FOUND, NOT_PERMITTED, INVALID_STATE for an operator
+    who is not active.
+    """
+    require_person(by)
+    row = await operators.lock_below(session, operator_id, "operatorId", by=by)
+    if not row.active:
+        raise fail(ErrorCode.INVALID_STATE, "This operator is not active.", "operatorId")
+    own = await session.get_one(SignIn, by.session_id)
+    entry = SignIn(
+        id=ids.uuid7(),
+        tenant_id=row.tenant_id,
+        operator_id=row.id,
+        token_version=row.token_version,
+        expires_at=min(clock.now() + ACTING_LASTS, own.expires_at),
+        address=_address(caller.address),
+        user_agent=_readable(caller.user_agent or "")[:300] or None,
+        acting_id=by.operator_id,
+        acting_version=own.token_version,
+    )
+    session.add(entry)
+    await session.flush()
+    claims = _claims(settings, entry)
+    found = await viewers.find(session, claims)
+    if found is None:
+        raise fail(ErrorCode.NOT_PERMITTED, "You may not act for others.", "operatorId")
+    audit.record(session, by=by, action="operator.sign_in_as", subject_id=row.id, details={"sign_in": str(entry.id)})
+    told = f"{by.name} has signed in in your place, for half an hour at most"
+    await messages.tell_operator(session, row, "operator.security", what=told)
+    return SignedIn(tokens.issue(settings.token_key, claims), claims.expires_at, found)
+
+
+async def end_other(session: AsyncSession, sign_in_id: str, *, by: Viewer) -> SignIn:
+    """End a sign-in of the viewer, or of an operator below. Raises DomainError NOT_FOUND, INVALID_STATE."""
+    key = typed_id("sgn", sign_in_id, "signInId")
+    rows = select(SignIn).where(SignIn.id == key, visible(by)).with_for_update()
+    row = await session.scalar(rows)
+    if row is None:
+        raise not_found("sign-in", "signInId")
+    if row.ended_at is not None or row.expires_at <= clock.now():
+        raise fail(ErrorCode.INVALID_STATE, "This sign-in has ended already.", "signInId")
+    row.ended_at = clock.now()
+    await session.flush()
+    audit.record(session, by=by, action="operator.end_sign_in", subject_id=row.operator_id)
+    viewers.forget_after_commit(session)
+    return row
+
+
+def visible(by: Viewer, row: Any = SignIn) -> ColumnElement[bool]:
+    """The viewer's sign-ins, those of others in the viewer's place, and, with the permission MANAGE_OPERATORS, those of
+    the operators below."""
+    return operators.own_or_below(by, row.operator_id)
+
+
+def require_person(by: Viewer) -> None:
+    """What lets an operator in is changed in person. Raises DomainError NOT_PERMITTED."""
+    if by.acting_id is not None:
+        raise fail(ErrorCode.NOT_PERMITTED, "Whoever acts for another cannot do this in that one's name.")
+    if by.by_token:
+        raise fail(ErrorCode.NOT_PERMITTED, "A program with an API token cannot do this for its operator.")
 
 
 async def renew(session: AsyncSession, settings: Settings, *, by: Viewer) -> SignedIn:
-    """A new token for the same sign-in, which lasts no longer for it."""
+    """A new token for the same sign-in, which lasts no longer for it. Raises DomainError NOT_PERMITTED for one with an
+    API token, which signs nobody in."""
+    if by.by_token:
+        raise _no_sign_in()
     sign_in = await session.get_one(SignIn, by.session_id)
     claims = _claims(settings, sign_in)
     return SignedIn(
@@ -86,7 +213,11 @@ async def renew(session: AsyncSession, settings: Settings, *, by: Viewer) -> Sig
 
 
 async def end(session: AsyncSession, *, by: Viewer) -> None:
-    """Sign out: every token of this sign-in is void, here at once and in other processes within a second."""
+    """Sign out: every token of this sign-in is void, here at once and in other processes within a second.
+
+    Raises DomainError as `renew`."""
+    if by.by_token:
+        raise _no_sign_in()
     ended = update(SignIn).where(SignIn.id == by.session_id, SignIn.ended_at.is_(None)).values(ended_at=clock.now())
     await session.execute(ended)
     audit.record(session, by=by, action="operator.sign_out", subject_id=by.operator_id)
@@ -94,7 +225,12 @@ async def end(session: AsyncSession, *, by: Viewer) -> None:
 
 
 async def viewer(database: Database, settings: Settings, token: str) -> Viewer:
-    """Whose token this is. Raises NotSignedIn."""
+    """Whose token this is: of a sign-in, or of a program. Raises NotSignedIn."""
+    if token.startswith(viewers.API_TOKEN):
+        program = await viewers.of_api_token(database, token)
+        if program is None:
+            raise NotSignedIn
+        return program
     try:
         claims = tokens.read(settings.token_key, token)
     except tokens.BadToken as error:
@@ -105,19 +241,28 @@ async def viewer(database: Database, settings: Settings, token: str) -> Viewer:
     return found
 
 
-async def _known(database: Database, account: str, slug: str | None) -> list[Operator | None]:
-    """Who may be meant: one place when the tenant is named, else two, filled up with None, so that an unknown address
-    costs the same reads and the same hashing as a known one."""
+async def places(database: Database, account: str, slug: str | None) -> list[Place]:
+    """Who may be meant: one place when the tenant is named, else two, filled up with places that do not exist, so that
+    an unknown address costs the same reads and the same hashing as a known one."""
     async with database.read(None) as session:
         statement = text("SELECT tenant_id, operator_id FROM sign_in_candidates(:email, :slug)")
         rows = (await session.execute(statement, {"email": account, "slug": slug})).all()
-    places: list[tuple[UUID, UUID]] = [(row.tenant_id, row.operator_id) for row in rows]
-    places += [(uuid4(), uuid4())] * ((1 if slug is not None else 2) - len(places))
+    found = [Place(row.tenant_id, row.operator_id) for row in rows]
+    return found + [Place(uuid4(), uuid4()) for _ in range((1 if slug is not None else 2) - len(found))]
+
+
+async def _known(database: Database, account: str, slug: str | None) -> list[Operator | None]:
     found = []
-    for tenant_id, operator_id in places:
-        async with database.read(tenant_id) as session:
-            found.append(await session.get(Operator, operator_id))
+    for place in await places(database, account, slug):
+        async with database.read(place.tenant_id) as session:
+            found.append(await session.get(Operator, place.operator_id))
     return found
+
+
+def _challenge(settings: Settings, operator: Operator) -> Challenge:
+    ends = (clock.now() + CHALLENGE_LASTS).replace(microsecond=0)
+    claims = tokens.Claims(operator.tenant_id, operator.id, ids.uuid7(), operator.token_version, ends)
+    return Challenge(tokens.issue(settings.token_key, claims, tokens.CHALLENGE), ends)
 
 
 async def _open(
@@ -165,8 +310,21 @@ def _refuse_blanks(account: str, password: str) -> None:
     faults.raise_if_any()
 
 
+def _no_sign_in() -> DomainError:
+    return fail(ErrorCode.NOT_PERMITTED, "An API token signs nobody in: it lasts until it ends or is revoked.")
+
+
+def _over() -> DomainError:
+    return fail(ErrorCode.INVALID, "This has taken too long: sign in anew.", "input", "challenge")
+
+
 def _wrong() -> DomainError:
     return fail(ErrorCode.INVALID, "The e-mail address or the password is wrong.", "input")
+
+
+def account_and_slug(email: str, tenant: str | None) -> tuple[str, str | None]:
+    """An address and the short name of a tenant, as they are looked for."""
+    return _readable(email.strip().lower()), _slug(tenant)
 
 
 def _slug(tenant: str | None) -> str | None:

@@ -20,7 +20,9 @@ from ispgraph import clock
 _ALGORITHM = "EdDSA"
 _ISSUER = "ispgraph"
 _AUDIENCE = "ispgraph-api"
-_TYPE = "at+jwt"
+ACCESS = "at+jwt"
+CHALLENGE = "challenge+jwt"
+"""Of what only says that a password was right: the code of a second factor is asked for it, and nothing else."""
 _LONGEST = 2048
 
 
@@ -46,7 +48,7 @@ class _Keys:
     name: str
 
 
-def issue(seed: bytes, claims: Claims) -> str:
+def issue(seed: bytes, claims: Claims, kind: str = ACCESS) -> str:
     """Sign a token with the key of a 32-byte seed. `expires_at` counts in whole seconds."""
     keys = _keys(seed)
     body = {
@@ -59,19 +61,19 @@ def issue(seed: bytes, claims: Claims) -> str:
         "iat": int(clock.now().timestamp()),
         "exp": int(claims.expires_at.timestamp()),
     }
-    return jwt.encode(body, keys.private, algorithm=_ALGORITHM, headers={"typ": _TYPE, "kid": keys.name})
+    return jwt.encode(body, keys.private, algorithm=_ALGORITHM, headers={"typ": kind, "kid": keys.name})
 
 
-def read(seed: bytes, token: str) -> Claims:
-    """Verify a token. Raises BadToken."""
-    claims = _signed(seed, token)
+def read(seed: bytes, token: str, kind: str = ACCESS) -> Claims:
+    """Verify a token of a kind. Raises BadToken."""
+    claims = _signed(seed, token, kind)
     if claims.expires_at <= clock.now():
         raise BadToken("expired")
     return claims
 
 
 @functools.lru_cache(maxsize=10_000)
-def _signed(seed: bytes, token: str) -> Claims:
+def _signed(seed: bytes, token: str, kind: str) -> Claims:
     # Kept, because a connection presents its token every second, and a signature costs as much as sending ten messages.
     keys = _keys(seed)
     # Times are judged here and not by the library, which knows only the machine's clock.
@@ -97,7 +99,7 @@ def _signed(seed: bytes, token: str) -> Claims:
         )
     except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BadToken(str(error)) from error
-    if (head.get("typ"), head.get("kid")) != (_TYPE, keys.name):
+    if (head.get("typ"), head.get("kid")) != (kind, keys.name):
         raise BadToken("of another kind")
     return claims
 

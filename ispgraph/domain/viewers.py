@@ -6,25 +6,48 @@ every second, are asked about in one statement for each tenant.
 """
 
 import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Executable, Uuid, any_, bindparam, func, select
+from sqlalchemy import (
+    ARRAY,
+    Executable,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    false,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ispgraph import clock
 from ispgraph.db import Database, after_commit
-from ispgraph.domain.models import Operator, Role, SignIn, Tenant
+from ispgraph.domain.models import ApiToken, Operator, OperatorGrant, Role, SignIn, Tenant
 from ispgraph.domain.permissions import Permission, Viewer, scope_of
 from ispgraph.domain.tokens import Claims
 
 _BELIEVED_SECONDS = 0.5
 _MOST = 10_000
+API_TOKEN = "ispg_"  # noqa: S105  the beginning of all of them
+"""What the tokens of programs begin with."""
+_USED = timedelta(minutes=1)
+_NOW: Any = bindparam("now", type_=SignIn.expires_at.type)
 
 
 class _Recent:
@@ -32,6 +55,7 @@ class _Recent:
 
     def __init__(self) -> None:
         self.viewers: dict[Claims, tuple[float, Viewer]] = {}
+        self.programs: dict[bytes, tuple[float, Viewer]] = {}
         self.generation = 0
         self.reading: dict[tuple[Claims, int], _Batch] = {}
         self.gathering: dict[tuple[Database, UUID], _Batch] = {}
@@ -45,6 +69,7 @@ class _Recent:
     async def drop(self) -> None:
         self.generation += 1
         self.viewers.clear()
+        self.programs.clear()
 
 
 _recent = _Recent()
@@ -61,6 +86,45 @@ async def of_claims(database: Database, claims: Claims) -> Viewer | None:
     if batch is None or batch.task.get_loop() is not asyncio.get_running_loop():
         batch = _recent.reading[key] = _gather(database, claims)
     return (await asyncio.shield(batch.task)).get(claims)
+
+
+async def of_api_token(database: Database, token: str) -> Viewer | None:
+    """The operator for whom a program with this token acts; None once the token has ended, or the operator may no
+    longer sign in. That it was used is noted once a minute."""
+    named = _named(token)
+    if named is None:
+        return None
+    (tenant_id, token_id), generation = named, _recent.generation
+    digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    until, known = _recent.programs.get(digest, (0.0, None))
+    if known is not None and until > time.monotonic():
+        return known
+    now = clock.now()
+    async with database.read(tenant_id) as session:
+        row = (await session.execute(_program(), {"token": token_id, "now": now})).one_or_none()
+    if row is None or not hmac.compare_digest(row.digest, digest):
+        return None
+    if row.last_used_at is None or row.last_used_at <= now - _USED:
+        used = update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=now)
+        async with database.transaction(tenant_id) as session:
+            await session.execute(used)
+    claims = Claims(tenant_id, row.id, token_id, row.token_version, row.ends_at)
+    viewer = _viewer(claims, row)
+    if generation == _recent.generation:
+        if len(_recent.programs) >= _MOST:
+            _recent.programs.clear()
+        _recent.programs[digest] = (time.monotonic() + _BELIEVED_SECONDS, viewer)
+    return viewer
+
+
+def _named(token: str) -> tuple[UUID, UUID] | None:
+    """The tenant and the row that a program's token names."""
+    _, _, rest = token.removeprefix(API_TOKEN).partition("_")
+    try:
+        raw = base64.b64decode(rest + "=" * (-len(rest) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return (UUID(bytes=raw[:16]), UUID(bytes=raw[16:32])) if len(raw) == 64 else None
 
 
 class _Batch:
@@ -116,13 +180,30 @@ async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Cl
 
 
 def _viewer(claims: Claims, row: Any) -> Viewer:
+    at_most = frozenset(Permission) if row.at_most is None else frozenset(map(Permission, row.at_most))
+    own = frozenset(map(Permission, row.permissions)) & at_most
+    granted = [
+        (Permission(name), None if zone is None else UUID(zone), ends is not None)
+        for name, zone, ends in row.granted
+        if Permission(name) in at_most
+    ]
+    everywhere = {permission for permission, zone, _ in granted if zone is None}
+    for_good = own | {permission for permission, zone, ends in granted if zone is None and not ends}
     return Viewer(
         tenant_id=row.tenant_id,
         operator_id=row.id,
         name=row.name,
         role=row.role,
         level=row.level,
-        permissions=frozenset(map(Permission, row.permissions)),
+        permissions=own | everywhere,
+        lent=frozenset(everywhere - for_good),
+        zoned=frozenset(
+            (permission, zone)
+            for permission, zone, _ in granted
+            if zone is not None and permission not in own | everywhere
+        ),
+        acting_id=row.acting_id,
+        by_token=row.by_token,
         scope_id=scope_of(row, {UUID(key): Role(role) for key, role in row.above.items()}),
         session_id=claims.session_id,
         expires_at=claims.expires_at,
@@ -137,9 +218,30 @@ def forget_after_commit(session: AsyncSession) -> None:
     after_commit(session, _recent.drop)
 
 
-@cache
-def _signed_in() -> Executable:
-    """Operators behind sign-ins that go on, as columns: a row is read for each who listens, every second."""
+def _granted(now: Any) -> Any:
+    """What an operator was granted that counts at this instant, as JSON: permission, zone, and when it ends."""
+    grant = OperatorGrant
+    return (
+        select(
+            func.coalesce(
+                func.jsonb_agg(func.jsonb_build_array(grant.permission, grant.zone_id, grant.expires_at)),
+                func.jsonb_build_array(),
+                type_=JSONB,
+            )
+        )
+        .where(
+            grant.tenant_id == Operator.tenant_id,
+            grant.operator_id == Operator.id,
+            grant.ended_at.is_(None),
+            or_(grant.expires_at.is_(None), grant.expires_at > now),
+        )
+        .correlate(Operator)
+        .scalar_subquery()
+    )
+
+
+def _about() -> tuple[Any, ...]:
+    """What of an operator and its tenant is read for a viewer."""
     higher = aliased(Operator)
     above = (
         select(func.coalesce(func.jsonb_object_agg(higher.id, higher.role), func.jsonb_build_object(), type_=JSONB))
@@ -148,28 +250,76 @@ def _signed_in() -> Executable:
         .scalar_subquery()
     )
     return (
+        Operator.id,
+        Operator.tenant_id,
+        Operator.name,
+        Operator.role,
+        Operator.level,
+        Operator.permissions,
+        Operator.ancestors,
+        Operator.token_version,
+        Tenant.currency,
+        Tenant.country,
+        Tenant.time_zone,
+        above.label("above"),
+        _granted(_NOW).label("granted"),
+    )
+
+
+@cache
+def _signed_in() -> Executable:
+    """Operators behind sign-ins that go on, as columns: a row is read for each who listens, every second."""
+    acting = aliased(Operator)
+    in_place = (acting.tenant_id == SignIn.tenant_id) & (acting.id == SignIn.acting_id)
+    return (
         select(
             SignIn.id.label("sign_in_id"),
-            Operator.id,
-            Operator.tenant_id,
-            Operator.name,
-            Operator.role,
-            Operator.level,
-            Operator.permissions,
-            Operator.ancestors,
-            Operator.token_version,
-            Tenant.currency,
-            Tenant.country,
-            Tenant.time_zone,
-            above.label("above"),
+            SignIn.acting_id,
+            false().label("by_token"),
+            # Who acts for another may not do more than before.
+            acting.permissions.label("at_most"),
+            *_about(),
         )
         .join(Operator, (SignIn.tenant_id == Operator.tenant_id) & (SignIn.operator_id == Operator.id))
         .join(Tenant, Tenant.id == Operator.tenant_id)
+        .outerjoin(acting, in_place)
         .where(
             SignIn.id == any_(bindparam("sign_ins", type_=ARRAY(Uuid))),
             SignIn.ended_at.is_(None),
-            SignIn.expires_at > bindparam("now", type_=SignIn.expires_at.type),
+            SignIn.expires_at > _NOW,
             SignIn.token_version == Operator.token_version,
+            Operator.active,
+            or_(
+                SignIn.acting_id.is_(None),
+                and_(
+                    acting.active,
+                    acting.token_version == SignIn.acting_version,
+                    any_(acting.permissions) == Permission.MANAGE_OPERATORS.value,
+                ),
+            ),
+        )
+    )
+
+
+@cache
+def _program() -> Executable:
+    """The operator behind the token of a program, as columns."""
+    return (
+        select(
+            ApiToken.digest,
+            ApiToken.last_used_at,
+            ApiToken.expires_at.label("ends_at"),
+            null().label("acting_id"),
+            true().label("by_token"),
+            ApiToken.permissions.label("at_most"),
+            *_about(),
+        )
+        .join(Operator, (ApiToken.tenant_id == Operator.tenant_id) & (ApiToken.operator_id == Operator.id))
+        .join(Tenant, Tenant.id == Operator.tenant_id)
+        .where(
+            ApiToken.id == bindparam("token", type_=Uuid()),
+            ApiToken.revoked_at.is_(None),
+            ApiToken.expires_at > _NOW,
             Operator.active,
         )
     )

@@ -7,9 +7,21 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit_log, customers, jobs, messages, operators, ticket_lists, vouchers
+from ispgraph.domain import (
+    api_tokens,
+    audit_log,
+    customers,
+    grants,
+    jobs,
+    messages,
+    operators,
+    sign_in,
+    ticket_lists,
+    vouchers,
+)
 from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
+    ApiToken,
     AuditEntry,
     BillingRun,
     CommissionRate,
@@ -25,6 +37,7 @@ from ispgraph.domain.models import (
     Job,
     Message,
     Operator,
+    OperatorGrant,
     OperatorPayment,
     Package,
     PackageChange,
@@ -36,6 +49,7 @@ from ispgraph.domain.models import (
     Router,
     Service,
     Session,
+    SignIn,
     SmsCreditEntry,
     TaxProfile,
     Tenant,
@@ -89,6 +103,9 @@ RULES: Mapping[type[Any], Rule] = {
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),
+    OperatorGrant: (None, grants.visible),
+    ApiToken: (None, api_tokens.visible),
+    SignIn: (None, sign_in.visible),
     SmsCreditEntry: (None, lambda by, row: in_scope(by, row.operator_id)),
     OperatorPayment: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     CommissionRate: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),

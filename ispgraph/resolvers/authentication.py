@@ -1,5 +1,8 @@
 """Tokens and the throttle, in the words of the API's errors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ispgraph.db import Database
 from ispgraph.domain import sign_in, throttle
 from ispgraph.domain.permissions import Viewer
@@ -16,13 +19,29 @@ async def authenticate(database: Database, settings: Settings, token: str) -> Vi
         raise ApiError("UNAUTHENTICATED", "The token is not valid, or has ended. Sign in again.") from error
 
 
-async def start(context: Context, email: str, password: str, tenant: str | None) -> sign_in.SignedIn:
+def caller(context: Context) -> sign_in.Caller:
+    """Where a request comes from."""
+    return sign_in.Caller(context.address, context.user_agent)
+
+
+@contextmanager
+def throttled() -> Iterator[None]:
+    """While something is tried that can be guessed. Raises ApiError RATE_LIMITED with `retryAfterSeconds`."""
+    try:
+        yield
+    except throttle.Throttled as error:
+        message = "Too many attempts; wait a little."
+        raise ApiError("RATE_LIMITED", message, retryAfterSeconds=error.retry_after) from error
+
+
+async def start(
+    context: Context, email: str, password: str, tenant: str | None
+) -> sign_in.SignedIn | sign_in.Challenge:
     """Sign in. What follows in the same document is done as the operator who signed in.
 
     Raises DomainError, and ApiError RATE_LIMITED with `retryAfterSeconds`.
     """
-    caller = sign_in.Caller(context.address, context.user_agent)
-    try:
+    with throttled():
         found = await sign_in.start(
             context.database,
             context.redis,
@@ -30,10 +49,8 @@ async def start(context: Context, email: str, password: str, tenant: str | None)
             email=email,
             password=password,
             tenant=tenant,
-            caller=caller,
+            caller=caller(context),
         )
-    except throttle.Throttled as error:
-        message = "Too many attempts to sign in; wait a little."
-        raise ApiError("RATE_LIMITED", message, retryAfterSeconds=error.retry_after) from error
-    context.viewer = found.viewer
+    if isinstance(found, sign_in.SignedIn):
+        context.viewer = found.viewer
     return found

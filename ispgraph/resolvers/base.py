@@ -3,16 +3,16 @@
 import functools
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, Final, get_type_hints
 
 import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain.errors import DomainError
-from ispgraph.domain.permissions import Permission
+from ispgraph.domain.permissions import Permission, Within
 from ispgraph.schema.base import errors
-from ispgraph.schema.context import Context
+from ispgraph.schema.context import Context, forbidden
 from ispgraph.schema.errors import ApiError
 
 
@@ -47,16 +47,21 @@ def action(
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
         context = info.context
-        _check(context, access)
-        tenant_id = context.viewer.tenant_id if context.viewer else None
-
-        async def work(session: AsyncSession) -> Any:
-            context.current_session = session
-            context.loaders.forget()
-            return await function(info, **arguments)
-
         try:
-            return await (context.database.run(tenant_id, work) if transaction else function(info, **arguments))
+            with _permitted(context, access) as within:
+                if not transaction:
+                    _require_everywhere(within, access)
+                    return await function(info, **arguments)
+                tenant_id = context.viewer.tenant_id if context.viewer else None
+
+                async def work(session: AsyncSession) -> Any:
+                    context.current_session = session
+                    context.loaders.forget()
+                    done = await function(info, **arguments)
+                    _require_asked(within, access)
+                    return done
+
+                return await context.database.run(tenant_id, work)
         except DomainError as error:
             if refused is not None:
                 await refused(info, error, arguments)
@@ -73,9 +78,11 @@ def query(function: Callable[..., Awaitable[Any]], access: Access) -> Any:
 
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
-        _check(info.context, access)
         try:
-            return await function(info, **arguments)
+            with _permitted(info.context, access) as within:
+                found = await function(info, **arguments)
+                _require_asked(within, access)
+                return found
         except DomainError as error:
             raise _bad_request(error) from error
 
@@ -87,7 +94,8 @@ def stream(function: Callable[..., AsyncGenerator[Any, None]], access: Access) -
 
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> AsyncIterator[Any]:
-        _check(info.context, access)
+        with _permitted(info.context, access) as within:
+            _require_everywhere(within, access)
         try:
             async with aclosing(function(info, **arguments)) as events:
                 async for event in events:
@@ -105,9 +113,22 @@ def _field(kind: Callable[..., Any], resolve: Any, function: Callable[..., Any],
     return made
 
 
-def _check(context: Context, access: Access) -> None:
-    if not isinstance(access, Public):
-        context.viewer_or_refuse(access if isinstance(access, Permission) else None)
+def _permitted(context: Context, access: Access) -> AbstractContextManager[Within | None]:
+    if isinstance(access, Public):
+        return nullcontext()
+    return context.permitted(access if isinstance(access, Permission) else None)
+
+
+def _require_asked(within: Within | None, access: Access) -> None:
+    """What is done by a permission that is held in some zones was done to customers, and they were looked at."""
+    if within is not None and not within.asked:
+        _require_everywhere(within, access)
+
+
+def _require_everywhere(within: Within | None, access: Access) -> None:
+    if within is not None:
+        assert isinstance(access, Permission)
+        raise forbidden(access)
 
 
 def _bad_request(error: DomainError) -> ApiError:

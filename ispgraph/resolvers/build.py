@@ -5,6 +5,7 @@ import sys
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from ispgraph.resolvers.access import AccessMutations, AccessQueries
 from ispgraph.resolvers.audit import AuditQueries
 from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bills import BillMutations, BillQueries
@@ -54,6 +55,7 @@ from ispgraph.schema.scalars import SCALAR_MAP
 @strawberry.type
 class Query(
     OperatorQueries,
+    AccessQueries,
     NodeQueries,
     CustomerQueries,
     OnboardingQueries,
@@ -86,6 +88,7 @@ class Query(
 class Mutation(
     BillMutations,
     OperatorMutations,
+    AccessMutations,
     CustomerMutations,
     ServiceMutations,
     BulkMutations,

@@ -23,6 +23,7 @@ from ispgraph.schema.commissions import (
 )
 from ispgraph.schema.compiler.reading import RowOf, page_of
 from ispgraph.schema.context import Info
+from ispgraph.schema.operators import OperatorCreditLimitInput, OperatorPayload
 from ispgraph.schema.pages import Connection
 
 
@@ -124,6 +125,17 @@ async def adjust_wallet(info: Info, input: OperatorAdjustmentInput) -> OperatorP
     return _payload(row)
 
 
+async def set_credit_limit(info: Info, input: OperatorCreditLimitInput) -> OperatorPayload:
+    """Let the wallet of an operator below go below zero by the vouchers that are bought from it, as far as this."""
+    changed: Any = await operator_wallets.set_credit_limit(
+        info.context.session,
+        typed_id("opr", input.operator_id, "input", "operatorId"),
+        input.amount,
+        by=info.context.viewer_or_refuse(),
+    )
+    return OperatorPayload(operator=changed)
+
+
 def _payload(row: Any) -> OperatorPaymentPayload:
     operator: Any = RowOf(models.Operator, row.operator_id, if_visible=True)
     return OperatorPaymentPayload(payment=row, operator=operator)
@@ -141,3 +153,4 @@ class CommissionMutations:
     commission_rate_end = action(end_rate, Permission.MANAGE_OPERATORS)
     operator_record_payment = action(record_payment, Permission.MANAGE_OPERATORS)
     operator_adjust_wallet = action(adjust_wallet, Permission.MANAGE_OPERATORS)
+    operator_set_credit_limit = action(set_credit_limit, Permission.MANAGE_OPERATORS)

@@ -6,16 +6,28 @@ from typing import Any
 import strawberry
 
 from ispgraph.db import after_commit
+from ispgraph.domain import grants, operator_changes, sign_in
 from ispgraph.domain import operators as domain
-from ispgraph.domain import sign_in
 from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers import authentication
 from ispgraph.resolvers.base import PUBLIC, SIGNED_IN, action, query
 from ispgraph.schema import roots
+from ispgraph.schema.access import OperatorGrantPayload
 from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
-from ispgraph.schema.operators import Operator, OperatorInput, OperatorPayload, SignInInput, SignInPayload, Viewer
+from ispgraph.schema.operators import (
+    Operator,
+    OperatorDeactivateInput,
+    OperatorDeactivatePayload,
+    OperatorGrantInput,
+    OperatorInput,
+    OperatorPayload,
+    OperatorUpdateInput,
+    SignInInput,
+    SignInPayload,
+    Viewer,
+)
 
 
 async def viewer(info: Info) -> Viewer:
@@ -31,14 +43,17 @@ async def operators(info: Info, role: list[Role] | None = None) -> list[Operator
 
 
 async def start(info: Info, input: SignInInput) -> SignInPayload:
-    """Sign in with e-mail address and password."""
-    return _payload(await authentication.start(info.context, input.email, input.password, input.tenant))
+    """Sign in with e-mail address and password; an operator with a second factor goes on with `signInConfirm`."""
+    found = await authentication.start(info.context, input.email, input.password, input.tenant)
+    if isinstance(found, sign_in.Challenge):
+        return SignInPayload(challenge=found.token, expires_at=found.expires_at)
+    return signed_in_payload(found)
 
 
 async def renew(info: Info) -> SignInPayload:
     """A new token for the same sign-in, before the old one ends."""
     context = info.context
-    return _payload(await sign_in.renew(context.session, context.settings, by=context.viewer_or_refuse()))
+    return signed_in_payload(await sign_in.renew(context.session, context.settings, by=context.viewer_or_refuse()))
 
 
 async def end(info: Info) -> SignInPayload:
@@ -69,7 +84,71 @@ async def set_permissions(info: Info, operator_id: strawberry.ID, permissions: l
     return OperatorPayload(operator=changed)
 
 
-def _payload(signed_in: sign_in.SignedIn) -> SignInPayload:
+async def update(info: Info, input: OperatorUpdateInput) -> OperatorPayload:
+    """Change the name, the e-mail address or the role of an operator below the viewer."""
+    changed: Any = await operator_changes.change(
+        info.context.session,
+        input.operator_id,
+        operator_changes.Changes(input.name, input.email, input.role),
+        by=info.context.viewer_or_refuse(),
+    )
+    return OperatorPayload(operator=changed)
+
+
+async def deactivate(info: Info, input: OperatorDeactivateInput) -> OperatorDeactivatePayload:
+    """Shut an operator below the viewer out: sign-ins, connections and API tokens end at once.
+
+    Customers, drafts, wallets and prices stay as they are; open tickets go back to nobody. The last active
+    administrator cannot be deactivated.
+    """
+    left = await operator_changes.deactivate(
+        info.context.session,
+        input.operator_id,
+        with_subordinates=input.with_subordinates,
+        by=info.context.viewer_or_refuse(),
+    )
+    found: Any = left.operators[0]
+    return OperatorDeactivatePayload(
+        operator=found, deactivated_count=len(left.operators), released_ticket_count=left.tickets
+    )
+
+
+async def activate(info: Info, operator_id: strawberry.ID) -> OperatorPayload:
+    """Let a deactivated operator below the viewer sign in again; API tokens stay revoked."""
+    found: Any = await operator_changes.activate(info.context.session, operator_id, by=info.context.viewer_or_refuse())
+    return OperatorPayload(operator=found)
+
+
+async def set_parent(info: Info, operator_id: strawberry.ID, parent_id: strawberry.ID) -> OperatorPayload:
+    """Put an operator below the viewer, with all who stand below, below another operator, or right below the viewer.
+
+    Their customers stay with them.
+    """
+    moved: Any = await operator_changes.move(
+        info.context.session, operator_id, parent_id, by=info.context.viewer_or_refuse()
+    )
+    return OperatorPayload(operator=moved)
+
+
+async def grant(info: Info, input: OperatorGrantInput) -> OperatorGrantPayload:
+    """Grant an operator below the viewer a permission for a while, for one zone, or both, in place of a grant of the
+    same. Only what the viewer has for good can be given."""
+    made: Any = await grants.give(
+        info.context.session,
+        grants.Wanted(input.operator_id, input.permission, input.zone_id, input.expires_at),
+        by=info.context.viewer_or_refuse(),
+    )
+    return OperatorGrantPayload(grant=made)
+
+
+async def revoke_grant(info: Info, grant_id: strawberry.ID) -> OperatorGrantPayload:
+    """Take a grant back before it ends."""
+    ended: Any = await grants.take_back(info.context.session, grant_id, by=info.context.viewer_or_refuse())
+    return OperatorGrantPayload(grant=ended)
+
+
+def signed_in_payload(signed_in: sign_in.SignedIn) -> SignInPayload:
+    """A token, and whose it is."""
     found: Any = signed_in.viewer
     return SignInPayload(token=signed_in.token, expires_at=signed_in.expires_at, viewer=found)
 
@@ -87,3 +166,9 @@ class OperatorMutations:
     sign_out = action(end, SIGNED_IN)
     operator_create = action(create, Permission.MANAGE_OPERATORS)
     operator_set_permissions = action(set_permissions, Permission.MANAGE_OPERATORS)
+    operator_update = action(update, Permission.MANAGE_OPERATORS)
+    operator_deactivate = action(deactivate, Permission.MANAGE_OPERATORS)
+    operator_activate = action(activate, Permission.MANAGE_OPERATORS)
+    operator_set_parent = action(set_parent, Permission.MANAGE_OPERATORS)
+    operator_grant = action(grant, Permission.MANAGE_OPERATORS)
+    operator_revoke_grant = action(revoke_grant, Permission.MANAGE_OPERATORS)

@@ -1,9 +1,10 @@
 """What one request carries through the graph."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -15,9 +16,17 @@ from strawberry.dataloader import DataLoader
 
 from ispgraph.db import Base, Database
 from ispgraph.domain.live.feed import Feed
-from ispgraph.domain.permissions import Permission, Viewer
+from ispgraph.domain.permissions import Permission, Viewer, Within
 from ispgraph.schema.errors import ApiError
 from ispgraph.settings import Settings
+
+# Of the root field at hand: fields of a query are carried out at the same time, each in a task of its own.
+_WITHIN: ContextVar[Within | None] = ContextVar("within", default=None)
+
+
+def forbidden(permission: Permission) -> ApiError:
+    """The refusal of what needs a permission."""
+    return ApiError("FORBIDDEN", f"This needs the permission {permission.value}.")
 
 
 class _Shared(DataLoader[Any, Any]):
@@ -116,8 +125,30 @@ class Context:
         if self.viewer is None:
             raise ApiError("UNAUTHENTICATED", "Sign in first.")
         if permission is not None and not self.viewer.may(permission):
-            raise ApiError("FORBIDDEN", f"This needs the permission {permission.value}.")
-        return self.viewer
+            raise forbidden(permission)
+        within = _WITHIN.get()
+        return self.viewer if within is None else replace(self.viewer, within=within)
+
+    @contextmanager
+    def permitted(self, permission: Permission | None) -> Iterator[Within | None]:
+        """While a root field is carried out that needs the permission, or only somebody who is signed in.
+
+        What comes out is there when the permission is held in some zones alone; the viewer has it as well then.
+        Raises ApiError as `viewer_or_refuse`.
+        """
+        viewer = self.viewer_or_refuse()
+        if permission is None or viewer.may(permission):
+            yield None
+            return
+        zones = viewer.zones_of(permission)
+        if not zones:
+            raise forbidden(permission)
+        within = Within(zones)
+        token = _WITHIN.set(within)
+        try:
+            yield within
+        finally:
+            _WITHIN.reset(token)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:

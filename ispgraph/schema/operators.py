@@ -1,21 +1,25 @@
 """Operators, their tenant, and who is signed in."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
-from sqlalchemy import ColumnElement, String, and_, case
+from sqlalchemy import ColumnElement, String, and_, case, func
 from sqlalchemy.dialects.postgresql import array
 
-from ispgraph.domain import models, operators
+from ispgraph.domain import grants, models, operators
 from ispgraph.domain import permissions as domain
 from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Money, Node, Payload, node
-from ispgraph.schema.compiler.fields import amount, expression, one
+from ispgraph.schema.compiler.fields import amount, expression, many, one
 from ispgraph.schema.compiler.reading import RowOf
 from ispgraph.schema.compiler.sources import Asked
 from ispgraph.schema.scalars import CurrencyCode, EmailAddress
+
+if TYPE_CHECKING:
+    from ispgraph.schema.access import OperatorGrant
 
 
 @node("ten", models.Tenant, description="An internet service provider.")
@@ -49,6 +53,19 @@ class Operator(Node):
     permissions: list[Permission] = expression(
         lambda operator, asked: _told(operator, asked, operator.permissions, array([], type_=String()))
     )
+    grants: list[Annotated["OperatorGrant", strawberry.lazy("ispgraph.schema.access")]] = many(
+        lambda operator, grant, asked: and_(
+            grant.operator_id == operator.id,
+            grants.in_force(grant, asked.now),
+            operators.visible(asked.viewer, operator),
+        ),
+        description="What the operator may do beside `permissions`: for a while, in one zone, or both. Empty for "
+        "operators outside the viewer's tree.",
+    )
+    credit_limit: Money = amount(
+        lambda operator, asked: _told(operator, asked, func.coalesce(operator.credit_limit_minor, 0), 0),
+        description="How far below zero the wallet may go by vouchers that the operator buys.",
+    )
     wallet_balance: Money = amount(
         lambda operator, asked: _told(operator, asked, operators.wallet_minor(operator), 0),
         description="Commission and what was paid in, less what was paid out; below zero the operator owes.",
@@ -70,6 +87,11 @@ class Viewer:
     @strawberry.field
     def permissions(root: strawberry.Parent[domain.Viewer]) -> list[Permission]:
         return sorted(root.permissions, key=lambda permission: permission.value)
+
+    @strawberry.field(description="Who really acts, when somebody from above has signed in in the operator's place.")
+    def acting_operator(root: strawberry.Parent[domain.Viewer]) -> Operator | None:
+        found: Any = None if root.acting_id is None else RowOf(models.Operator, root.acting_id)
+        return found
 
 
 @strawberry.input
@@ -96,10 +118,65 @@ class OperatorInput:
 @strawberry.type(description="Send the token as `Authorization: Bearer …`; renew it before `expiresAt`.")
 class SignInPayload(Payload):
     token: str | None = None
-    expires_at: datetime | None = None
+    expires_at: datetime | None = strawberry.field(default=None, description="Of the token, or of the challenge.")
     viewer: Viewer | None = None
+    challenge: str | None = strawberry.field(
+        default=None,
+        description="In place of a token, when the operator has a second factor: `signInConfirm` takes it with a code.",
+    )
 
 
 @strawberry.type
 class OperatorPayload(Payload):
     operator: Operator | None = None
+
+
+@strawberry.input(description="What is left out stays as it is.")
+class OperatorUpdateInput:
+    operator_id: strawberry.ID
+    name: str | None = None
+    email: EmailAddress | None = strawberry.field(
+        default=None, description="Of operators only who may do nothing that the viewer may not."
+    )
+    role: Role | None = strawberry.field(
+        default=None,
+        description="Below the viewer's rank, below whoever stands right above and above all who stand right below. "
+        "The permissions stay as they are.",
+    )
+
+
+@strawberry.input
+class OperatorDeactivateInput:
+    operator_id: strawberry.ID
+    with_subordinates: bool = strawberry.field(
+        default=False, description="All who stand below are deactivated too; otherwise they go on as before."
+    )
+
+
+@strawberry.type
+class OperatorDeactivatePayload(Payload):
+    operator: Operator | None = None
+    deactivated_count: int | None = strawberry.field(default=None, description="Operators, this one included.")
+    released_ticket_count: int | None = strawberry.field(
+        default=None, description="Open tickets of theirs, which nobody works on now."
+    )
+
+
+@strawberry.input(description="An amount in the tenant's currency.")
+class OperatorCreditLimitInput:
+    operator_id: strawberry.ID
+    amount: Decimal = strawberry.field(description="Zero or more; zero: nothing is bought on credit.")
+
+
+@strawberry.input
+class OperatorGrantInput:
+    operator_id: strawberry.ID
+    permission: Permission
+    zone_id: strawberry.ID | None = strawberry.field(
+        default=None,
+        description="For the customers of this zone alone, which the permissions can be that are used on one customer "
+        "at a time. Null: wherever they are.",
+    )
+    expires_at: datetime | None = strawberry.field(
+        default=None, description="Later than now. Null: without an end, which a zone makes possible."
+    )

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, select, true, type_coerce
 
 from ispgraph.domain import (
+    api_tokens,
     audit_log,
     customer_lists,
     gateway_refunds,
@@ -17,6 +18,7 @@ from ispgraph.domain import (
     paying,
     payment_links,
     receipts,
+    sign_in,
     ticket_lists,
     vouchers,
 )
@@ -46,6 +48,11 @@ def _operator(operator: Any, asked: Asked) -> ColumnElement[bool]:
     given = asked.given
     of_role = type_coerce(operator.role, String()) == any_(given["role"]) if "role" in given else true()
     return and_(operators.visible(asked.viewer, operator), of_role)
+
+
+def _token(token: Any, asked: Asked) -> ColumnElement[bool]:
+    wanted = [api_tokens.visible(asked.viewer, token), api_tokens.in_force(token, asked.now)]
+    return and_(*wanted, token.operator_id == asked.given["operator"])
 
 
 def _draft(asked: Asked) -> ColumnElement[bool]:
@@ -161,6 +168,17 @@ OPERATORS = Many(
     lambda _, operator, asked: _operator(operator, asked),
     lambda operator, asked: [operator.level, operator.name, operator.id],
     values_of(role=ARRAY(String())),
+)
+API_TOKENS = Many(
+    lambda _, token, asked: _token(token, asked),
+    lambda token, asked: [token.id.desc()],
+    values_of(operator=Uuid()),
+)
+SIGN_INS = Pages(
+    lambda _, asked: sign_in.visible(asked.viewer, models.SignIn),
+    sign_in.NEWEST,
+    sign_in.FILTERS,
+    values_of(**kinds_of(sign_in.FILTERS)),
 )
 COMMISSION_RATES = Pages(
     lambda _, asked: operator_wallets.readable(asked.viewer, models.CommissionRate.operator_id),

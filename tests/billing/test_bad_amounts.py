@@ -79,6 +79,7 @@ async def places(api: Api, till: Till) -> dict[tuple[str, ...], Place]:
         "operatorAdjustWallet": Place(
             "OperatorAdjustmentInput", amount, {"operatorId": operator, "reason": "x"}, [*ZERO, "-0.01"]
         ),
+        "operatorSetCreditLimit": Place("OperatorCreditLimitInput", amount, {"operatorId": operator}, BELOW),
         "commissionRateSet": Place("CommissionRateInput", ("input", "fixed"), {"operatorId": operator}),
         "priceOverrideSet": Place(
             "PriceOverrideInput",

@@ -203,6 +203,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *hosting,
         *portals,
         *accounts,
+        *(await _access(house, operators, zones)),
     ]
     for row in (*found, house.tenant, *operators.values()):
         land.ids.setdefault(PREFIXES[type(row)], []).append(ids.encode(PREFIXES[type(row)], row.id))
@@ -211,6 +212,66 @@ async def _furnish(land: Land, superuser: str) -> None:
         for model in (models.Invoice, models.Payment, models.Posting, models.BillingRun):
             keys = await session.scalars(text(f"SELECT id FROM {model.__tablename__} ORDER BY id"))
             land.ids[PREFIXES[model]] = [ids.encode(PREFIXES[model], key) for key in keys]
+
+
+async def _access(house: House, operators: dict[str, Operator], zones: list[models.Zone]) -> list[Any]:
+    """What some operators were granted: for a zone, for a while, for both, over by now, and taken back."""
+    made = [
+        models.OperatorGrant(
+            operator_id=operators[name].id,
+            permission=permission,
+            zone_id=zone,
+            created_at=NOW - timedelta(days=9),
+            expires_at=ends,
+            granted_by_id=house.admin.id,
+            ended_at=ended,
+            ended_by_id=house.admin.id if ended else None,
+        )
+        for name, permission, zone, ends, ended in (
+            ("sub", "SUSPEND_CUSTOMERS", zones[0].id, None, None),
+            ("sub", "REFUND_PAYMENTS", None, NOW + timedelta(days=1), None),
+            ("seller", "SEND_SMS", zones[0].id, NOW + timedelta(days=1), None),
+            ("seller", "GENERATE_BILLS", None, NOW - timedelta(days=1), None),
+            ("clerk", "GENERATE_BILLS", None, NOW + timedelta(days=1), NOW - timedelta(days=2)),
+        )
+    ]
+    await _add(house, made)
+    tokens = [
+        models.ApiToken(
+            operator_id=operators[name].id,
+            name=f"Panel of {name}",
+            prefix=f"ispg_{name}",
+            digest=bytes(32),
+            permissions=["VIEW_CUSTOMERS", "SEND_SMS"],
+            created_at=NOW - timedelta(days=9),
+            expires_at=ends,
+            last_used_at=used,
+            revoked_at=revoked,
+        )
+        for name, ends, used, revoked in (
+            ("admin", NOW + timedelta(days=9), NOW, None),
+            ("seller", NOW + timedelta(days=9), None, None),
+            ("seller", NOW - timedelta(days=1), NOW - timedelta(days=2), None),
+            ("rival", NOW + timedelta(days=9), None, NOW),
+        )
+    ]
+    await _add(house, tokens)
+    entries = [
+        models.SignIn(
+            operator_id=operators[name].id,
+            token_version=1,
+            created_at=NOW,
+            expires_at=NOW + timedelta(days=1),
+            ended_at=NOW if above else None,
+            address=ADDRESSES[number],
+            user_agent=NAMES[number] if number else None,
+            acting_id=operators[above].id if above else None,
+            acting_version=1 if above else None,
+        )
+        for number, (name, above) in enumerate((("admin", None), ("sub", "reseller"), ("sub", None), ("rival", None)))
+    ]
+    await _add(house, entries)
+    return [*made, *tokens, *entries]
 
 
 async def _add(house: House, rows: list[Any]) -> None:

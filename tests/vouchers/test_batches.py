@@ -1,5 +1,6 @@
 """Batches of vouchers: made, listed, paid for, cancelled."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -224,3 +225,32 @@ async def test_it_is_on_record(stall: Stall) -> None:
         ]
         batch = (await session.scalars(select(VoucherBatch))).one()
     assert (batch.made, batch.returned) == (1, 1)
+
+
+async def test_a_reseller_buys_on_credit_up_to_the_limit(stall: Stall, owner: Database) -> None:
+    reseller = await stall.house.operator(Role.OPERATOR)
+    limit = """mutation ($input: OperatorCreditLimitInput!) { operatorSetCreditLimit(input: $input) {
+      operator { creditLimit { amount } } errors { code field } } }"""
+
+    async def allow(amount: str, who: Operator) -> dict[str, Any]:
+        given = {"operatorId": ids.encode("opr", reseller.id), "amount": amount}
+        found: dict[str, Any] = (await stall.api.data(limit, who, input=given))["operatorSetCreditLimit"]
+        return found
+
+    assert faults(await allow("1", reseller)) == [("NOT_PERMITTED", "input.operatorId")]
+    assert faults(await allow("-1", stall.house.admin)) == [("INVALID", "input.amount")]
+    assert faults(await allow("0", stall.house.admin)) == [("NO_CHANGE", "input.amount")]
+    done = await allow("150", stall.house.admin)
+    assert done == {"operator": {"creditLimit": {"amount": "150.00"}}, "errors": []}
+    # Of three sales at once, of 70.00 each, the credit is enough for two.
+    sold = await asyncio.gather(*(stall.batch(1, reseller) for _ in range(3)))
+    assert sorted(str(faults(each)) for each in sold) == ["[('INSUFFICIENT_FUNDS', 'input.count')]", "[]", "[]"]
+    assert await wallet(stall, reseller) == "-140.00"
+    # What is paid out is never on credit.
+    paid = {"operatorId": ids.encode("opr", reseller.id), "kind": "PAYOUT", "amount": "1", "method": "CASH"}
+    refused = (await stall.api.data(TOP_UP, stall.house.admin, input=paid))["operatorRecordPayment"]
+    assert [each["code"] for each in refused["errors"]] == ["INSUFFICIENT_FUNDS"]
+    await allow("0", stall.house.admin)
+    assert faults(await stall.batch(1, reseller)) == [("INSUFFICIENT_FUNDS", "input.count")]
+    assert await wallet(stall, reseller) == "-140.00"
+    await sound(owner)

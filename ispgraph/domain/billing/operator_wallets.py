@@ -166,18 +166,41 @@ async def _once(
     return row
 
 
+async def set_credit_limit(session: AsyncSession, operator_id: UUID, amount: Decimal, *, by: Viewer) -> Operator:
+    """Let the wallet of a reseller go so far below zero by what is bought from it; zero for not at all. A debt that is
+    there stays as it is.
+
+    Raises DomainError as `operators.lock_paid`, INVALID for an amount below zero, NO_CHANGE.
+    """
+    faults = Faults("input")
+    minor = amounts.minor(faults, amount, by.currency, "amount")
+    if minor is not None and minor < 0:
+        faults.add(ErrorCode.INVALID, "A credit limit is zero or more.", "amount")
+    faults.raise_if_any()
+    operator = await operators.lock_paid(session, operator_id, by=by)
+    before = operator.credit_limit_minor or 0
+    if minor == before:
+        raise fail(ErrorCode.NO_CHANGE, "This is the credit limit already.", "input", "amount")
+    operator.credit_limit_minor = minor
+    await session.flush()
+    details = {"before_minor": before, "after_minor": minor}
+    audit.record(session, by=by, action="operator.set_credit_limit", subject_id=operator.id, details=details)
+    return operator
+
+
 async def for_vouchers(
     session: AsyncSession, operator_id: UUID, into_minor: int, *, told: str, by: Viewer, at: tuple[str, ...]
 ) -> None:
     """Vouchers that a reseller has made are paid for from the wallet, below zero, or were given back, above.
 
-    Raises DomainError INSUFFICIENT_FUNDS at the path `at` when they cost more than the wallet holds.
+    Raises DomainError INSUFFICIENT_FUNDS at the path `at` when they cost more than the wallet holds and the reseller
+    has as credit.
     """
     rows = select(Operator).where(Operator.id == operator_id).with_for_update(key_share=True)
     operator = (await session.scalars(rows.execution_options(populate_existing=True))).one()
     if into_minor == 0:
         return
-    await _require_room(session, operator, into_minor, by.currency, at)
+    await _require_room(session, operator, into_minor, by.currency, at, operator.credit_limit_minor or 0)
     booking = _Booking(OperatorPaymentKind.ADJUSTMENT, into_minor, None, None, told)
     await _book(session, operator, booking, by, Account.VOUCHERS)
 
@@ -222,10 +245,11 @@ async def _require_room(
     into_minor: int,
     currency: str,
     at: tuple[str, ...] = ("input", "amount"),
+    credit_minor: int = 0,
 ) -> None:
     held = int(await session.scalar(select(operators.wallet_minor(Operator)).where(Operator.id == operator.id)) or 0)
-    if into_minor < 0 and held + into_minor < 0:
-        available = money.shown(max(held, 0), currency)
+    if into_minor < 0 and held + into_minor < -credit_minor:
+        available = money.shown(max(held + credit_minor, 0), currency)
         message = f"At most {available} can be taken from this wallet."
         raise fail(ErrorCode.INSUFFICIENT_FUNDS, message, *at)
     if held + into_minor > money.LIMIT_MINOR:

@@ -264,6 +264,28 @@ _ALL = (
         to_operators=True,
     ),
     Event(
+        "operator.password_reset",
+        "A forgotten password is to be set anew",
+        "{tenant}: {operator}, somebody has asked to set your password anew. If it was you, enter this code within an "
+        "hour: {code} Otherwise do nothing.",
+        "{tenant}: set your password anew",
+        {"code": "what proves that this was read; it works once"},
+        secret=frozenset({"code"}),
+        channels=(MessageChannel.EMAIL,),
+        urgent=True,
+        to_operators=True,
+    ),
+    Event(
+        "operator.security",
+        "Something about how an operator signs in has changed",
+        "{tenant}: {operator}, {what}. If this is news to you, tell whoever manages your account.",
+        "{tenant}: about your account",
+        {"what": "what has happened, as a sentence without its end"},
+        channels=(MessageChannel.EMAIL,),
+        urgent=True,
+        to_operators=True,
+    ),
+    Event(
         "router.down",
         "A router does not answer",
         "{tenant}: the router {router} does not answer since {since}. {problem}",

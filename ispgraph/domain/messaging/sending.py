@@ -15,7 +15,7 @@ from sqlalchemy import and_, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import gateways, secrets
+from ispgraph.domain import gateways, password_codes, secrets
 from ispgraph.domain.gateways import Opened
 from ispgraph.domain.messaging import credits, texts
 from ispgraph.domain.models import (
@@ -200,6 +200,8 @@ async def _account(session: AsyncSession, channel: MessageChannel, key: bytes) -
 async def _in_clear(session: AsyncSession, row: Message, key: bytes) -> str:
     if row.event == invitations.INVITED and row.once is not None:
         return row.body.replace(texts.MASK, invitations.in_message(key, row.once))
+    if row.operator_id is not None and row.once is not None and row.event == password_codes.EVENT:
+        return row.body.replace(texts.MASK, password_codes.of_message(key, row.tenant_id, row.once))
     if row.service_id is None:
         return row.body
     service = await session.get_one(Service, row.service_id)

@@ -1,5 +1,6 @@
 """Every table of ispgraph, one file per noun."""
 
+from ispgraph.domain.models.access import ApiToken, OperatorGrant, PasswordReset, SecondFactor
 from ispgraph.domain.models.announcements import Announcement
 from ispgraph.domain.models.audit import AuditLink, AuditUnsealed
 from ispgraph.domain.models.billing import (
@@ -133,6 +134,7 @@ __all__ = [
     "Allocation",
     "AllocationRelease",
     "Announcement",
+    "ApiToken",
     "AssetKind",
     "AssetStatus",
     "AuditEntry",
@@ -191,11 +193,13 @@ __all__ = [
     "OpenSession",
     "Operator",
     "OperatorEntryKind",
+    "OperatorGrant",
     "OperatorPayment",
     "OperatorPaymentKind",
     "Package",
     "PackageChange",
     "PackageChangeStatus",
+    "PasswordReset",
     "Payment",
     "PaymentCategory",
     "PaymentLink",
@@ -218,6 +222,7 @@ __all__ = [
     "RouterMode",
     "RouterStatus",
     "ScheduledRun",
+    "SecondFactor",
     "Service",
     "ServiceAllowance",
     "ServiceLimit",

@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Date,
     ForeignKey,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
@@ -136,6 +138,7 @@ class Operator(TenantRow):
         refers("parent_id", "operators"),
         UniqueConstraint("tenant_id", "email"),
         CheckConstraint("sms_credits >= 0", name="sms_credits"),
+        CheckConstraint("credit_limit_minor >= 0", name="credit_limit"),
         Index("ix_operators_ancestors", "ancestors", postgresql_using="gin"),
     )
 
@@ -153,6 +156,8 @@ class Operator(TenantRow):
     """What a reseller may still send, in parts of messages."""
     credits_told_at: Mapped[datetime | None] = mapped_column(Instant)
     """When it was last told that few are left."""
+    credit_limit_minor: Mapped[int | None] = mapped_column(BigInteger)
+    """How far below zero the wallet may go by what a reseller buys; None: not at all."""
     created_at: Mapped[datetime] = moment()
 
 
@@ -160,7 +165,13 @@ class SignIn(TenantRow):
     """One signed-in operator on one device; every token names one of these, so it can be ended at once."""
 
     __tablename__ = "sign_ins"
-    __table_args__ = of_tenant(refers("operator_id", "operators"))
+    __table_args__ = of_tenant(
+        refers("operator_id", "operators"),
+        refers("acting_id", "operators"),
+        CheckConstraint("(acting_id IS NULL) = (acting_version IS NULL)", name="acting"),
+        Index("ix_sign_ins_operator", "tenant_id", "operator_id", "id"),
+        Index("ix_sign_ins_acting", "tenant_id", "acting_id", postgresql_where=text("acting_id IS NOT NULL")),
+    )
 
     operator_id: Mapped[UUID]
     token_version: Mapped[int]
@@ -169,6 +180,10 @@ class SignIn(TenantRow):
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     address: Mapped[str | None] = mapped_column(INET)
     user_agent: Mapped[str | None] = mapped_column(String(300))
+    acting_id: Mapped[UUID | None]
+    """Who has signed in in the operator's place, from above; None: the operator."""
+    acting_version: Mapped[int | None]
+    """The token_version of whoever that is."""
 
 
 class AuditEntry(TenantRow):

@@ -1,0 +1,221 @@
+"""What lets operators in: second factors, passwords, API tokens, and signing in in the place of somebody below."""
+
+from typing import Any
+
+import strawberry
+
+from ispgraph.domain import api_tokens, operator_passwords, second_factors, sign_in
+from ispgraph.domain.permissions import Permission
+from ispgraph.domain.references import optional_id
+from ispgraph.resolvers.authentication import caller, throttled
+from ispgraph.resolvers.base import PUBLIC, SIGNED_IN, action, query
+from ispgraph.resolvers.operators import signed_in_payload
+from ispgraph.schema import roots
+from ispgraph.schema.access import (
+    ApiToken,
+    ApiTokenInput,
+    ApiTokenPayload,
+    PasswordChangeInput,
+    PasswordPayload,
+    PasswordResetInput,
+    PasswordResetRequestInput,
+    SignIn,
+    SignInConfirmInput,
+    SignInEndPayload,
+    TwoFactorBeginPayload,
+    TwoFactorDisableInput,
+    TwoFactorPayload,
+)
+from ispgraph.schema.compiler.reading import page_of, reading
+from ispgraph.schema.context import Info
+from ispgraph.schema.operators import OperatorPayload, SignInPayload
+from ispgraph.schema.pages import Connection
+
+
+async def list_tokens(info: Info, operator_id: strawberry.ID | None = None) -> list[ApiToken]:
+    """The API tokens of the viewer that are in force, the latest first; or those of an operator below, with the
+    permission MANAGE_OPERATORS."""
+    wanted = optional_id("opr", operator_id, "operatorId") or info.context.viewer_or_refuse().operator_id
+    found: list[ApiToken] = reading(roots.API_TOKENS, operator=wanted)
+    return found
+
+
+async def list_sign_ins(
+    info: Info,
+    operator_id: strawberry.ID | None = None,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Connection[SignIn]:
+    """Who has signed in as the viewer, from where, and in whose place, the latest first; or as an operator below, with
+    the permission MANAGE_OPERATORS."""
+    wanted = optional_id("opr", operator_id, "operatorId") or info.context.viewer_or_refuse().operator_id
+    found: Connection[SignIn] = page_of(
+        roots.SIGN_INS, {"operator": wanted}, first=first, after=after, last=last, before=before
+    )
+    return found
+
+
+async def confirm_sign_in(info: Info, input: SignInConfirmInput) -> SignInPayload:
+    """The second step of signing in: a code of the second factor, within five minutes."""
+    context = info.context
+    with throttled():
+        found = await sign_in.confirm(
+            context.database,
+            context.redis,
+            context.settings,
+            challenge=input.challenge,
+            code=input.code,
+            caller=caller(context),
+        )
+    context.viewer = found.viewer
+    return signed_in_payload(found)
+
+
+async def sign_in_as(info: Info, operator_id: strawberry.ID) -> SignInPayload:
+    """Sign in in the place of an operator below the viewer, for half an hour at most.
+
+    What is done so can be done by both of them; it stands in the record with both names, and the operator is told of
+    it. Passwords, second factors and API tokens cannot be changed.
+    """
+    context = info.context
+    found = await sign_in.in_place_of(
+        context.session, context.settings, operator_id, caller=caller(context), by=context.viewer_or_refuse()
+    )
+    return signed_in_payload(found)
+
+
+async def end_sign_in(info: Info, sign_in_id: strawberry.ID) -> SignInEndPayload:
+    """End a sign-in of the viewer, or somebody's in the viewer's place; with the permission MANAGE_OPERATORS one of an
+    operator below."""
+    ended: Any = await sign_in.end_other(info.context.session, sign_in_id, by=info.context.viewer_or_refuse())
+    return SignInEndPayload(sign_in=ended)
+
+
+async def change_password(info: Info, input: PasswordChangeInput) -> SignInPayload:
+    """Set another password. All other sign-ins of the viewer end; this one goes on with the new token."""
+    context = info.context
+    with throttled():
+        changed = await operator_passwords.change(
+            context.database,
+            context.redis,
+            context.settings,
+            current=input.current_password,
+            new=input.new_password,
+            caller=caller(context),
+            by=context.viewer_or_refuse(),
+        )
+    return signed_in_payload(changed)
+
+
+async def request_reset(info: Info, input: PasswordResetRequestInput) -> PasswordPayload:
+    """Have a code sent by e-mail with which a forgotten password can be set anew within an hour. The answer is the same
+    whether anybody has this address."""
+    context = info.context
+    with throttled():
+        await operator_passwords.request(
+            context.database,
+            context.redis,
+            context.settings,
+            email=input.email,
+            tenant=input.tenant,
+            caller=caller(context),
+        )
+    return PasswordPayload(done=True)
+
+
+async def reset_password(info: Info, input: PasswordResetInput) -> PasswordPayload:
+    """Set a forgotten password anew by the code that was sent. All sign-ins end; a second factor stays."""
+    await operator_passwords.reset(info.context.database, code=input.code, new=input.new_password)
+    return PasswordPayload(done=True)
+
+
+async def begin_factor(info: Info, password: str) -> TwoFactorBeginPayload:
+    """A secret for one-time passwords (TOTP). It counts when `twoFactorConfirm` has seen a code of it."""
+    context = info.context
+    with throttled():
+        begun = await second_factors.begin(
+            context.database,
+            context.redis,
+            context.settings,
+            password=password,
+            caller=caller(context),
+            by=context.viewer_or_refuse(),
+        )
+    return TwoFactorBeginPayload(secret=begun.secret, uri=begun.uri)
+
+
+async def confirm_factor(info: Info, code: str) -> TwoFactorPayload:
+    """Prove that the device knows the secret: from now on a code is asked at each sign-in."""
+    context = info.context
+    with throttled():
+        codes = await second_factors.confirm(
+            context.database,
+            context.redis,
+            context.settings,
+            code=code,
+            caller=caller(context),
+            by=context.viewer_or_refuse(),
+        )
+    return TwoFactorPayload(recovery_codes=list(codes), enabled=True)
+
+
+async def disable_factor(info: Info, input: TwoFactorDisableInput) -> TwoFactorPayload:
+    """Do without a second factor from now on."""
+    context = info.context
+    with throttled():
+        await second_factors.disable(
+            context.database,
+            context.redis,
+            context.settings,
+            password=input.password,
+            code=input.code,
+            caller=caller(context),
+            by=context.viewer_or_refuse(),
+        )
+    return TwoFactorPayload(enabled=False)
+
+
+async def remove_factor(info: Info, operator_id: strawberry.ID) -> OperatorPayload:
+    """Take the second factor from an operator below the viewer who has lost the device. All of that one's sign-ins
+    end."""
+    changed: Any = await second_factors.remove(info.context.session, operator_id, by=info.context.viewer_or_refuse())
+    return OperatorPayload(operator=changed)
+
+
+async def create_token(info: Info, input: ApiTokenInput) -> ApiTokenPayload:
+    """An API token for the viewer."""
+    made = await api_tokens.create(
+        info.context.session, input.name, input.permissions, input.expires_at, by=info.context.viewer_or_refuse()
+    )
+    row: Any = made.row
+    return ApiTokenPayload(token=made.token, api_token=row)
+
+
+async def revoke_token(info: Info, token_id: strawberry.ID) -> ApiTokenPayload:
+    """End an API token of the viewer at once; with the permission MANAGE_OPERATORS one of an operator below."""
+    ended: Any = await api_tokens.revoke(info.context.session, token_id, by=info.context.viewer_or_refuse())
+    return ApiTokenPayload(api_token=ended)
+
+
+@strawberry.type
+class AccessQueries:
+    api_tokens = query(list_tokens, SIGNED_IN)
+    sign_ins = query(list_sign_ins, SIGNED_IN)
+
+
+@strawberry.type
+class AccessMutations:
+    sign_in_confirm = action(confirm_sign_in, PUBLIC, transaction=False)
+    sign_in_as = action(sign_in_as, Permission.MANAGE_OPERATORS)
+    sign_in_end = action(end_sign_in, SIGNED_IN)
+    password_change = action(change_password, SIGNED_IN, transaction=False)
+    password_reset_request = action(request_reset, PUBLIC, transaction=False)
+    password_reset = action(reset_password, PUBLIC, transaction=False)
+    two_factor_begin = action(begin_factor, SIGNED_IN, transaction=False)
+    two_factor_confirm = action(confirm_factor, SIGNED_IN, transaction=False)
+    two_factor_disable = action(disable_factor, SIGNED_IN, transaction=False)
+    operator_remove_second_factor = action(remove_factor, Permission.MANAGE_OPERATORS)
+    api_token_create = action(create_token, SIGNED_IN)
+    api_token_revoke = action(revoke_token, SIGNED_IN)
