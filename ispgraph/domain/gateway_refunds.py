@@ -51,6 +51,9 @@ OPEN = (GatewayRefundState.PENDING, GatewayRefundState.ACCEPTED)
 GIVE_UP = timedelta(days=3)
 GIVE_UP_ACCEPTED = timedelta(days=30)
 _STARTS = timedelta(minutes=2)
+_ALONE = timedelta(minutes=2)
+"""How long after somebody has begun to ask nobody else does, unless there was an answer: longer than one is waited for,
+so that what the gateway does late is there to be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +122,14 @@ async def promise(session: AsyncSession, by_way: Way, refund: Refund, *, by: Vie
 
 
 async def begin(session: AsyncSession, refund_id: UUID) -> Try | None:
-    """What is to be asked now; None when the gateway has nothing more to say. From here on the gateway may have done
-    it, whatever becomes of who asks."""
-    row = await _locked(session, refund_id)
+    """What is to be asked now; None when the gateway has nothing more to say, or somebody else is asking. From here on
+    the gateway may have done it, whatever becomes of who asks."""
+    row, now = await _locked(session, refund_id), clock.now()
     if row.state not in OPEN and row.state is not GatewayRefundState.IN_DOUBT:
         return None
+    if row.asking_until is not None and row.asking_until > now:
+        return None
+    row.asking_until = now + _ALONE
     attempt = await session.get_one(GatewayPayment, row.gateway_payment_id)
     others = select(GatewayRefund.provider_reference).where(
         GatewayRefund.gateway_payment_id == attempt.id,
@@ -142,13 +148,14 @@ async def begin(session: AsyncSession, refund_id: UUID) -> Try | None:
     if row.provider_reference is None:
         row.may_be_done = True
     if row.state in OPEN:
-        row.next_try_at = clock.now() + rules.wait(row.tries)
+        row.next_try_at = now + rules.wait(row.tries)
     return found
 
 
 async def given(session: AsyncSession, refund_id: UUID, reference: str, *, done: bool) -> GatewayRefund:
     """The gateway has given it back, or has taken it on."""
     row = await _locked(session, refund_id)
+    row.asking_until = None
     if row.state in OPEN or row.state is GatewayRefundState.IN_DOUBT:
         row.provider_reference = reference[:255]
         if done:
@@ -168,7 +175,7 @@ async def refused(session: AsyncSession, asked: Try, reason: str, *, for_sure: b
     if row.state not in OPEN and row.state is not GatewayRefundState.IN_DOUBT:
         return row
     # This request did nothing; a former one may have.
-    row.may_be_done = asked.again
+    row.may_be_done, row.asking_until = asked.again, None
     if for_sure:
         await _undo(session, row, reason, by=None)
     elif row.state in OPEN:
@@ -181,8 +188,9 @@ async def refused(session: AsyncSession, asked: Try, reason: str, *, for_sure: b
 async def unanswered(session: AsyncSession, asked: Try, reason: str, *, unknown: bool) -> GatewayRefund:
     """The gateway did not answer: it is asked again, later each time, for some days. `unknown`: it may have done it."""
     row = await _locked(session, asked.refund.id)
-    if not unknown and not asked.again and row.provider_reference is None:
-        row.may_be_done = False
+    if not unknown:
+        row.asking_until = None
+        row.may_be_done = asked.again and row.provider_reference is None
     if row.state in OPEN or row.state is GatewayRefundState.IN_DOUBT:
         row.reason = reason
     if row.state in OPEN:
@@ -244,10 +252,14 @@ async def reject(
 
 
 async def ask(session: AsyncSession, refund_id: UUID, *, by: Viewer) -> tuple[GatewayRefund, Customer]:
-    """Have the gateway asked now, also where that was given up. Raises INVALID_STATE for what is settled."""
+    """Have the gateway asked now, also where that was given up. Raises INVALID_STATE for what is settled, and while the
+    gateway is being asked."""
     row, customer = await _seen(session, refund_id, by)
     if row.state not in OPEN and row.state is not GatewayRefundState.IN_DOUBT:
         raise fail(ErrorCode.INVALID_STATE, "The gateway has nothing more to say about this.", "gatewayRefundId")
+    if row.asking_until is not None and row.asking_until > clock.now():
+        message = "The gateway is being asked, or has just not answered: try again in two minutes."
+        raise fail(ErrorCode.INVALID_STATE, message, "gatewayRefundId")
     await _promise_try(session, row, by.operator_id)
     await session.flush()
     return row, customer

@@ -88,6 +88,7 @@ def _gateway_refunds() -> None:
         sa.Column("started_at", _INSTANT, nullable=False),
         sa.Column("settled_at", _INSTANT, nullable=True),
         sa.Column("next_try_at", _INSTANT, nullable=True),
+        sa.Column("asking_until", _INSTANT, nullable=True),
         sa.Column("job_id", sa.Uuid(), nullable=True),
         sa.CheckConstraint(
             "(state IN ('PENDING', 'ACCEPTED')) = (next_try_at IS NOT NULL)", name=op.f("ck_gateway_refunds_tried")

@@ -43,6 +43,13 @@ _UNPAYABLE = {
 
 
 @dataclass(frozen=True, slots=True)
+class _Giver:
+    """Who made a refund."""
+
+    operator_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class _Share:
     """An allocation that still settles something, with its payment and invoice."""
 
@@ -289,7 +296,8 @@ async def undo(
     """Take a refund back that did not come about, by entries that are added: the invoices that it had opened are
     settled again by the same payment, as far as they still wait for money, and the rest is in the wallet.
 
-    The customer and `payment` are locked. The database lets it happen once.
+    In the reports it comes off what was given back by whoever gave that. The customer and `payment` are locked. The
+    database lets it happen once.
     """
     left = refund.amount_minor
     settled_by: dict[UUID, UUID | None] = {}
@@ -318,7 +326,7 @@ async def undo(
         at=at,
         payment_id=payment.id,
         refund_id=row.id,
-        by=by,
+        by=None if refund.by_id is None else _Giver(refund.by_id),
     )
     await commissions.follow(session, settled_by, tenant_id=payment.tenant_id, at=at, by=by, refund_id=row.id)
     return row

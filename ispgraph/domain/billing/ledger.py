@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Label, func, select
@@ -12,7 +12,14 @@ from sqlalchemy.orm import aliased
 
 from ispgraph.domain.models import Account, CustomerBalance, Journal, PaymentMethod, Posting
 from ispgraph.domain.pages import newest_first
-from ispgraph.domain.permissions import Viewer
+
+
+class Actor(Protocol):
+    """With whom a journal counts."""
+
+    @property
+    def operator_id(self) -> UUID:
+        """Who it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ async def post(
     invoice_id: UUID | None = None,
     payment_id: UUID | None = None,
     refund_id: UUID | None = None,
-    by: Viewer | None,
+    by: Actor | None,
 ) -> Journal:
     """Add a journal. Entries of zero are left out. Raises ValueError when the rest is empty or does not balance;
     PostgreSQL checks the balance again at commit."""
@@ -75,7 +82,7 @@ async def post(
 
 
 async def post_all(
-    session: AsyncSession, events: Sequence[Event], *, tenant_id: UUID, at: datetime, by: Viewer | None
+    session: AsyncSession, events: Sequence[Event], *, tenant_id: UUID, at: datetime, by: Actor | None
 ) -> Sequence[Journal]:
     """Add a journal for each of these, in as few statements as for one; as `post`."""
     journals = []

@@ -52,5 +52,7 @@ class GatewayRefund(TenantRow):
     started_at: Mapped[datetime] = moment()
     settled_at: Mapped[datetime | None] = mapped_column(Instant)
     next_try_at: Mapped[datetime | None] = mapped_column(Instant)
+    asking_until: Mapped[datetime | None] = mapped_column(Instant)
+    """Until when nobody else asks: of two at once a gateway that knows no keys would do both."""
     job_id: Mapped[UUID | None]
     """The last job that was promised to ask the gateway."""
