@@ -93,6 +93,7 @@ from ispgraph.domain.models.payment_links import (
 )
 from ispgraph.domain.models.runs import BillingRun
 from ispgraph.domain.models.sessions import (
+    AccountingInbox,
     OpenSession,
     Session,
     SessionState,
@@ -117,6 +118,7 @@ from ispgraph.domain.models.vouchers import ServiceAllowance, Voucher, VoucherBa
 
 __all__ = [
     "Account",
+    "AccountingInbox",
     "Allocation",
     "AllocationRelease",
     "Announcement",
