@@ -567,6 +567,7 @@ def upgrade() -> None:
     op.execute("CREATE POLICY owner_lookup ON accounting_inbox FOR SELECT TO ispgraph_owner USING (true)")
     op.execute("GRANT SELECT ON accounting_inbox TO ispgraph_app")
     op.execute(f"ALTER TABLE usage_days SET (fillfactor = {_ROOM})")
+    _give_sessions(_ROOM)
     for key in _KEYS:
         op.drop_constraint(op.f(key), "usage_buckets", type_="foreignkey")
     op.execute("DROP TRIGGER watched ON usage_days")
@@ -608,9 +609,31 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER watched ON usage_days")
     op.execute(f"CREATE TRIGGER watched {_WATCHED} EXECUTE FUNCTION usage_is_watched()")
     op.execute(f"ALTER TABLE usage_days SET (fillfactor = {_FORMER_ROOM})")
+    _give_sessions(_FORMER_ROOM)
     for key, (columns, target, of_target) in _KEYS.items():
         op.create_foreign_key(op.f(key), "usage_buckets", target, columns, of_target)
     op.drop_table("accounting_inbox")
+
+
+def _give_sessions(room: int) -> None:
+    """The same to each partition of `sessions`, those that are to be made included."""
+    op.execute(
+        f"""DO $$
+        DECLARE
+          quarter regclass;
+        BEGIN
+          FOR quarter IN SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'sessions'::regclass LOOP
+            EXECUTE format('ALTER TABLE %s SET (fillfactor = {room})', quarter);
+          END LOOP;
+        END $$"""
+    )
+    folder = op.get_context().script
+    assert folder is not None
+    texts = folder.get_revision("0011").module.FUNCTIONS.strip().split("\n\n")
+    (text,) = [each for each in texts if each.startswith("CREATE FUNCTION sessions_quarters(")]
+    assert text.count(f"fillfactor = {_FORMER_ROOM}") == 1
+    text = text.replace(f"fillfactor = {_FORMER_ROOM}", f"fillfactor = {room}")
+    op.execute(text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
 
 
 def _former(name: str) -> str:
