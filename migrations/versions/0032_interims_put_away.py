@@ -83,6 +83,8 @@ BEGIN
     IF p_known.service_id IS NOT NULL AND (more_seconds > 0 OR more_input > 0 OR more_output > 0) THEN
       reason := usage_doubt(since, p_happened, more_seconds, more_input, more_output);
       IF reason IS NULL THEN
+        -- Beside others like this, which never wait in a circle (see usage_add), but not beside sessions_told.
+        PERFORM pg_advisory_xact_lock_shared(hashtextextended('usage ' || p_known.tenant_id, 0));
         PERFORM usage_add(p_known.tenant_id, p_zone, p_known.service_id, p_known.customer_id, since, p_happened,
                           more_input, more_output, more_seconds);
       ELSE
@@ -126,6 +128,9 @@ DECLARE
   known sessions;
   n integer;
 BEGIN
+  -- Usage of many services, in more than one order where anything is odd: so nobody else adds any for this tenant until
+  -- all of it is committed. Whoever waits here or in session_told holds sessions alone.
+  PERFORM pg_advisory_xact_lock(hashtextextended('usage ' || p_tenant, 0));
   WITH readings AS (
     SELECT p.n::integer, p.session, p.started, p.happened, s.service_id, s.customer_id, s.state,
            GREATEST(s.updated_at, max(p.happened) OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS since,
