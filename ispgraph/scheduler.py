@@ -38,6 +38,7 @@ from ispgraph.domain.messaging import sending
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.portals import abandoned
+from ispgraph.radius import inbox
 from ispgraph.settings import Settings
 
 # "ispgraph" in ASCII: no other program of this database should take this number.
@@ -122,6 +123,8 @@ async def _serve(settings: Settings) -> None:
     jobs.connect(settings.redis_url)
     pubsub.connect(settings.redis_url)
     database = Database(settings.database_url, pool_size=4)
+    # Beside all else, which may take its time, and also by a scheduler that stands by.
+    adding = asyncio.create_task(inbox.serve(database))
     print("ready", flush=True)  # noqa: T201  the word that whoever started us waits for
     try:
         while True:
@@ -132,6 +135,8 @@ async def _serve(settings: Settings) -> None:
                 _log.warning("the database is away (%s); trying again", type(error).__name__)
             await asyncio.sleep(_TICK_SECONDS)
     finally:
+        adding.cancel()
+        await asyncio.wait([adding])
         await database.dispose()
 
 
@@ -210,6 +215,7 @@ async def deliver(database: Database) -> None:
 
 async def watch(database: Database) -> None:
     """Look at the services that are due, and promise what follows. Two schedulers take different ones."""
+    await inbox.add(database)
     async with database.read(None) as session:
         tenants = await watches.due_tenants(session)
     for tenant_id in tenants:
@@ -231,6 +237,7 @@ async def ask_gateways(database: Database) -> None:
 
 async def end_silent(database: Database) -> None:
     """End the sessions of which nothing was heard for too long; a thousand in a transaction, so none is held up."""
+    await inbox.add(database)
     async with database.read(None) as session:
         tenants = (await session.scalars(text("select tenant_id from all_tenants()"))).all()
     for tenant_id in tenants:

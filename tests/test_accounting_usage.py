@@ -10,6 +10,7 @@ import pytest
 from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain.models import Customer
+from ispgraph.radius import inbox
 from tests import factories
 from tests.api import Api
 from tests.conftest import Dsns
@@ -78,7 +79,7 @@ async def used(api: Api, house: House, of: Customer, **variables: Any) -> dict[s
 
 
 @pytest.mark.usefixtures("moved_clock")
-async def test_a_session_over_the_end_of_a_month(api: Api, kathmandu: House, radius: Any) -> None:
+async def test_a_session_over_the_end_of_a_month(api: Api, database: Database, kathmandu: House, radius: Any) -> None:
     ann = await subscriber(kathmandu, "ann")
     # Kathmandu is 5:45 ahead: there June begins at 18:15 UTC.
     begun = datetime(2026, 5, 31, 17, 30, tzinfo=UTC)
@@ -88,6 +89,7 @@ async def test_a_session_over_the_end_of_a_month(api: Api, kathmandu: House, rad
         counters = {"p_session_time": seconds, "up": seconds, "down": seconds * 10**7}
         await tell(radius, begun + timedelta(minutes=minutes), INTERIM, p_username="ann", **counters)
     clock.set_clock("2026-05-31T19:30:00Z")
+    await inbox.add(database)
     # This month so far: since a quarter past six.
     june = await used(api, kathmandu, ann)
     assert june == {

@@ -35,6 +35,7 @@ LOOKED_UP = {
     "service_watches",
     "invoices",
     "open_sessions",
+    "accounting_inbox",
     "messages",
     "payment_links",
     "tickets",

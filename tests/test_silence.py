@@ -10,6 +10,7 @@ import pytest
 
 from ispgraph import clock, scheduler
 from ispgraph.db import Database
+from ispgraph.radius import inbox
 from tests.conftest import Dsns
 from tests.crowd import customer, service
 from tests.factories import House
@@ -69,7 +70,8 @@ class Network:
         }
 
     async def read(self, query: str, *arguments: Any) -> list[Any]:
-        """Rows as the house sees them."""
+        """Rows as the house sees them when all is added."""
+        await inbox.add(self.database)
         async with self.database.read(self.house.tenant.id) as session:
             connection = await (await session.connection()).get_raw_connection()
             return list(await connection.driver_connection.fetch(query, *arguments))

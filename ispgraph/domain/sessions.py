@@ -1,7 +1,9 @@
-"""Accounting sessions: what they can be narrowed by, who is on line, and which have ended without a word."""
+"""Accounting sessions: what they can be narrowed by, who is on line, what waits to be added to them, and which have
+ended without a word."""
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
@@ -64,6 +66,20 @@ async def make_room(session: AsyncSession, *, at: datetime) -> int:
     """See to it that the sessions of this quarter and the next two have their partitions; how many were missing."""
     made: int = (await session.execute(select(func.sessions_quarters(at)))).scalar_one()
     return made
+
+
+async def waiting(session: AsyncSession) -> list[UUID]:
+    """The tenants of which Interims that were acknowledged wait to be added to their sessions and usage."""
+    return list(await session.scalars(select(func.radius_accounting_waits())))
+
+
+async def add_waiting(session: AsyncSession, *, limit: int) -> int:
+    """Add about `limit` packets that wait of the tenant at hand, all of a session at once; how many were.
+
+    Any number of programs may: what one is at, the others leave to it.
+    """
+    added: int = (await session.execute(select(func.radius_accounting_add(limit)))).scalar_one()
+    return added
 
 
 async def end_silent(session: AsyncSession, *, at: datetime, limit: int) -> int:

@@ -24,6 +24,7 @@ from ispgraph.domain.models import (
     UsageDay,
 )
 from ispgraph.lab.nas import Nas
+from ispgraph.radius import inbox
 from tests.conftest import Dsns
 from tests.network.test_change import queue_of
 from tests.network.world import Line, World, until
@@ -154,6 +155,7 @@ async def told(world: World, nas: Nas, line: Line, octets: int) -> None:
 
 async def in_the_books(world: World, octets: int) -> bool:
     """Whether a session is known to have used so much."""
+    await inbox.add(world.database)
     async with world.database.read(world.house.tenant.id) as session:
         return (await session.scalar(select(func.max(Session.output_octets))) or 0) >= octets
 

@@ -9,7 +9,7 @@ import pytest
 from tests.radius import running, world
 from tests.radius.accounting_cases import CASES, Case
 from tests.radius.client import attribute, send
-from tests.radius.conftest import Network, Server, close_database, fetch, needs_freeradius, open_database
+from tests.radius.conftest import Network, Server, add, close_database, fetch, needs_freeradius, open_database
 from tests.radius.reports import Report, deliver, session
 
 ROWS = """
@@ -21,6 +21,7 @@ ROWS = """
 
 def sessions(network: Network, known: tuple[object, ...] = ()) -> list[dict[str, Any]]:
     """North's sessions that are not known yet, with the times as seconds from now."""
+    add(network, network.world.north)
     now = datetime.now(UTC)
     found = [dict(row) for row in fetch(network, "ispgraph_app", ROWS, list(known), tenant=network.world.north)]
     for row in found:

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from ispgraph.db import Database
+from ispgraph.radius import inbox
 from tests import factories
 from tests.conftest import Dsns
 from tests.factories import House
@@ -54,7 +55,8 @@ async def one(connection: Any, packet: Packet) -> None:
 
 
 async def books(database: Database, house: House) -> list[list[tuple[Any, ...]]]:
-    """All that is written, without what is of the house alone."""
+    """All that is written when nothing waits any more, without what is of the house alone."""
+    await inbox.add(database)
     found = [[tuple(row) for row in await read(database, house, SESSIONS)]]
     for table in ("usage_days", "usage_buckets"):
         rows = await read(database, house, USAGE.format(table))
@@ -140,24 +142,26 @@ async def test_what_is_left_to_the_other(owner: Database, database: Database, ds
         await one(connection, packet(user, 0, 0, status=START))
         await one(connection, packet(user, 300, 300))
     late = {"arrival": begun + timedelta(seconds=900)}
-    for odd in (
-        packet("ann", 300, 300, **late),
-        packet("ann", 200, 200, **late),
-        packet("ann", 900, 10),
-        packet("ann", 900, 900, status=2),
-        packet("ann", 900, 900, cookie=""),
-        packet("ann", 900, 900, cookie="dd" * 20),
-        packet("ann", 900, 2**50),
-        packet("ann", 900, 900, arrival=begun + timedelta(seconds=100)),
-        packet("Ann", 900, 900, status=START, cookie="ee" * 20),
-        packet("nobody", 900, 900),
-        packet("ann", 900, 900, router="127.0.9.9"),
+    for odd, left in (
+        # Of an open session, whatever it tells.
+        (packet("ann", 300, 300, **late), []),
+        (packet("ann", 200, 200, **late), []),
+        (packet("ann", 900, 10), []),
+        (packet("ann", 900, 2**50), []),
+        (packet("ann", 900, 900, arrival=begun + timedelta(seconds=100)), []),
+        # What ends one, begins one or cannot be told from others.
+        (packet("ann", 900, 900, status=2), [1]),
+        (packet("ann", 900, 900, cookie=""), [1]),
+        (packet("ann", 900, 900, cookie="dd" * 20), [1]),
+        (packet("Ann", 900, 900, status=START, cookie="ee" * 20), [1]),
+        (packet("nobody", 900, 900), [1]),
+        (packet("ann", 900, 900, router="127.0.9.9"), [1]),
     ):
         some = [odd, packet("bob", 900, 900)]
         columns = [[ARGUMENTS[each.split()[0]](each_packet) for each_packet in some] for each in BATCH]
         transaction = connection.transaction()
         await transaction.start()
-        assert [row[0] for row in await connection.fetch(TAKE, *columns)] == [1], odd
+        assert [row[0] for row in await connection.fetch(TAKE, *columns)] == left, odd
         await transaction.rollback()
     restart = Packet(begun, NORTH[0], "", ON)
     columns = [[ARGUMENTS[each.split()[0]](p) for p in (restart, packet("bob", 900, 900))] for each in BATCH]
@@ -195,10 +199,16 @@ async def test_batches_and_packets_at_once(owner: Database, database: Database, 
                 for number in own:
                     await one(pool, packet(number, 1 + step * 1000))
 
+        async def adding() -> None:
+            for _ in range(30):
+                await inbox.add(database)
+
         # Both devices of a user are in different hands, and the order of the users is another in each.
         await asyncio.gather(
-            batches([0, 2, 4, 6, 8, 10, 12, 14]), batches([15, 13, 11, 9]), singles([7, 5, 3, 1]), singles([1, 3, 5, 7])
+            *(batches([0, 2, 4, 6, 8, 10, 12, 14]), batches([15, 13, 11, 9])),
+            *(singles([7, 5, 3, 1]), singles([1, 3, 5, 7]), adding(), adding()),
         )
+    await inbox.add(database)
     rows = await read(database, house, "SELECT input_octets, output_octets, seconds FROM usage_days")
     whole = 1 + 14 * 1000
     assert [sum(row[n] for row in rows) for n in range(3)] == [16 * whole, 32 * whole, 16 * whole]

@@ -13,6 +13,7 @@ from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain import sessions
 from ispgraph.domain.models import Customer
+from ispgraph.radius import inbox
 from tests import factories
 from tests.api import Api
 from tests.conftest import Dsns
@@ -20,7 +21,7 @@ from tests.crowd import customer, service
 from tests.factories import House
 from tests.radius import running, world
 from tests.radius.conftest import Network as Radius
-from tests.radius.conftest import fetch, needs_freeradius
+from tests.radius.conftest import add, fetch, needs_freeradius
 from tests.radius.oracle import Oracle
 from tests.radius.reports import Report, deliver
 from tests.radius.stream import START, Device, Network, Packet
@@ -117,9 +118,11 @@ async def play(database: Database, house: House, radius: str, stream: Sequence[P
         some = stream[begin : begin + _TOGETHER]
         await connection.executemany(CALL, [[make(packet) for make in ARGUMENTS.values()] for packet in some])
         if begin % (10 * _TOGETHER) == 0:
+            await inbox.add(database)
             async with database.transaction(house.tenant.id) as session:
                 await sessions.end_silent(session, at=some[-1].arrival, limit=1000)
     await connection.close()
+    await inbox.add(database)
 
 
 async def read(database: Database, house: House, query: str, *arguments: Any) -> list[Any]:
@@ -201,6 +204,7 @@ def test_a_sample_through_a_server(network: Radius, kind: str) -> None:
         for packet in stream:
             oracle.read(packet)
             assert deliver(server.accounting, report(packet)) is not None
+    add(network, north)
     query = """SELECT class, input_octets, output_octets, duration_seconds FROM sessions
                 WHERE lower(username) = ANY ($1)"""
     rows = fetch(network, "ispgraph_app", query, users, tenant=north)

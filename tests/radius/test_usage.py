@@ -68,6 +68,7 @@ class Line:
 
     def _read(self, key: str, table: str) -> dict[Any, Figures]:
         query = f"SELECT {key}, input_octets, output_octets, seconds FROM {table} WHERE service_id = $1"
+        self.books.add()
         found = self.books.run(self.books.app.fetch(query, self.service))
         return {row[0]: (row[1], row[2], row[3]) for row in found}
 
@@ -260,7 +261,8 @@ def test_a_router_that_counts_the_wrong_way_round(books: Books) -> None:
 
 @pytest.mark.parametrize("first", [300, 600])
 def test_packets_of_one_session_at_once(books: Books, first: int) -> None:
-    """The second has read the session before the first is written, and waits: each octet is counted once."""
+    """Neither waits for the other. Where the one that was not committed yet is added later, each octet is counted once
+    all the same."""
     of = line(books)
     of.tell(START, 0)
     figures = {300: (10, 70), 600: (15, 1070)}
@@ -275,17 +277,58 @@ def test_packets_of_one_session_at_once(books: Books, first: int) -> None:
         async with pool, pool.acquire() as one, pool.acquire() as other:
             async with one.transaction():
                 assert await packet(one, first)
-                waiting = asyncio.create_task(packet(other, 900 - first))
-                blocked = "SELECT cardinality(pg_blocking_pids($1))"
-                while not await one.fetchval(blocked, other.get_server_pid()):
-                    await asyncio.sleep(0.01)
-            assert await waiting
+                assert await packet(other, 900 - first)
+                assert await books.app.fetchval("SELECT radius_accounting_add(1000)") == 1
+            assert await books.app.fetchval("SELECT radius_accounting_add(1000)") == 1
 
     books.run(both())
     assert total(of.quarters()) == total(of.days()) == (15, 1070, 600)
     row = of.row()
     assert (row["input_octets"], row["output_octets"], row["duration_seconds"]) == (15, 1070, 600)
     assert row["updated_at"] == of.begun + timedelta(seconds=600)
+
+
+def test_who_adds_and_who_ends_a_session_wait_for_each_other(books: Books) -> None:
+    of = line(books)
+    of.tell(START, 0)
+    of.tell(INTERIM, 300, 10, 70)
+
+    async def both() -> None:
+        pool = await asyncpg.create_pool(dsn("ispgraph_radius", books.network.name), min_size=2, max_size=2)
+        async with pool, pool.acquire() as radius, pool.acquire() as other:
+            ends = {"p_session_time": 600, "p_input_octets": 15, "p_output_octets": 1070}
+            async with books.app.transaction():
+                assert await books.app.fetchval("SELECT radius_accounting_add(1000)") == 1
+                stop = tell(radius, **of.of, p_status=STOP, p_at=of.begun + timedelta(seconds=600), **ends)
+                waiting = asyncio.create_task(stop)
+                blocked = "SELECT cardinality(pg_blocking_pids($1))"
+                while not await books.app.fetchval(blocked, radius.get_server_pid()):
+                    await asyncio.sleep(0.01)
+                # Whoever adds does not wait, and leaves the session to the first.
+                assert await tell(
+                    other,
+                    **of.of,
+                    p_status=INTERIM,
+                    p_at=of.begun + timedelta(seconds=310),
+                    p_session_time=310,
+                    p_input_octets=10,
+                    p_output_octets=70,
+                )
+                assert await other_add(books) == 0
+            assert await waiting
+
+    books.run(both())
+    assert total(of.quarters()) == total(of.days()) == (15, 1070, 600)
+    assert of.row()["state"] == "STOPPED"
+
+
+async def other_add(books: Books) -> int:
+    """Add what waits, on a connection of its own."""
+    connection = await asyncpg.connect(dsn("ispgraph_app", books.network.name))
+    await connection.execute("SELECT set_config('app.tenant_id', $1, false)", str(books.network.world.north))
+    added: int = await connection.fetchval("SELECT radius_accounting_add(1000)")
+    await connection.close()
+    return added
 
 
 def test_devices_of_one_service_never_wait_in_a_circle(books: Books) -> None:
@@ -412,17 +455,19 @@ def test_packets_touch_no_index_of_usage(books: Books) -> None:
     of = line(books)
     of.tell(START, 0)
     of.tell(INTERIM, 10, 1, 1)
+    books.add()
     counts = """SELECT sum(pg_stat_get_xact_tuples_updated(c.oid)), sum(pg_stat_get_xact_tuples_hot_updated(c.oid))
                   FROM pg_class c WHERE c.relname IN ('usage_days', 'usage_buckets')"""
 
     async def count() -> tuple[int, int]:
-        async with books.radius.transaction():
-            before = await books.radius.fetchrow(counts)
+        async with books.app.transaction():
+            before = await books.app.fetchrow(counts)
             for seconds in range(20, 400, 20):
                 at = NOON + timedelta(seconds=seconds)
                 told = {"p_session_time": seconds, "p_input_octets": seconds, "p_output_octets": seconds}
                 await tell(books.radius, **of.of, p_status=INTERIM, p_at=at, **told)
-            after = await books.radius.fetchrow(counts)
+                await books.app.execute("SELECT radius_accounting_add(1000)")
+            after = await books.app.fetchrow(counts)
             return int(after[0] - before[0]), int(after[1] - before[1])
 
     updated, hot = books.run(count())

@@ -107,6 +107,7 @@ from ispgraph.domain.models.portals import (
 )
 from ispgraph.domain.models.runs import BillingRun
 from ispgraph.domain.models.sessions import (
+    AccountingInbox,
     OpenSession,
     Session,
     SessionState,
@@ -131,6 +132,7 @@ from ispgraph.domain.models.vouchers import ServiceAllowance, Voucher, VoucherBa
 
 __all__ = [
     "Account",
+    "AccountingInbox",
     "Allocation",
     "AllocationRelease",
     "Announcement",

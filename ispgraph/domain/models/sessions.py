@@ -7,7 +7,7 @@ import enum
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.postgresql import INET, MACADDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,7 +16,7 @@ from ispgraph.domain.models.base import Instant, TenantRow, names, of_tenant, re
 from ispgraph.domain.models.catalogue import ConnectionType
 
 # Room in each page for the next version of its rows: an interim update then touches no index.
-_ROOMY = {"postgresql_with": {"fillfactor": 70}}
+_ROOMY = {"postgresql_with": {"fillfactor": 50}}
 
 
 class SessionState(enum.Enum):
@@ -106,6 +106,28 @@ class OpenSession(Base):
     mac_address: Mapped[str | None] = mapped_column(MACADDR)
 
 
+class AccountingInbox(Base):
+    """An Interim of an open session that was acknowledged and is still to be added to the books, within a second or so.
+
+    Octets and seconds are as the router counts them. Rows come and go all the time: no keys hold them.
+    """
+
+    __tablename__ = "accounting_inbox"
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    """In the order of arrival."""
+    started_at: Mapped[datetime] = mapped_column(Instant)
+    router_id: Mapped[UUID]
+    happened: Mapped[datetime] = mapped_column(Instant)
+    received: Mapped[datetime] = mapped_column(Instant)
+    seconds: Mapped[int]
+    input_octets: Mapped[int] = mapped_column(BigInteger)
+    output_octets: Mapped[int] = mapped_column(BigInteger)
+    ip_address: Mapped[str | None] = mapped_column(INET)
+
+
 class UsageDoubt(enum.Enum):
     LONG = "LONG"
     """More than 92 days had passed since the last that is known."""
@@ -158,17 +180,18 @@ class UsageDay(Base):
 
 
 class UsageBucket(Base):
-    """What one service used in the quarter of an hour that begins at `starts_at`, a quarter of an hour of UTC."""
+    """What one service used in the quarter of an hour that begins at `starts_at`, a quarter of an hour of UTC.
+
+    Nothing is added here that is not added to a `UsageDay` as well, whose keys hold both.
+    """
 
     __tablename__ = "usage_buckets"
     __table_args__ = (
-        refers("customer_id", "customers"),
-        refers("service_id", "services"),
         Index("ix_usage_buckets_customer", "tenant_id", "customer_id", "starts_at"),
-        {"postgresql_with": {"fillfactor": 50}},
+        _ROOMY,
     )
 
-    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     service_id: Mapped[UUID] = mapped_column(primary_key=True)
     starts_at: Mapped[datetime] = mapped_column(Instant, primary_key=True)
     customer_id: Mapped[UUID]
