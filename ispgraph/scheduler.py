@@ -5,38 +5,29 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
 from functools import partial
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from ispgraph import clock, jobs, pubsub, sealing
+from ispgraph import clock, daily, jobs, pubsub, sealing
 from ispgraph.db import Database
 from ispgraph.domain import (
     gateway_refunds,
     hosting_servers,
-    notices,
     package_changes,
     paying,
     renewals,
-    retention,
     router_notices,
     sessions,
-    suspend_dates,
     watches,
 )
 from ispgraph.domain.audit_chain import Keys
-from ispgraph.domain.billing import dunning_run, periods, runs
+from ispgraph.domain.billing import periods
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.messaging import sending
-from ispgraph.domain.models import ScheduledRun
-from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.portals import abandoned
 from ispgraph.radius import inbox
 from ispgraph.settings import Settings
@@ -51,8 +42,6 @@ _DAILY_TICKS = 10
 _WATCH_TICKS = 10
 # At one time so many chunks of them for each tenant: the rest has to wait, and jobs have not.
 _WATCH_CHUNKS = 10
-# And of dunning so many.
-_DUNNING_CHUNKS = 10
 _SILENT_TICKS = 60
 # And payments of which a gateway has not said how they ended.
 _GATEWAY_TICKS = 10
@@ -65,43 +54,6 @@ _ROOM_TICKS = 3600
 _SILENT_LIMIT = 1000
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Daily:
-    """Something done once a day for each tenant, at a time of day in the tenant's zone."""
-
-    task: str
-    at: time
-    verb: Callable[[AsyncSession, UUID], Awaitable[object]]
-
-
-DAILY = (
-    Daily("billing.run", time(1, 0), runs.daily),
-    Daily("drafts.expire", time(2, 30), drafts.clean),
-    Daily("retention.prune", time(3, 30), retention.prune),
-)
-
-DUNNING = "dunning"
-_DUNNING = (
-    dunning_run.relief,
-    dunning_run.chunk,
-    suspend_dates.chunk,
-    notices.invoices_issued,
-    notices.time_ends,
-)
-
-
-@dataclass(slots=True)
-class Place:
-    """How far dunning is with a tenant on a day: the part of it, and what was looked at last."""
-
-    day: date
-    part: int = 0
-    last: UUID | None = None
-
-
-Done = dict[tuple[UUID, str], date]
 
 
 def main(settings: Settings) -> None:
@@ -164,16 +116,16 @@ async def _alone(database: Database) -> AsyncIterator[Callable[[], Awaitable[Non
 
 
 async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], keys: Keys) -> None:
-    done: Done = {}
-    places: dict[UUID, Place] = {}
+    done: daily.Done = {}
+    places: dict[UUID, daily.Place] = {}
     ticks = 0
     while True:
         await still_alone()
         await sweep(database)
         await deliver(database)
         if ticks % _DAILY_TICKS == 0:
-            await run_due(database, DAILY, done)
-            await dun(database, done, places)
+            await daily.run_due(database, daily.DAILY, done)
+            await daily.dun(database, done, places)
         if ticks % _WATCH_TICKS == 0:
             await watch(database)
         if ticks % _GATEWAY_TICKS == 0:
@@ -316,88 +268,3 @@ async def make_room(database: Database) -> None:
     else:
         if made:
             _log.info("made %d partitions for sessions to come", made)
-
-
-async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> None:
-    """Do what is due today and not yet done. After an outage of days each task is made up for once.
-
-    The row in scheduled_runs and the effect stand in one transaction, so two schedulers do it once. `done` remembers
-    what need not be asked again.
-    """
-    async with database.read(None) as session:
-        tenants = (await session.execute(text("select tenant_id, time_zone from all_tenants()"))).all()
-    now = clock.now()
-    for tenant_id, zone in tenants:
-        for task in daily:
-            day = latest(task.at, ZoneInfo(zone), now)
-            if done.get((tenant_id, task.task)) != day and await _run(database, task, tenant_id, day):
-                done[tenant_id, task.task] = day
-
-
-async def dun(database: Database, done: Done, places: dict[UUID, Place]) -> None:
-    """Remind and suspend where that is due today, at each tenant's own time of day, and was not looked at yet.
-
-    In chunks, each a transaction, of each tenant some at one time; `places` remembers where to go on. The row in
-    scheduled_runs comes when all are done, so what a crash has left is done by the next one, and two schedulers do
-    nothing twice: see `dunning_run`.
-    """
-    async with database.read(None) as session:
-        rows = await session.execute(text("select tenant_id, time_zone, dunning_at from dunning_times()"))
-        tenants = rows.all()
-    now = clock.now()
-    for tenant_id, zone, at in tenants:
-        day = latest(at, ZoneInfo(zone), now)
-        if done.get((tenant_id, DUNNING)) == day:
-            continue
-        place = places.get(tenant_id)
-        if place is None or place.day != day:
-            place = places[tenant_id] = Place(day)
-        try:
-            if await _dun(database, tenant_id, place):
-                done[tenant_id, DUNNING] = day
-                del places[tenant_id]
-        except Exception:
-            _log.exception("dunning of tenant %s failed", tenant_id)
-
-
-async def _dun(database: Database, tenant_id: UUID, place: Place) -> bool:
-    """Whether all of the day is done."""
-    async with database.read(tenant_id) as session:
-        if await session.get(ScheduledRun, (tenant_id, DUNNING, place.day)) is not None:
-            return True
-    for _ in range(_DUNNING_CHUNKS):
-        if place.part == len(_DUNNING):
-            async with database.transaction(tenant_id) as session:
-                mark = insert(ScheduledRun).values(task=DUNNING, run_on=place.day, ran_at=clock.now())
-                await session.execute(mark.values(tenant_id=tenant_id).on_conflict_do_nothing())
-            return True
-        chunk = partial(_DUNNING[place.part], tenant_id=tenant_id, day=place.day, after=place.last)
-        place.last = await database.run(tenant_id, chunk)
-        if place.last is None:
-            place.part += 1
-    return False
-
-
-def latest(at: time, zone: ZoneInfo, now: datetime) -> date:
-    """The last calendar day of the zone on which the clock has passed this time of day.
-
-    A time that the clocks skip (spring) counts when they have passed it; one that comes twice (autumn) the first time.
-    """
-    today = now.astimezone(zone).date()
-    return today if datetime.combine(today, at, zone) <= now else today - timedelta(days=1)
-
-
-async def _run(database: Database, daily: Daily, tenant_id: UUID, day: date) -> bool:
-    async def work(session: AsyncSession) -> None:
-        mark = insert(ScheduledRun).values(tenant_id=tenant_id, task=daily.task, run_on=day, ran_at=clock.now())
-        fresh = mark.on_conflict_do_nothing().returning(ScheduledRun.task)
-        if await session.scalar(fresh) is not None:
-            await daily.verb(session, tenant_id)
-
-    try:
-        await database.run(tenant_id, work)
-    except Exception:
-        # One tenant's trouble must not keep the tasks of all others from running; it is tried again soon.
-        _log.exception("%s of tenant %s failed", daily.task, tenant_id)
-        return False
-    return True

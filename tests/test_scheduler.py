@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock, ids, scheduler
+from ispgraph import clock, daily, ids, scheduler
+from ispgraph.daily import Daily, latest
 from ispgraph.db import Database
 from ispgraph.domain import retention
 from ispgraph.domain.models import AuditEntry, Draft, DraftStatus, IdempotencyKey, ScheduledRun, SignIn
 from ispgraph.domain.onboarding import drafts
-from ispgraph.scheduler import Daily, latest
 from tests.factories import House
 from tests.programs import Program
 
@@ -69,7 +69,7 @@ async def test_a_task_runs_once_a_day(bell: Bell, database: Database):
     for moment in ("2027-01-10T10:00:00Z", "2027-01-10T20:29:00Z", "2027-01-10T20:31:00Z", "2027-01-11T20:31:00Z"):
         clock.set_clock(moment)
         for _ in range(2):
-            await scheduler.run_due(database, bell.daily, {})
+            await daily.run_due(database, bell.daily, {})
         rung.append(await bell.rung())
 
     assert rung == [1, 1, 2, 3], "02:30 in Dhaka is 20:30 UTC of the day before"
@@ -77,15 +77,15 @@ async def test_a_task_runs_once_a_day(bell: Bell, database: Database):
 
 async def test_an_outage_of_days_is_made_up_for_once(bell: Bell, database: Database):
     clock.set_clock("2027-01-10T10:00:00Z")
-    await scheduler.run_due(database, bell.daily, done := {})
+    await daily.run_due(database, bell.daily, done := {})
     clock.set_clock("2027-01-19T10:00:00Z")
-    await scheduler.run_due(database, bell.daily, done)
+    await daily.run_due(database, bell.daily, done)
 
     assert await bell.rung() == 2
 
 
 async def test_four_at_once_do_it_once(bell: Bell, database: Database):
-    await asyncio.gather(*(scheduler.run_due(database, bell.daily, {}) for _ in range(4)))
+    await asyncio.gather(*(daily.run_due(database, bell.daily, {}) for _ in range(4)))
 
     assert await bell.rung() == 1
 
@@ -95,11 +95,11 @@ async def test_a_failure_undoes_the_mark_and_stops_nobody_else(
 ):
     bell.broken = {house.tenant.id}
     done = {}
-    await scheduler.run_due(database, bell.daily, done)
+    await daily.run_due(database, bell.daily, done)
     assert (await bell.rung(house), await bell.rung(other_house)) == (0, 1)
 
     bell.broken = set()
-    await scheduler.run_due(database, bell.daily, done)
+    await daily.run_due(database, bell.daily, done)
     assert (await bell.rung(house), await bell.rung(other_house)) == (1, 1)
 
 
@@ -156,12 +156,12 @@ async def test_sigterm_ends_it_at_once(settings):
 
 
 async def test_drafts_are_cleaned_at_half_past_two(house: House, database: Database, moved_clock: None):
-    task = next(daily for daily in scheduler.DAILY if daily.task == "drafts.expire")
+    task = next(each for each in daily.DAILY if each.task == "drafts.expire")
     assert task.at == time(2, 30)
     by = await house.viewer()
     async with database.transaction(house.tenant.id) as session:
         draft = await drafts.start(session, by=by)
     clock.set_clock(f"+{3 * 86400}")
-    await scheduler.run_due(database, scheduler.DAILY, {})
+    await daily.run_due(database, daily.DAILY, {})
     async with database.read(house.tenant.id) as session:
         assert (await session.get_one(Draft, draft.id)).status is DraftStatus.EXPIRED

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from ispgraph import clock, ids, scheduler
+from ispgraph import clock, daily, ids
 from ispgraph.domain.billing import invoices
 from ispgraph.domain.models import AuditEntry, Customer, DunningStep, Invoice, Job, Message, Operator, Service
 from tests import subscribers
@@ -47,7 +47,7 @@ class Debtor:
 
     async def run(self) -> None:
         """What the scheduler does about debts and days of suspension."""
-        await scheduler.dun(self.house.database, {}, {})
+        await daily.dun(self.house.database, {}, {})
 
     async def day(self, day: str) -> list[str]:
         """The messages of a day on which the scheduler ran, and what became of the service when that changed."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ispgraph import ids, invariants, scheduler
+from ispgraph import daily, ids, invariants
 from ispgraph.db import Database
 from ispgraph.domain.billing import dunning, dunning_run
 from ispgraph.domain.billing.dunning import Owed, Rules
@@ -434,7 +434,7 @@ async def test_two_schedulers_at_once_do_everything_once(api: Api, till: Till, m
 
         async def run(gate: asyncio.Barrier = gate) -> None:
             await gate.wait()
-            await scheduler.dun(till.house.database, {}, {})
+            await daily.dun(till.house.database, {}, {})
 
         await asyncio.gather(*(run() for _ in range(4)))
         for each in debtors:
@@ -518,12 +518,12 @@ async def test_many_are_looked_at_some_at_a_time(
         await each.bill(10_000)
     debtors[0].go("2027-03-18")
     monkeypatch.setattr(dunning_run, "CHUNK", 1)
-    monkeypatch.setattr(scheduler, "_DUNNING_CHUNKS", 2)
-    places: dict[UUID, scheduler.Place] = {}
-    done: scheduler.Done = {}
+    monkeypatch.setattr(daily, "_DUNNING_CHUNKS", 2)
+    places: dict[UUID, daily.Place] = {}
+    done: daily.Done = {}
     seen = []
     for _ in range(7):
-        await scheduler.dun(till.house.database, done, places)
+        await daily.dun(till.house.database, done, places)
         seen.append(([await each.status() for each in debtors].count("SUSPENDED"), len(done)))
     assert seen == [(1, 0), (3, 0), (5, 0), (5, 0), (5, 0), (5, 1), (5, 1)]
     assert places == {}

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as walk
 from sqlalchemy import select
 
-from ispgraph import clock, invariants, scheduler
+from ispgraph import clock, daily, invariants, scheduler
 from ispgraph.db import Database
 from ispgraph.domain.billing import runs
 from ispgraph.domain.models import BillingRun, Package
@@ -515,10 +515,10 @@ class Life(RuleBasedStateMachine):
         self.tick()
         there = self.now + timedelta(hours=6)
         day = there.date() - (DAY if there.hour < DUNNING_HOUR else timedelta())
-        done: scheduler.Done = {}
-        places: dict[UUID, scheduler.Place] = {}
+        done: daily.Done = {}
+        places: dict[UUID, daily.Place] = {}
         while not done:
-            self.do(scheduler.dun(self.world.app, done, places))
+            self.do(daily.dun(self.world.app, done, places))
         if day not in self.dunned:
             self.dunned.add(day)
             for person in self.people:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from ispgraph import clock, ids, scheduler
+from ispgraph import clock, daily, ids, scheduler
 from ispgraph.db import Database
 from ispgraph.domain.models import Customer, Invoice, InvoiceStatus, Job, Message, Service
 from tests.api import Api
@@ -47,7 +47,7 @@ class Late:
     async def day(self, day: str) -> None:
         """The scheduler looks at debts on this day."""
         clock.set_clock(f"{day}T04:00:00Z")
-        await scheduler.dun(self.house.database, {}, {})
+        await daily.dun(self.house.database, {}, {})
 
     async def does(self, document: str, **variables: Any) -> None:
         """A mutation that is not refused."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, text, update
 
-from ispgraph import clock, invariants, scheduler
+from ispgraph import clock, daily, invariants
 from ispgraph.actors.registry import ACTIONS
 from ispgraph.actors.run import Runner
 from ispgraph.db import Database
@@ -406,10 +406,10 @@ async def test_each_day_every_tenant_has_one_run_of_what_ends_before_the_next(
 ) -> None:
     soon = await office.service(house, datetime(2027, 3, 11, 5, tzinfo=UTC))
     later = await office.service(house, datetime(2027, 3, 11, 20, 30, tzinfo=UTC))
-    daily = tuple(task for task in scheduler.DAILY if task.task == "billing.run")
-    await asyncio.gather(*(scheduler.run_due(house.database, daily, {}) for _ in range(4)))
+    tasks = tuple(task for task in daily.DAILY if task.task == "billing.run")
+    await asyncio.gather(*(daily.run_due(house.database, tasks, {}) for _ in range(4)))
     clock.set_clock("2027-03-10T18:59:00Z")
-    await scheduler.run_due(house.database, daily, {})
+    await daily.run_due(house.database, tasks, {})
     for each in (house, other_house):
         async with house.database.read(each.tenant.id) as session:
             (run,) = await session.scalars(select(BillingRun))
@@ -417,7 +417,7 @@ async def test_each_day_every_tenant_has_one_run_of_what_ends_before_the_next(
         await Runner(house.database, settings, ACTIONS).run_job(each.tenant.id.hex, run.job_id.hex)
     assert [invoice.service_id for invoice, _ in await office.billed(house)] == [soon.id]
     clock.set_clock("2027-03-10T19:01:00Z")  # 01:01 of the next day in Dhaka
-    await scheduler.run_due(house.database, daily, {})
+    await daily.run_due(house.database, tasks, {})
     async with house.database.read(house.tenant.id) as session:
         _, run = await session.scalars(select(BillingRun).order_by(BillingRun.id))
     await Runner(house.database, settings, ACTIONS).run_job(house.tenant.id.hex, run.job_id.hex)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ispgraph import invariants, scheduler
+from ispgraph import daily, invariants
 from ispgraph.db import Database
 from ispgraph.domain import suspend_dates
 from ispgraph.domain.models import Role, ServiceStatus
@@ -124,7 +124,7 @@ async def test_four_schedulers_at_once(debtor: Debtor) -> None:
 
         async def run(gate: asyncio.Barrier = gate) -> None:
             await gate.wait()
-            await scheduler.dun(debtor.house.database, {}, {})
+            await daily.dun(debtor.house.database, {}, {})
 
         await asyncio.gather(*(run() for _ in range(4)))
         assert len(await debtor.messages()) == count

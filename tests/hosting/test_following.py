@@ -3,7 +3,7 @@ it so."""
 
 from typing import Any
 
-from ispgraph import clock, ids, scheduler
+from ispgraph import clock, daily, ids
 from ispgraph.domain.models import HostingStatus, Operator
 from tests import subscribers
 from tests.billing.conftest import Till
@@ -40,7 +40,7 @@ class Tenancy:
     async def owes(self, day: str) -> None:
         """The scheduler looks at debts on this day, and a worker works."""
         clock.set_clock(f"{day}T04:00:00Z")
-        await scheduler.dun(self.site.house.database, {}, {})
+        await daily.dun(self.site.house.database, {}, {})
         await self.site.work()
 
     async def stands(self) -> tuple[HostingStatus, bool, str]:
