@@ -17,6 +17,7 @@ from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.models import (
     Customer,
     CustomerStatus,
+    CustomerTransfer,
     CustomFieldValue,
     Invoice,
     Job,
@@ -48,6 +49,7 @@ _HISTORY: Sequence[tuple[Any, str, str]] = (
     (Job, "job", "jobs"),
     (PriceOverride, "agreed price", "agreed prices"),
     (Ticket, "ticket", "tickets"),
+    (CustomerTransfer, "transfer", "transfers"),
 )
 
 

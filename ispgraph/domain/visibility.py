@@ -7,12 +7,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import customers, jobs, messages, operators, ticket_lists, vouchers
+from ispgraph.domain import customers, jobs, messages, operators, ticket_lists, transfers, vouchers
 from ispgraph.domain.billing import operator_wallets, overrides, runs
 from ispgraph.domain.models import (
     BillingRun,
     CommissionRate,
     Customer,
+    CustomerTransfer,
     CustomField,
     Draft,
     Gateway,
@@ -75,6 +76,7 @@ RULES: Mapping[type[Any], Rule] = {
     ),
     Message: (Permission.VIEW_CUSTOMERS, messages.visible),
     Ticket: (Permission.MANAGE_TICKETS, ticket_lists.visible),
+    CustomerTransfer: (Permission.VIEW_CUSTOMERS, transfers.visible),
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),

@@ -33,6 +33,7 @@ from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
+from ispgraph.resolvers.transfers import TransferMutations, TransferQueries
 from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
@@ -66,6 +67,7 @@ class Query(
     MessageQueries,
     TenantQueries,
     TicketQueries,
+    TransferQueries,
     GatewayQueries,
 ):
     pass
@@ -97,6 +99,7 @@ class Mutation(
     MessageMutations,
     TenantMutations,
     TicketMutations,
+    TransferMutations,
     GatewayMutations,
 ):
     pass

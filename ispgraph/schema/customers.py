@@ -54,6 +54,7 @@ from ispgraph.schema.service_limits import (
 )
 from ispgraph.schema.sessions import Session, SessionWhere, Usage, session_values, usage_of_customer
 from ispgraph.schema.tickets import Ticket, tickets_of_customer
+from ispgraph.schema.transfers import CustomerTransfer, transfers_of_customer
 
 DEFAULT_TOP = 5
 
@@ -235,6 +236,7 @@ class Customer(Node):
         description="Attempts to pay with gateways, newest first; with `state`, those in these states.",
     )
     tickets: Connection[Ticket] = tickets_of_customer()
+    transfers: Connection[CustomerTransfer] = transfers_of_customer()
     jobs: Connection[Job] = pages(
         lambda customer, asked: models.Job.customer_id == customer.id,
         jobs.NEWEST,

@@ -14,6 +14,7 @@ from ispgraph.domain import (
     packages,
     paying,
     ticket_lists,
+    transfers,
     vouchers,
 )
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
@@ -151,3 +152,9 @@ TICKETS = {
     )
     for field, order in ticket_lists.ORDERS.items()
 }
+CUSTOMER_TRANSFERS = Pages(
+    lambda _, asked: transfers.visible(asked.viewer, models.CustomerTransfer),
+    transfers.NEWEST,
+    transfers.FILTERS,
+    values_of(**kinds_of(transfers.FILTERS)),
+)

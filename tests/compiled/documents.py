@@ -36,7 +36,7 @@ ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order",
 PREFIXED = {
     "id": (
         *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
-        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "sce"),
+        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "sce", "trf"),
     ),
     "serviceId": ("svc",),
     "packageId": ("pkg",),
@@ -51,6 +51,7 @@ OF_FIELD = {"job": "job", "customerDraft": "dft", "CustomerBy": "cus"}
 LISTS = {"customerDrafts": "drafts", "commissionRates": "commission-rates", "priceOverrides": "price-overrides"}
 LISTS |= {"entries": "operator-wallet", "packageChanges": "package_changes", "voucherBatches": "voucher-batches"}
 LISTS |= {"paymentLinks": "payment-links", "gatewayPayments": "gateway-payments", "smsCreditEntries": "sms-credits"}
+LISTS |= {"customerTransfers": "customer-transfers", "transfers": "customer-transfers"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
 LOADED += ("subscriber_report", "operator_statement", "billing_profile_impact", "suspend_date_impact")
 LOADED += ("change_package_quote", "daily_recharge_quote", "ticket_stats")

@@ -39,6 +39,7 @@ from ispgraph.domain.models import (
     CommissionShare,
     Customer,
     Invoice,
+    InvoiceEarner,
     InvoiceStatus,
     Operator,
     Payment,
@@ -88,7 +89,9 @@ async def accrue(session: AsyncSession, payments: Sequence[Payment], *, by: View
         )
         .join(Invoice, Invoice.id == Allocation.invoice_id)
         .join(Customer, Customer.id == Invoice.customer_id)
-        .join(Operator, Operator.id == Customer.operator_id)
+        # Who keeps an invoice from before a transfer goes before the one who is responsible for the customer now.
+        .outerjoin(InvoiceEarner, InvoiceEarner.invoice_id == Invoice.id)
+        .join(Operator, Operator.id == func.coalesce(InvoiceEarner.operator_id, Customer.operator_id))
         .outerjoin(Service, Service.id == Invoice.service_id)
         .where(Allocation.payment_id.in_([payment.id for payment in payments]))
         .order_by(Allocation.id)

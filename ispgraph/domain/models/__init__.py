@@ -113,6 +113,7 @@ from ispgraph.domain.models.tenants import (
     TenantLogo,
 )
 from ispgraph.domain.models.tickets import Ticket, TicketCategory, TicketPriority, TicketReply, TicketStatus
+from ispgraph.domain.models.transfers import CustomerTransfer, InvoiceEarner, TransferStatus
 from ispgraph.domain.models.vouchers import ServiceAllowance, Voucher, VoucherBatch, VoucherStatus
 
 __all__ = [
@@ -136,6 +137,7 @@ __all__ = [
     "Customer",
     "CustomerBalance",
     "CustomerStatus",
+    "CustomerTransfer",
     "DeliveryReport",
     "Draft",
     "DraftLogEntry",
@@ -153,6 +155,7 @@ __all__ = [
     "GatewayVerdict",
     "IdempotencyKey",
     "Invoice",
+    "InvoiceEarner",
     "InvoiceKind",
     "InvoiceLine",
     "InvoiceStatus",
@@ -212,6 +215,7 @@ __all__ = [
     "TicketPriority",
     "TicketReply",
     "TicketStatus",
+    "TransferStatus",
     "UsageBucket",
     "UsageDay",
     "UsageDoubt",
