@@ -1,11 +1,12 @@
 """Commission: what operators earn by what their customers pay.
 
 When a part of an invoice is settled, by money that comes in or out of the customer's wallet, the operator who is
-responsible for the customer and each one above earn by the rate that they have at that moment. Each has an own rate:
-what the one earns is not taken from the other. A rate for the package that the invoice charges for, or that its service
-has where it charges for no time, goes before the general one. A rate in percent is of what was settled, without the tax
-in it. A fixed amount is for each invoice of a service, earned in proportion to what of it is settled, and is no more
-than the invoice is without tax.
+responsible for the customer and each one above earn by the rate that they have at that moment. Who had the customer
+before a transfer that left the open invoices behind stands for the responsible one on these. Each has an own rate: what
+the one earns is not taken from the other. A rate for the package that the invoice charges for, or that its service has
+where it charges for no time, goes before the general one. A rate in percent is of what was settled, without the tax in
+it. A fixed amount is for each invoice of a service, earned in proportion to what of it is settled, and is no more than
+the invoice is without tax.
 
 What an operator has earned by an invoice is reckoned as a whole, from every allocation that still settles a part of it
 and the rate kept with each, and is rounded once, half up. What is booked is the difference to what was booked before.
