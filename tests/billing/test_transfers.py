@@ -25,6 +25,7 @@ from tests.billing.conftest import Till
 from tests.billing.hands import Hands, cus
 from tests.billing.resellers import Tree, opr
 from tests.factories import House, uuid_of
+from tests.statements import counted
 from tests.tickets.counter import Counter
 from tests.wizard import faults
 
@@ -318,6 +319,32 @@ async def test_what_cannot_be_asked_for(hands: Hands, other_house: House) -> Non
     assert (await hands.decide(key, tree.sub, approve=False))["transfer"]["status"] == "REJECTED"
 
 
+async def test_a_list_costs_the_same_however_long_it_is(hands: Hands, database: Database) -> None:
+    tree = hands.tree
+    document = """{ customerTransfers { nodes { customerName waitingFor { name } toOperator { name }
+      customer { name operator { name } } } } }"""
+    costs = []
+    for count in (1, 4):
+        for _ in range(count):
+            await hands.asked(await tree.customer(tree.sub), tree.rival)
+        with counted(database) as sent:
+            listed = (await tree.api.data(document, tree.sub))["customerTransfers"]["nodes"]
+        assert {each["customer"]["name"] for each in listed} == {"Someone"}
+        costs.append(len(sent))
+    assert len(listed) == 5
+    assert costs[0] == costs[1]
+
+
+async def test_the_new_operator_does_not_see_the_transfers_of_others(hands: Hands) -> None:
+    tree = hands.tree
+    customer = await tree.customer(tree.sub)
+    await hands.give(customer, tree.sub, tree.seller)
+    await hands.give(customer, tree.seller, tree.rival)
+    seen = [await hands.read(customer, who) for who in (tree.admin, tree.rival)]
+    assert [len(each["transfers"]["nodes"]) if each else None for each in seen] == [2, 1]
+    assert await hands.read(customer, tree.reseller) is None
+
+
 # ---------------------------------------------------------------------------------------------- who earns
 
 
@@ -444,6 +471,22 @@ async def test_an_edit_at_the_same_time_is_lost_by_neither(hands: Hands) -> None
         if edited["errors"]:
             assert faults(edited) == [("VERSION_CONFLICT", "input.expectedVersion")]
         assert found["version"] == (2 if edited["errors"] else 3)
+
+
+async def test_no_ticket_is_left_with_who_does_not_see_it(hands: Hands) -> None:
+    tree = hands.tree
+    desk = Counter(tree.api, tree.admin)
+    for _ in range(4):
+        customer = await tree.customer(tree.sub)
+        ticket = (await desk.create(customer))["ticket"]["id"]
+        key = await hands.asked(customer, tree.rival)
+        await hands.decide(key, tree.sub)
+        given, done = await asyncio.gather(desk.assign(ticket, tree.seller), hands.decide(key, tree.rival))
+        assert done["errors"] == []
+        # Either it was given and taken back, or it was too late for that.
+        assert faults(given) in ([], [("INVALID_STATE", "operatorId")])
+        document = "query ($id: ID!) { node(id: $id) { ... on Ticket { assignee { id } } } }"
+        assert (await tree.ask(document, id=ticket)) == {"assignee": None}
 
 
 async def _race(paid: Hands, owner: Database, rounds: int) -> None:
