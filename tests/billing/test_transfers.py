@@ -4,11 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from ispgraph import ids, invariants
 from ispgraph.db import Database
+from ispgraph.domain import tickets
 from ispgraph.domain.models import (
     AuditEntry,
     Commission,
@@ -474,19 +475,27 @@ async def test_an_edit_at_the_same_time_is_lost_by_neither(hands: Hands) -> None
 
 
 async def test_no_ticket_is_left_with_who_does_not_see_it(hands: Hands) -> None:
-    tree = hands.tree
-    desk = Counter(tree.api, tree.admin)
-    for _ in range(4):
-        customer = await tree.customer(tree.sub)
-        ticket = (await desk.create(customer))["ticket"]["id"]
-        key = await hands.asked(customer, tree.rival)
-        await hands.decide(key, tree.sub)
-        given, done = await asyncio.gather(desk.assign(ticket, tree.seller), hands.decide(key, tree.rival))
-        assert done["errors"] == []
-        # Either it was given and taken back, or it was too late for that.
-        assert faults(given) in ([], [("INVALID_STATE", "operatorId")])
-        document = "query ($id: ID!) { node(id: $id) { ... on Ticket { assignee { id } } } }"
-        assert (await tree.ask(document, id=ticket)) == {"assignee": None}
+    tree, house = hands.tree, hands.tree.till.house
+    customer = await tree.customer(tree.sub)
+    ticket = uuid_of((await Counter(tree.api, tree.admin).create(customer))["ticket"]["id"])
+    key = await hands.asked(customer, tree.rival)
+    await hands.decide(key, tree.sub)
+    waiting = text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+    async with house.database.transaction(house.tenant.id) as session:
+        await tickets.assign(session, ticket, tree.seller.id, by=await house.viewer())
+        # Whoever decides waits until it is known who works on the ticket.
+        deciding = asyncio.create_task(hands.decide(key, tree.rival))
+        while not deciding.done():
+            async with house.database.read(house.tenant.id) as other:
+                if await other.scalar(waiting) is not None:
+                    break
+            await asyncio.sleep(0.01)
+        assert not deciding.done()
+    assert (await deciding)["errors"] == []
+    async with house.database.read(house.tenant.id) as session:
+        assert (await session.get_one(Ticket, ticket)).assignee_id is None
+    late = await Counter(tree.api, tree.admin).assign(ids.encode("tkt", ticket), tree.seller)
+    assert faults(late) == [("INVALID_STATE", "operatorId")]
 
 
 async def _race(paid: Hands, owner: Database, rounds: int) -> None:
