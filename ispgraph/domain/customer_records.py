@@ -20,6 +20,7 @@ from ispgraph.domain.hosting import Wish
 from ispgraph.domain.models import (
     Customer,
     CustomerStatus,
+    CustomerTransfer,
     CustomFieldValue,
     HostingAccount,
     Invoice,
@@ -53,6 +54,7 @@ _HISTORY: Sequence[tuple[Any, str, str]] = (
     (PriceOverride, "agreed price", "agreed prices"),
     (Ticket, "ticket", "tickets"),
     (HostingAccount, "hosting account", "hosting accounts"),
+    (CustomerTransfer, "transfer", "transfers"),
 )
 
 

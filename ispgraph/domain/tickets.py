@@ -170,6 +170,10 @@ async def assign(session: AsyncSession, ticket_id: UUID, operator_id: UUID | Non
     Raises DomainError NOT_FOUND, NO_CHANGE, and INVALID_STATE for an operator who could not work on it: who is not
     active, does not see the customer, or lacks a permission.
     """
+    # The customer does not change hands meanwhile, which could leave the ticket with somebody who does not see it.
+    held = select(Customer.id).join(Ticket, Ticket.customer_id == Customer.id)
+    held = held.where(Ticket.id == ticket_id, visible(by, Ticket))
+    await session.execute(held.with_for_update(of=Customer, read=True))
     ticket = await _locked(session, ticket_id, by)
     if operator_id == ticket.assignee_id:
         whose = "nobody's" if operator_id is None else "this operator's"
@@ -213,6 +217,23 @@ async def update(
     return ticket
 
 
+async def release(session: AsyncSession, customer: Customer, *, by: Viewer) -> list[Ticket]:
+    """Take a customer's tickets that are not done from those who do not see the customer any more. The customer is
+    locked."""
+    mine = (Ticket.customer_id == customer.id, Ticket.status.in_(UNDER_WAY), Ticket.assignee_id.is_not(None))
+    rows = select(Ticket).where(*mine).order_by(Ticket.id).with_for_update(of=Ticket, key_share=True)
+    released = []
+    for ticket in (await session.scalars(rows.execution_options(populate_existing=True))).all():
+        former = await session.get_one(Operator, ticket.assignee_id)
+        if not await _sees(session, former, customer.id):
+            ticket.assignee_id = None
+            _touch(ticket)
+            _record(session, ticket, "assign", by, assignee=[str(former.id), None], because="transfer")
+            released.append(ticket)
+    await session.flush()
+    return released
+
+
 def shortened(text: str) -> str:
     """The beginning of a text on one line, as it stands in a message: whole words, and dots where something is left
     out (three, as the alphabet of short messages has no other)."""
@@ -246,13 +267,18 @@ async def _can_work(session: AsyncSession, ticket: Ticket, operator_id: UUID, by
     operator = await session.scalar(select(Operator).where(Operator.id == operator_id, operators.visible(by)))
     if operator is None:
         raise not_found("operator", "operatorId")
+    sees = await _sees(session, operator, ticket.customer_id)
+    if not operator.active or not _NEEDED.issubset(operator.permissions) or not sees:
+        message = "This operator cannot work on the ticket: not active, without the permission, or another's customer."
+        raise fail(ErrorCode.INVALID_STATE, message, "operatorId")
+
+
+async def _sees(session: AsyncSession, operator: Operator, customer_id: UUID) -> bool:
+    """Whether a customer is within what an operator sees of the tenant."""
     roles = select(Operator.id, Operator.role).where(Operator.id.in_(operator.ancestors))
     above = {row.id: row.role for row in await session.execute(roles)} if operator.ancestors else {}
     sight = _Sight(scope_of(operator, above))
-    sees = await session.scalar(customers.visible(sight).where(Customer.id == ticket.customer_id))
-    if not operator.active or not _NEEDED.issubset(operator.permissions) or sees is None:
-        message = "This operator cannot work on the ticket: not active, without the permission, or another's customer."
-        raise fail(ErrorCode.INVALID_STATE, message, "operatorId")
+    return await session.scalar(customers.visible(sight).where(Customer.id == customer_id)) is not None
 
 
 def _move(ticket: Ticket, status: TicketStatus) -> None:

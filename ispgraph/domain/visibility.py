@@ -17,6 +17,7 @@ from ispgraph.domain import (
     operators,
     sign_in,
     ticket_lists,
+    transfers,
     vouchers,
 )
 from ispgraph.domain.billing import operator_wallets, overrides, runs
@@ -26,6 +27,7 @@ from ispgraph.domain.models import (
     BillingRun,
     CommissionRate,
     Customer,
+    CustomerTransfer,
     CustomField,
     Draft,
     Gateway,
@@ -98,6 +100,7 @@ RULES: Mapping[type[Any], Rule] = {
     HostingServer: (Permission.MANAGE_HOSTING, _anyone),
     Portal: (Permission.VIEW_CUSTOMERS, _of_customer),
     Ticket: (Permission.MANAGE_TICKETS, ticket_lists.visible),
+    CustomerTransfer: (Permission.VIEW_CUSTOMERS, transfers.visible),
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
     AuditEntry: (Permission.VIEW_AUDIT_LOG, audit_log.visible),
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),

@@ -39,6 +39,7 @@ from ispgraph.resolvers.routers import RouterMutations, RouterQueries
 from ispgraph.resolvers.services import ServiceMutations
 from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
+from ispgraph.resolvers.transfers import TransferMutations, TransferQueries
 from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
@@ -77,6 +78,7 @@ class Query(
     TenantQueries,
     TicketQueries,
     PortalQueries,
+    TransferQueries,
     GatewayQueries,
     HostingQueries,
     AuditQueries,
@@ -113,6 +115,7 @@ class Mutation(
     TenantMutations,
     TicketMutations,
     PortalMutations,
+    TransferMutations,
     GatewayMutations,
     HostingMutations,
     RevealMutations,

@@ -57,6 +57,7 @@ from ispgraph.schema.service_limits import (
 from ispgraph.schema.sessions import Session, SessionWhere, Usage, session_values, usage_of_customer
 from ispgraph.schema.tickets import Ticket, tickets_of_customer
 from ispgraph.schema.timeline import TimelineConnection, timeline_of_customer
+from ispgraph.schema.transfers import CustomerTransfer, transfers_of_customer
 
 DEFAULT_TOP = 5
 
@@ -241,6 +242,7 @@ class Customer(Node):
     hosting_accounts: list[HostingAccount] = hosting_of_customer()
     portal: Portal | None = portal_of_customer()
     timeline: TimelineConnection = timeline_of_customer()
+    transfers: Connection[CustomerTransfer] = transfers_of_customer()
     jobs: Connection[Job] = pages(
         lambda customer, asked: models.Job.customer_id == customer.id,
         jobs.NEWEST,

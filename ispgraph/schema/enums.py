@@ -63,6 +63,7 @@ for _kind in (
     models.TicketCategory,
     models.TicketPriority,
     models.TicketStatus,
+    models.TransferStatus,
     models.VoucherStatus,
     models.WizardStep,
     CustomerOrderField,

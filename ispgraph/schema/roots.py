@@ -20,6 +20,7 @@ from ispgraph.domain import (
     receipts,
     sign_in,
     ticket_lists,
+    transfers,
     vouchers,
 )
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
@@ -212,3 +213,9 @@ TICKETS = {
     )
     for field, order in ticket_lists.ORDERS.items()
 }
+CUSTOMER_TRANSFERS = Pages(
+    lambda _, asked: transfers.visible(asked.viewer, models.CustomerTransfer),
+    transfers.NEWEST,
+    transfers.FILTERS,
+    values_of(**kinds_of(transfers.FILTERS)),
+)

@@ -36,24 +36,8 @@ ALIASES += ("anon_1", "anon_2", "anon_3", "anon_4", "anon_5", "anon_6", "order",
 PREFIXED = {
     "id": (
         *("cus", "inv", "pay", "ses", "led", "job", "dft", "opr", "ten", "pkg", "zon", "rtr", "cfd", "svc", "msg"),
-        *(
-            "crt",
-            "opp",
-            "pov",
-            "pch",
-            "run",
-            "tkt",
-            "vbt",
-            "vou",
-            "pln",
-            "gpy",
-            "grf",
-            "sce",
-            "hsv",
-            "hac",
-            "prt",
-            "aud",
-        ),
+        *("crt", "opp", "pov", "pch", "run", "tkt", "vbt", "vou", "pln", "gpy", "grf", "sce", "hsv"),
+        *("hac", "prt", "aud", "trf"),
     ),
     "serviceId": ("svc",),
     "packageId": ("pkg",),
@@ -71,6 +55,7 @@ LISTS |= {"portalDrafts": "portals"}
 LISTS |= {"auditLog": "audit-log"}
 LISTS |= {"paymentLinks": "payment-links", "gatewayPayments": "gateway-payments", "smsCreditEntries": "sms-credits"}
 LISTS |= {"gatewayRefunds": "gateway-refunds"}
+LISTS |= {"customerTransfers": "customer-transfers", "transfers": "customer-transfers"}
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
 LOADED += ("subscriber_report", "operator_statement", "billing_profile_impact", "suspend_date_impact")
 LOADED += ("change_package_quote", "daily_recharge_quote", "ticket_stats")

@@ -37,6 +37,8 @@ COUNTED = (
     "{ tickets(first: 50) { totalCount nodes { id customer { name } assignee { name } replies { author body } } } }",
     '{ tickets(search: "matter", orderBy: {field: PRIORITY}) { totalCount } '
     "late: tickets(where: {firstResponseOverdue: true}) { totalCount } }",
+    "{ customerTransfers(first: 50) { totalCount nodes { id customerName fromOperator { name } waitingFor { name } } } "
+    "mine: customerTransfers(mine: true) { totalCount } }",
     "{ customerDrafts(first: 50) { totalCount nodes { id status createdBy { name } customer { name } } } }",
     "{ packages(activeOnly: false) { id customerCount } zones { id customerCount } routers { id pendingJobs } }",
     "{ operators { id name email walletBalance { amount } parent { id } } viewer { operator { id } } }",

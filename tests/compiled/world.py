@@ -175,6 +175,7 @@ async def _furnish(land: Land, superuser: str) -> None:
     matters = await _tickets(house, customers, operators)
     records = await _records(house, customers, operators)
     requests = await _package_changes(house, services, packages)
+    moving = await _transfers(house, customers, operators)
     paying = await furnish_paying(house, customers, NOW)
     hosting = await furnish_hosting(house, customers, NOW)
     portals = await furnish_portals(house, customers, operators, NOW)
@@ -196,6 +197,7 @@ async def _furnish(land: Land, superuser: str) -> None:
         *records,
         *(await _credits(house, operators, messages)),
         *requests,
+        *moving,
         *drafts,
         *agreed,
         *cards,
@@ -664,6 +666,46 @@ async def _records(
     await _add(house, rows[:20])
     await house.database.run(house.tenant.id, partial(audit_chain.seal, tenant_id=house.tenant.id, keys=keys))
     await _add(house, rows[20:])
+    return rows
+
+
+async def _transfers(
+    house: House, customers: list[models.Customer], operators: dict[str, Operator]
+) -> list[models.CustomerTransfer]:
+    """Some of each state, between all kinds of operators; one of them is not active, and one sees no customers."""
+    names = ("reseller", "sub", "rival", "gone", "seller", "blind", "admin", "clerk")
+    rows = []
+    for number in range(18):
+        status = list(models.TransferStatus)[number % 4]
+        source, target = (operators[names[place % len(names)]] for place in (number, number * 3 + 1))
+        if source is target:
+            target = operators["accountant"]
+        agreed = NOW - timedelta(minutes=number)
+        confirmed = status in (models.TransferStatus.PENDING_TARGET, models.TransferStatus.APPROVED)
+        done = status in (models.TransferStatus.APPROVED, models.TransferStatus.REJECTED)
+        approved = status is models.TransferStatus.APPROVED
+        rows.append(
+            models.CustomerTransfer(
+                customer_id=customers[number].id,
+                customer_name=f'Former "{number}"',
+                account_number=customers[number].account_number,
+                from_operator_id=source.id,
+                to_operator_id=target.id,
+                transfer_invoices=number % 3 > 0,
+                reason="Moved\n\\ রহিম" if number % 2 else None,
+                status=status,
+                created_at=NOW - timedelta(hours=number),
+                requested_by_id=operators["admin"].id,
+                source_confirmed_at=agreed if confirmed else None,
+                source_confirmed_by_id=source.id if confirmed else None,
+                target_confirmed_at=agreed if approved else None,
+                target_confirmed_by_id=target.id if approved else None,
+                decided_at=NOW if done else None,
+                decided_by_id=target.id if done else None,
+                note='"No"' if done and number % 5 else None,
+            )
+        )
+    await _add(house, rows)
     return rows
 
 

@@ -1,11 +1,12 @@
 """Commission: what operators earn by what their customers pay.
 
 When a part of an invoice is settled, by money that comes in or out of the customer's wallet, the operator who is
-responsible for the customer and each one above earn by the rate that they have at that moment. Each has an own rate:
-what the one earns is not taken from the other. A rate for the package that the invoice charges for, or that its service
-has where it charges for no time, goes before the general one. A rate in percent is of what was settled, without the tax
-in it. A fixed amount is for each invoice of a service, earned in proportion to what of it is settled, and is no more
-than the invoice is without tax.
+responsible for the customer and each one above earn by the rate that they have at that moment. Who had the customer
+before a transfer that left the open invoices behind stands for the responsible one on these. Each has an own rate: what
+the one earns is not taken from the other. A rate for the package that the invoice charges for, or that its service has
+where it charges for no time, goes before the general one. A rate in percent is of what was settled, without the tax in
+it. A fixed amount is for each invoice of a service, earned in proportion to what of it is settled, and is no more than
+the invoice is without tax.
 
 What an operator has earned by an invoice is reckoned as a whole, from every allocation that still settles a part of it
 and the rate kept with each, and is rounded once, half up. What is booked is the difference to what was booked before.
@@ -39,6 +40,7 @@ from ispgraph.domain.models import (
     CommissionShare,
     Customer,
     Invoice,
+    InvoiceEarner,
     InvoiceStatus,
     Operator,
     Payment,
@@ -88,7 +90,9 @@ async def accrue(session: AsyncSession, payments: Sequence[Payment], *, by: View
         )
         .join(Invoice, Invoice.id == Allocation.invoice_id)
         .join(Customer, Customer.id == Invoice.customer_id)
-        .join(Operator, Operator.id == Customer.operator_id)
+        # Who keeps an invoice from before a transfer goes before the one who is responsible for the customer now.
+        .outerjoin(InvoiceEarner, InvoiceEarner.invoice_id == Invoice.id)
+        .join(Operator, Operator.id == func.coalesce(InvoiceEarner.operator_id, Customer.operator_id))
         .outerjoin(Service, Service.id == Invoice.service_id)
         .where(Allocation.payment_id.in_([payment.id for payment in payments]))
         .order_by(Allocation.id)

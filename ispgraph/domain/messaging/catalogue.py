@@ -63,6 +63,12 @@ _UNTIL = {"until": "when that ends, by the tenant's clock"}
 _PACKAGE = {"package": "the name of the package"}
 _INVOICE = {"number": "of the invoice", "day": "the due day", "amount": "what is to be paid"}
 _LOGIN = {"username": "the network username", "password": "the network password"}
+_TRANSFER = {
+    "customer": "the name of the customer",
+    "account": "the account number",
+    "source": "the operator who had the customer",
+    "target": "the operator who was to get the customer",
+}
 _DEAR = "{tenant}: Dear {customer}, "
 
 _ALL = (
@@ -304,6 +310,28 @@ _ALL = (
         {"router": "its name"},
         channels=(MessageChannel.EMAIL,),
         urgent=True,
+        to_operators=True,
+    ),
+    Event(
+        "operator.transfer_asked",
+        "A customer is to go to another operator, and you are to agree",
+        "{tenant}: {operator}, the customer {customer} ({account}) is to go from {source} to {target}. Please agree to "
+        "it or refuse. {reason}",
+        "{tenant}: the transfer of {customer} waits for you",
+        {**_TRANSFER, "reason": "why"},
+        optional=frozenset({"reason"}),
+        channels=(MessageChannel.EMAIL,),
+        to_operators=True,
+    ),
+    Event(
+        "operator.transfer_decided",
+        "The transfer of a customer was decided",
+        "{tenant}: {operator}, the transfer of the customer {customer} ({account}) from {source} to {target} was "
+        "{outcome}. {note}",
+        "{tenant}: the transfer of {customer} was {outcome}",
+        {**_TRANSFER, "outcome": "carried out, or refused", "note": "what was said to it last"},
+        optional=frozenset({"note"}),
+        channels=(MessageChannel.EMAIL,),
         to_operators=True,
     ),
 )

@@ -128,6 +128,7 @@ from ispgraph.domain.models.tenants import (
     TenantLogo,
 )
 from ispgraph.domain.models.tickets import Ticket, TicketCategory, TicketPriority, TicketReply, TicketStatus
+from ispgraph.domain.models.transfers import CustomerTransfer, InvoiceEarner, TransferStatus
 from ispgraph.domain.models.vouchers import ServiceAllowance, Voucher, VoucherBatch, VoucherStatus
 
 __all__ = [
@@ -157,6 +158,7 @@ __all__ = [
     "Customer",
     "CustomerBalance",
     "CustomerStatus",
+    "CustomerTransfer",
     "DeliveryReport",
     "Draft",
     "DraftLogEntry",
@@ -180,6 +182,7 @@ __all__ = [
     "HostingWish",
     "IdempotencyKey",
     "Invoice",
+    "InvoiceEarner",
     "InvoiceKind",
     "InvoiceLine",
     "InvoiceStatus",
@@ -248,6 +251,7 @@ __all__ = [
     "TicketPriority",
     "TicketReply",
     "TicketStatus",
+    "TransferStatus",
     "UsageBucket",
     "UsageDay",
     "UsageDoubt",
