@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 import redis.asyncio
 from sqlalchemy import make_url
@@ -34,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _servers is not None:
         _servers.stop()
+
+
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("ispgraph", deadline=None)
+hypothesis.settings.load_profile("ispgraph")
 
 
 def pytest_collection_finish() -> None:

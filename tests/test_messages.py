@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ispgraph import ids
+from ispgraph import clock, ids
 from ispgraph.domain.messaging.texts import segments
 from ispgraph.domain.models import Customer, Operator, Role
 from tests import subscribers
@@ -42,7 +42,7 @@ async def read(api: Api, operator: Operator, customer: Customer, **page: Any) ->
 
 async def test_by_every_way_there_is(api: Api, house: House) -> None:
     customer = await subscribers.customer(house, name="Jane {reason} Example", email="jane@example.com")
-    await subscribers.service(house, customer)
+    await subscribers.service(house, customer, started_at=clock.now())
     await told(api, house.admin, customer, note="third reminder")
     page = await read(api, house.admin, customer)
     said = "North Networks: Dear Jane {reason} Example, your internet service is suspended. Reason: Non-payment."

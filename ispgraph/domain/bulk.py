@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import customers, idempotency, services
+from ispgraph.domain import customers, hosting, idempotency, services
 from ispgraph.domain.errors import DomainError, ErrorCode, Fault, Faults, not_found
 from ispgraph.domain.models import Customer, Job, Service, SuspendReason
 from ispgraph.domain.network import changes
@@ -94,6 +94,7 @@ async def _each(
     rows = customers.visible(by).where(Customer.id.in_(customer_ids)).order_by(Customer.id)
     found = {row.id: row for row in await session.scalars(rows.with_for_update(of=Customer, key_share=True))}
     owned = await services.services_of(session, list(found))
+    await hosting.look_ahead(session, found)
     changed: dict[UUID, Service] = {}
     faults: dict[UUID, Sequence[Fault]] = {}
     for place, customer_id in enumerate(customer_ids):

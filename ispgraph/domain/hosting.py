@@ -5,7 +5,7 @@ brings the panel to what the row says then. The password is sealed until the pan
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -36,6 +36,8 @@ _USERNAME = re.compile(r"[a-z][a-z0-9]{0,31}")
 _PACKAGE = re.compile(r"[A-Za-z0-9_-]{1,50}")
 _SHORTEST, _LONGEST = 8, 128
 _LONGEST_REASON = 255
+# In a session: the customers of whom `look_ahead` knows that they have no account.
+_WITHOUT = "hosting.without"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,12 @@ async def refresh(session: AsyncSession, account_id: UUID, *, by: Viewer) -> Pro
 # -- what debts do
 
 
+async def look_ahead(session: AsyncSession, customers: Collection[UUID]) -> None:
+    """Ask once, before the services of many locked customers change, which of them have no account to `follow`."""
+    rows = select(HostingAccount.customer_id).where(HostingAccount.customer_id.in_(customers))
+    session.info[_WITHOUT] = set(customers) - set(await session.scalars(rows))
+
+
 async def follow(session: AsyncSession, customer: Customer, services: Sequence[Service]) -> None:
     """Services of a locked customer were suspended or activated: where the tenant wants it so, accounts are held while
     one of them is suspended because of debts. Whoever is held is let go, also when the tenant wants it no longer."""
@@ -232,6 +240,8 @@ async def follow(session: AsyncSession, customer: Customer, services: Sequence[S
         service.status is ServiceStatus.SUSPENDED and service.suspend_reason is SuspendReason.NON_PAYMENT
         for service in services
     )
+    if customer.id in session.info.get(_WITHOUT, ()):
+        return
     if owes and not (await session.get_one(Tenant, customer.tenant_id)).hosting_follows_invoices:
         return
     rows = select(HostingAccount).where(

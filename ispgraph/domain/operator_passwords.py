@@ -101,8 +101,7 @@ async def _request(session: AsyncSession, settings: Settings, operator_id: UUID)
             expires_at=now + LASTS,
         )
     )
-    event, once = password_codes.EVENT, password_codes.once(key)
-    await messages.tell_operator(session, row, event, once=once, code="")
+    await messages.tell_operator(session, row, password_codes.EVENT, once=password_codes.once(key), code="")
     audit.noticed(session, row.tenant_id, "operator.request_password", row.id, {})
 
 

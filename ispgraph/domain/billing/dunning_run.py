@@ -14,7 +14,7 @@ from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import messages, services
+from ispgraph.domain import hosting, messages, services
 from ispgraph.domain.billing import debts, dunning, periods
 from ispgraph.domain.billing import invoices as billing
 from ispgraph.domain.billing.debts import Debt
@@ -193,6 +193,7 @@ async def _act(session: AsyncSession, tenant: Tenant, rows: Sequence[Invoice], d
         row.id: row for row in await session.scalars(held.with_for_update(key_share=True), execution_options=fresh)
     }
     owned = await services.services_of(session, owners)
+    await hosting.look_ahead(session, owners)
     changed: dict[UUID, Service] = {}
     for one in await _ripe(session, (await session.scalars(again, execution_options=fresh)).all(), owned, tenant, day):
         customer = customers[one.debt.invoice.customer_id]
