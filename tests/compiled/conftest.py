@@ -37,6 +37,7 @@ async def both(
         Api(pool, valkey, replace(settings, compiled_reads=compiled))
         for pool, compiled in zip(pools, (True, False), strict=True)
     ]
+    apis[1].share(apis[0])
     yield Both(*apis, *pools)
     for api, pool in zip(apis, pools, strict=True):
         await api.close()
