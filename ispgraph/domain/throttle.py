@@ -88,7 +88,7 @@ async def begin(
 
     So many are free of a wait. What is tried in another `realm` counts for itself.
     """
-    place = _network(address)
+    place = network(address)
     keys = (
         _key(f"{realm}account", account),
         _key(f"{realm}address", place),
@@ -108,8 +108,8 @@ async def give_back(redis: Redis, attempt: Attempt) -> None:
     await redis.eval(_GIVE_BACK, len(attempt.keys), *attempt.keys, *arguments)
 
 
-def _network(address: str | None) -> str:
-    # Whoever has one IPv6 address has the 2^64 of its network.
+def network(address: str | None) -> str:
+    """Whoever has one IPv6 address has the 2^64 of its network."""
     try:
         found = ipaddress.ip_address((address or "").partition("%")[0])
     except ValueError:

@@ -4,12 +4,13 @@ The counts are in Redis, shared by every process, and gone when it is: then ever
 """
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 
 import redis
 from redis.asyncio import Redis
+
+from ispgraph.domain.throttle import network
 
 ONCE_SECONDS = 10
 """Opened again by the same visitor within this time it counts once."""
@@ -61,15 +62,6 @@ async def guessed(client: Redis, what: str, address: str | None) -> None:
             await steps.execute()
     except redis.RedisError:
         return
-
-
-def network(address: str | None) -> str:
-    """Whoever has one IPv6 address has the 2^64 of its network."""
-    try:
-        found = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "unknown"
-    return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
 
 
 def _key(kind: str, subject: str) -> str:
