@@ -2,25 +2,22 @@
 
 import gc
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import hypothesis
 import pytest
 import redis.asyncio
-from sqlalchemy import make_url
 
 from ispgraph import clock
 from ispgraph.db import Database
 from ispgraph.settings import Settings
 from tests import factories
 from tests.api import Api
-from tests.servers import TEMPLATE, Servers
+from tests.databases import Clone, Clones, Dsns
+from tests.servers import Servers
 
 _servers: Servers | None = None
 
@@ -52,54 +49,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
-@dataclass(frozen=True)
-class Dsns:
-    """The same fresh database as each role."""
-
-    owner: str
-    app: str
-    radius: str
-    superuser: str
-
-
-@pytest.fixture
-async def dsns() -> AsyncIterator[Dsns]:
-    """A database cloned from the migrated template, dropped afterwards."""
-    admin = os.environ["ISPGRAPH_TEST_POSTGRES"]
-    name = f"test_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(admin)
-    try:
-        # Files are copied as they are: to log each page, which is the default, takes three times as long.
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER ispgraph_owner STRATEGY FILE_COPY")
-        yield Dsns(
-            *(_dsn(admin, role, name) for role in ("ispgraph_owner", "ispgraph_app", "ispgraph_radius")),
-            superuser=make_url(admin).set(database=name).render_as_string(hide_password=False),
-        )
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
-
-
-def _dsn(admin: str, role: str, database: str) -> str:
-    password = os.environ[f"ISPGRAPH_TEST_{role.upper()}"]
-    url = make_url(admin).set(username=role, password=password, database=database)
-    return url.render_as_string(hide_password=False)
-
-
-@pytest.fixture
-async def database(dsns: Dsns) -> AsyncIterator[Database]:
-    """The fresh database as the application role, with a real pool."""
-    made = Database(dsns.app, pool_size=10)
+@pytest.fixture(scope="session")
+async def clones() -> AsyncIterator[Clones]:
+    """The databases of this process."""
+    made = Clones()
     yield made
-    await made.dispose()
+    await made.close()
 
 
 @pytest.fixture
-async def owner(dsns: Dsns) -> AsyncIterator[Database]:
-    """The fresh database as its owner, who is under row-level security as well."""
-    made = Database(dsns.owner, pool_size=2)
-    yield made
-    await made.dispose()
+async def clone(clones: Clones) -> AsyncIterator[Clone]:
+    """A database as the migrated template is."""
+    taken = await clones.take()
+    yield taken
+    await clones.give_back(taken)
+
+
+@pytest.fixture
+def dsns(clone: Clone) -> Dsns:
+    """How each role reaches the database of this test."""
+    return clone.dsns
+
+
+@pytest.fixture
+def database(clone: Clone) -> Database:
+    """The database of this test as the application role, with a real pool."""
+    return clone.app
+
+
+@pytest.fixture
+def owner(clone: Clone) -> Database:
+    """The database of this test as its owner, who is under row-level security as well."""
+    return clone.owner
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,10 @@ class Runner:
                 async with self._database.transaction(run.job.tenant_id) as session:
                     await jobs.renew(session, run.job.id, run.lease)
             except LeaseLost:
-                work.cancel()
+                # Once may not be enough: see `stop`.
+                while not work.done():
+                    work.cancel()
+                    await asyncio.sleep(_CANCEL_SECONDS)
                 return
             except (SQLAlchemyError, OSError) as error:
                 # The lease outlives two beats: the next one may find the database back.
