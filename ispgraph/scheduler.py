@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from ispgraph import clock, daily, jobs, pubsub, sealing
+from ispgraph import clock, daily, jobs, logs, metrics, pubsub, sealing
 from ispgraph.db import Database
 from ispgraph.domain import (
     gateway_refunds,
@@ -52,12 +52,16 @@ _SEAL_TICKS = 5
 # The partitions of two quarters ahead: there is time, but nothing to lose by looking.
 _ROOM_TICKS = 3600
 _SILENT_LIMIT = 1000
+# Monitoring asks a program two to four times a minute.
+_FIGURE_TICKS = 15
 
 _log = logging.getLogger(__name__)
 
 
 def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`, also when another scheduler works and this one stands by."""
+    logs.configure("scheduler", settings)
+    metrics.serve(settings)
     asyncio.run(_until_told(settings))
 
 
@@ -82,9 +86,11 @@ async def _serve(settings: Settings) -> None:
         while True:
             try:
                 async with _alone(database) as still_alone:
+                    metrics.ALONE.set(1)
                     await _work(database, still_alone, Keys.of(settings))
             except (SQLAlchemyError, OSError) as error:
                 _log.warning("the database is away (%s); trying again", type(error).__name__)
+                metrics.ALONE.set(0)
             await asyncio.sleep(_TICK_SECONDS)
     finally:
         adding.cancel()
@@ -121,6 +127,9 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], 
     ticks = 0
     while True:
         await still_alone()
+        metrics.TICKED.set_to_current_time()
+        if ticks % _FIGURE_TICKS == 0:
+            await count(database)
         await sweep(database)
         await deliver(database)
         if ticks % _DAILY_TICKS == 0:
@@ -145,6 +154,16 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], 
             await make_room(database)
         ticks += 1
         await asyncio.sleep(_TICK_SECONDS)
+
+
+async def count(database: Database) -> None:
+    """Ask the database for the figures of the whole installation that monitoring sees."""
+    async with database.read(None) as session:
+        rows = (await session.execute(text("select * from monitoring_figures(:at)"), {"at": clock.now()})).all()
+    for figure in metrics.FIGURES.values():
+        figure.clear()
+    for name, of, value in rows:
+        metrics.FIGURES[name].labels(of).set(value)
 
 
 async def sweep(database: Database) -> None:

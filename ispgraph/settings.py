@@ -54,6 +54,11 @@ class Settings:
     s3_secret_key: str = field(default="", repr=False)
     portal_url: str = ""
     """Where the portals of branded customers are, with {subdomain} in it; empty: pages of this API."""
+    log: str = "text"
+    """text or json."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    """Where a program shows its figures to Prometheus; 0: nowhere."""
     gateway_seconds: float = 20
     """How long a payment gateway is waited for."""
 
@@ -78,6 +83,9 @@ class Settings:
         private_gateways = source.get("ISPGRAPH_PRIVATE_GATEWAYS", "off")
         if private_gateways not in ("on", "off"):
             raise SettingsError("ISPGRAPH_PRIVATE_GATEWAYS must be 'on' or 'off'")
+        log = source.get("ISPGRAPH_LOG", "text")
+        if log not in ("text", "json"):
+            raise SettingsError("ISPGRAPH_LOG must be 'text' or 'json'")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
@@ -102,6 +110,9 @@ class Settings:
             private_gateways=private_gateways == "on",
             **_storage(source),
             portal_url=_portal_url(source),
+            log=log,
+            metrics_host=source.get("ISPGRAPH_METRICS_HOST", "127.0.0.1"),
+            metrics_port=_number(source, "ISPGRAPH_METRICS_PORT", 0, 65535),
             gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
         )
 

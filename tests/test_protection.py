@@ -40,6 +40,7 @@ LOOKED_UP = {
     "payment_links",
     "tickets",
     "portals",
+    "billing_runs",
 }
 
 

@@ -6,6 +6,7 @@ A turn is a task of the event loop, not a thread. Its lane is kept by a heartbea
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from uuid import UUID
@@ -13,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock
+from ispgraph import clock, metrics
 from ispgraph import jobs as queue
 from ispgraph.actors import disconnect, provision, routers
 from ispgraph.actors.turns import Turn
@@ -96,6 +97,7 @@ class LaneRunner:
             return False
         lane, router = taken
         turn = Turn(self._database, self._settings, lane, router)
+        began = time.monotonic()
         work = asyncio.create_task(self._work(turn))
         beat = asyncio.create_task(self._keep(lane, work))
         more = False
@@ -105,6 +107,7 @@ class LaneRunner:
             work.cancel()
             beat.cancel()
             await asyncio.wait([work, beat])
+            metrics.TURNS.observe(time.monotonic() - began)
             with suppress(LeaseLost):
                 more = await self._database.run(tenant_id, lambda session: lanes.leave(session, lane))
         if not work.cancelled() and (error := work.exception()) is not None and not isinstance(error, LeaseLost):
@@ -164,7 +167,10 @@ class LaneRunner:
                 async with self._database.transaction(lane.tenant_id) as session:
                     await lanes.renew(session, lane)
             except LeaseLost:
-                work.cancel()
+                # Once may not be enough: redis-py loses a cancellation that meets an answer.
+                while not work.done():
+                    work.cancel()
+                    await asyncio.sleep(_CANCEL_SECONDS)
                 return
             except (SQLAlchemyError, OSError) as error:
                 # The lease outlives two beats: the next one may find the database back.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -11,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import jobs as queue
+from ispgraph import metrics
 from ispgraph.db import Database
 from ispgraph.domain import jobs
 from ispgraph.domain.errors import DomainError
@@ -24,6 +26,8 @@ LONGEST_RUN_SECONDS = 300.0
 _LONGER_RUN_SECONDS = dict.fromkeys(jobs.OFFICE, 3600.0)
 _CANCEL_SECONDS = 0.5
 
+_OUTCOMES = {JobStatus.SUCCEEDED: "DONE", JobStatus.FAILED: "FAILED", JobStatus.QUEUED: "AGAIN"}
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +39,8 @@ class Run:
         self.settings = settings
         self.job = job
         self.lease = lease
-        self.ended = False
+        self.ended: JobStatus | None = None
+        """What was written of how it ended: QUEUED when it will be tried again."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -58,18 +63,18 @@ class Run:
     async def put_off(self, session: AsyncSession, until: datetime, reason: str) -> None:
         """Have the job wait for something outside of it, in a transaction that keeps what it learnt: no attempt."""
         jobs.put_off(session, await jobs.hold(session, self.job.id, self.lease), until, reason)
-        self.ended = True
+        self.ended = JobStatus.QUEUED
 
     async def postpone(self, session: AsyncSession, reason: str) -> bool:
         """Give the job back after a failed attempt; whether it will be tried again."""
         job = await jobs.hold(session, self.job.id, self.lease)
         jobs.postpone(session, job, reason)
-        self.ended = True
+        self.ended = job.status
         return job.status is JobStatus.QUEUED
 
     async def _end(self, session: AsyncSession, status: JobStatus, message: str | None) -> None:
         jobs.finish(session, await jobs.hold(session, self.job.id, self.lease), status, message)
-        self.ended = True
+        self.ended = status
 
 
 class Runner:
@@ -93,7 +98,7 @@ class Runner:
         claimed = await self._database.run(tenant_id, lambda session: jobs.claim(session, job_id))
         if claimed is None or claimed.lease is None:
             return
-        run = Run(self._database, self._settings, claimed, claimed.lease)
+        run, began = Run(self._database, self._settings, claimed, claimed.lease), time.monotonic()
         work = asyncio.create_task(self._carry_out(run))
         self._working.add(work)
         beat = asyncio.create_task(self._keep(run, work))
@@ -103,8 +108,10 @@ class Runner:
             self._working.discard(work)
             beat.cancel()
             await asyncio.wait([beat])
+        outcome = "STOPPED"
         with suppress(LeaseLost):
-            await self._record(run, work)
+            outcome = await self._record(run, work)
+        metrics.JOBS.labels(claimed.kind, outcome).observe(time.monotonic() - began)
 
     def stop(self) -> None:
         """Cancel what runs: each job is given back, due at once. Call it in the loop."""
@@ -138,23 +145,25 @@ class Runner:
                 # The lease outlives two beats: the next one may find the database back.
                 _log.warning("job %s: the lease could not be renewed: %s", run.job.id, type(error).__name__)
 
-    async def _record(self, run: Run, work: "asyncio.Task[None]") -> None:
-        """Write how the run ended. Raises LeaseLost when that is no longer ours to say."""
+    async def _record(self, run: Run, work: "asyncio.Task[None]") -> str:
+        """Write how the run ended, and say it as it is counted. Raises LeaseLost when that is no longer ours to say."""
         error = None if work.cancelled() else work.exception()
         if run.ended and error is None:
-            return
+            return _OUTCOMES[run.ended]
         if error is not None and not isinstance(error, Permanent | DomainError | LeaseLost):
             _log.error("job %s (%s) failed", run.job.id, run.job.kind, exc_info=error)
         async with run.transaction() as session:
             row = await jobs.hold(session, run.job.id, run.lease)
             if work.cancelled():
                 jobs.release(session, row)
-            elif error is None:
+                return "STOPPED"
+            if error is None:
                 jobs.finish(session, row, JobStatus.SUCCEEDED)
             elif isinstance(error, Permanent | DomainError):
                 jobs.finish(session, row, JobStatus.FAILED, str(error))
             else:
                 jobs.postpone(session, row, _reason(error))
+            return _OUTCOMES[row.status]
 
 
 def _reason(error: BaseException) -> str:

@@ -40,8 +40,8 @@ def create_api(
 ) -> Starlette:
     """The ASGI application.
 
-    `routes` are those beside GraphQL's. `probes` are asked by `/healthz`, by name. Setting `app.state.stopping` ends
-    event streams, so that a server can stop without waiting for its listeners.
+    `routes` are those beside GraphQL's. `probes` are asked by `/readyz` and `/healthz`, by name. Setting
+    `app.state.stopping` ends event streams, so that a server can stop without waiting for its listeners.
     """
     stopping = asyncio.Event()
     authorities = Authorities(context_factory)
@@ -52,13 +52,16 @@ def create_api(
         return _playground() if _wants_playground(request) else await over_http(request)
 
     async def health(_request: Request) -> Response:
-        return await _health(probes or {})
+        return await _health(probes or {}, stopping)
 
     app = Starlette(
         routes=[
             # Every method comes here, so that a wrong one is answered as the specification wants.
             Route("/graphql", graphql, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             WebSocketRoute("/graphql", over_websocket.__call__),
+            # Whether it runs, for what would start it again; and whether it can be of use, for what sends it requests.
+            Route("/livez", lambda _request: JSONResponse({"ok": True})),
+            Route("/readyz", health),
             Route("/healthz", health),
             *routes,
             Route("/", lambda _request: RedirectResponse("/graphql")),
@@ -99,7 +102,9 @@ def _playground() -> Response:
     return HTMLResponse(page, headers={**_PAGE_HEADERS, "Content-Security-Policy": policy})
 
 
-async def _health(probes: Mapping[str, Probe]) -> Response:
+async def _health(probes: Mapping[str, Probe], stopping: asyncio.Event) -> Response:
+    if stopping.is_set():
+        return JSONResponse({"ok": False, "stopping": True}, 503)
     answers = await asyncio.gather(*(_answers(probe) for probe in probes.values()))
     away = [name for name, answered in zip(probes, answers, strict=True) if not answered]
     return JSONResponse({"ok": not away, **({"away": away} if away else {})}, 503 if away else 200)

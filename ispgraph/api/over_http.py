@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
@@ -16,6 +17,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from ispgraph import metrics
 from ispgraph.api import body, uploads
 from ispgraph.api.body import Parameters, Refused
 from ispgraph.api.connections import ApiContext, Authorities, ContextFactory, masked, origin_allowed
@@ -70,17 +72,23 @@ class GraphQLOverHTTP:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; whatever happens, in the media type that the client asked for."""
-        media = JSON
+        media, began = JSON, time.monotonic()
         try:
             media = _negotiate(request.headers.get("accept"))
-            return await self._answer(request, media)
+            response, code = await self._answer(request, media)
+            if code is not None:
+                metrics.REQUESTS.labels(code).observe(time.monotonic() - began)
+            return response
         except Refused as refusal:
+            metrics.REQUESTS.labels("BAD_REQUEST").observe(time.monotonic() - began)
             return _reply(refusal.status, {"errors": [refusal.error.formatted]}, media, refusal.headers)
         except Exception as error:  # the outermost place: nothing may leave unmasked
             refusal_error = masked(error)
+            metrics.REQUESTS.labels(_code([refusal_error])).observe(time.monotonic() - began)
             return _reply(_status([refusal_error]), {"errors": [refusal_error.formatted]}, media, {})
 
-    async def _answer(self, request: Request, media: str) -> Response:
+    async def _answer(self, request: Request, media: str) -> tuple[Response, str | None]:
+        """The answer, and what it is counted as: nothing, if it is a stream."""
         if request.method not in _METHODS:
             raise Refused(405, "GraphQL is served by GET and POST.", Allow="GET, POST")
         if not origin_allowed(request, self._allowed_origins):
@@ -94,11 +102,11 @@ class GraphQLOverHTTP:
                 raise ApiError("UNAUTHENTICATED", "Subscriptions need a token.")
             events = self._events(request, parameters, context)
             headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-            return StreamingResponse(events, media_type=EVENTS, headers=headers)
+            return StreamingResponse(events, media_type=EVENTS, headers=headers), None
         result = await self._execute(parameters, context, _METHODS[request.method])
-        return _reply_to(result, media)
+        return _reply_to(result, media), _code(result.errors or ())
 
-    async def _answer_with_files(self, request: Request, media: str) -> Response:
+    async def _answer_with_files(self, request: Request, media: str) -> tuple[Response, str]:
         uploads.check(request)
         if media == EVENTS:
             raise Refused(406, "The answer to a multipart request is no event stream.")
@@ -106,7 +114,8 @@ class GraphQLOverHTTP:
         if context.viewer is None:
             raise ApiError("UNAUTHENTICATED", "Sign in before you send files.")
         async with self._uploads.read(request) as parameters:
-            return _reply_to(await self._execute(parameters, context, _METHODS["POST"]), media)
+            result = await self._execute(parameters, context, _METHODS["POST"])
+            return _reply_to(result, media), _code(result.errors or ())
 
     async def _execute(
         self, parameters: Parameters, context: ApiContext, allowed: set[OperationType]
@@ -293,6 +302,11 @@ def _was_refused(result: Any) -> bool:
 
 def _status(errors: Sequence[GraphQLError]) -> int:
     return _STATUS.get((errors[0].extensions or {}).get("code", ""), 400)
+
+
+def _code(errors: Sequence[GraphQLError]) -> str:
+    """What a request is counted as."""
+    return str((errors[0].extensions or {}).get("code", "BAD_REQUEST")) if errors else "OK"
 
 
 def _reply_to(result: ExecutionResult, media: str) -> Response:

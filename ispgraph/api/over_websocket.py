@@ -15,6 +15,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 from strawberry.types.execution import PreExecutionError
 
+from ispgraph import metrics
 from ispgraph.api import body
 from ispgraph.api.body import Refused
 from ispgraph.api.connections import Authorities, ContextFactory, is_unauthenticated, masked, origin_allowed
@@ -65,7 +66,8 @@ class GraphQLOverWebSocket:
             await websocket.close(4406, "Subprotocol not acceptable")
             return
         await websocket.accept(PROTOCOL)
-        await _Connection(websocket, self).run()
+        with metrics.SOCKETS.track_inprogress():
+            await _Connection(websocket, self).run()
 
 
 class _Connection:

@@ -33,6 +33,8 @@ class Server(uvicorn.Server):
                 # What a header claims about the client's address is believed of named proxies only.
                 proxy_headers=bool(trusted_proxies),
                 forwarded_allow_ips=list(trusted_proxies),
+                # Its words go where ours go.
+                log_config=None,
                 log_level="warning",
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )

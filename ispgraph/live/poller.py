@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ispgraph import clock, pubsub
+from ispgraph import clock, metrics, pubsub
 from ispgraph.adapters import routeros
 from ispgraph.adapters.errors import AdapterError
 from ispgraph.db import Database
@@ -95,10 +95,12 @@ class Poller:
             why = type(error).__name__ if isinstance(error, SQLAlchemyError) else error
             _log.warning("router %s is not read: %s", self._router_id, why)
             await self._fail()
+            metrics.READINGS.labels("FAILED").inc()
             taken = None
         if taken is None:
             await self._publish(await self._books(current))
             return False
+        metrics.READINGS.labels("DONE").inc()
         before, self._before = self._before, taken
         self._backoff = _SHORTEST_BACKOFF
         found = [self._reading(line, taken, before) for line in current]

@@ -12,7 +12,7 @@ import redis.asyncio
 import uvloop
 from redis.exceptions import RedisError
 
-from ispgraph import pubsub, watching
+from ispgraph import logs, metrics, pubsub, watching
 from ispgraph.db import Database
 from ispgraph.live import announcements
 from ispgraph.live.directory import Directory
@@ -36,6 +36,8 @@ _Key = tuple[UUID, UUID | None]
 
 def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`."""
+    logs.configure("live", settings)
+    metrics.serve(settings)
     uvloop.run(_until_told(settings))
 
 

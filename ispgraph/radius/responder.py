@@ -21,7 +21,7 @@ import structlog
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccessAccept, AccessReject, AccessRequest, AccountingRequest, AuthPacket, PacketError
 
-from ispgraph import clock
+from ispgraph import clock, logs
 from ispgraph.radius import accounting, authenticate
 from ispgraph.settings import Settings, SettingsError
 
@@ -314,4 +314,5 @@ async def serve(settings: Settings) -> None:
 
 def main(settings: Settings) -> None:
     """Run the responder in the foreground until it is told to stop."""
+    logs.configure("radius", settings)
     asyncio.run(serve(settings))

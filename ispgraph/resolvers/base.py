@@ -9,6 +9,7 @@ from typing import Any, Final, get_type_hints
 import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph import metrics
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.permissions import Permission, Within
 from ispgraph.schema.base import errors
@@ -46,12 +47,14 @@ def action(
 
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
-        context = info.context
+        context, outcome = info.context, "ERROR"
         try:
             with _permitted(context, access) as within:
                 if not transaction:
                     _require_everywhere(within, access)
-                    return await function(info, **arguments)
+                    answer = await function(info, **arguments)
+                    outcome = "REFUSED" if answer.errors else "DONE"
+                    return answer
                 tenant_id = context.viewer.tenant_id if context.viewer else None
 
                 async def work(session: AsyncSession) -> Any:
@@ -61,12 +64,16 @@ def action(
                     _require_asked(within, access)
                     return done
 
-                return await context.database.run(tenant_id, work)
+                answer = await context.database.run(tenant_id, work)
+                outcome = "DONE"
+                return answer
         except DomainError as error:
+            outcome = "REFUSED"
             if refused is not None:
                 await refused(info, error, arguments)
             return payload(errors=errors(error.faults))
         finally:
+            metrics.MUTATIONS.labels(info.field_name, outcome).inc()
             context.current_session = None
             context.loaders.forget()
 
