@@ -215,7 +215,7 @@ def _services(owners: Sequence[UUID], by: Viewer) -> Select[Any]:
         return rows.add_columns(*unknown)
     stands = standing(Service, literal(clock.now(), DateTime(timezone=True)))
     columns = (stands.c.fup_since, stands.c.fup_active, stands.c.fup_octets, stands.c.fup_seconds)
-    return rows.join(stands.lateral(), true()).add_columns(*columns)
+    return rows.join(stands, true()).add_columns(*columns)
 
 
 async def _house(session: AsyncSession, by: Viewer) -> _House:

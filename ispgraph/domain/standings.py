@@ -66,7 +66,7 @@ _COLUMNS = (
 
 def standing(service: Any, at: Any) -> Any:
     """How a service stands at an instant, as a table of one row."""
-    return func.servicestanding(service.id, at).table_valued(*_COLUMNS).alias("standing")
+    return func.service_standing(service.id, at).table_valued(*_COLUMNS).alias("standing")
 
 
 def effective_policy(service: Any, at: Any) -> Select[Any]:
