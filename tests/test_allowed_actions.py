@@ -1,14 +1,11 @@
 """What a customer's page offers is what the mutations accept: each is tried, in a transaction that is rolled back."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from unittest.mock import patch
-from uuid import UUID
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
@@ -35,6 +32,7 @@ from tests.factories import House
 from tests.limits.conftest import Line
 from tests.messaging.post import gateway
 from tests.paying.counter import account
+from tests.undone import undone
 
 SHOWN = """query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Customer { id allowedActions
   services { id allowedActions } } } }"""
@@ -82,6 +80,9 @@ TELLING = (
     *("wants no SMS", "billed"),
 )
 
+# A recharge makes one for them, so it says of which package.
+WITHOUT_A_LIVING_SERVICE = {"without any service", "another's", "terminated", "terminated in fair use"}
+
 
 @dataclass
 class Town:
@@ -126,7 +127,7 @@ class Town:
             values["packageId"] = ids.encode("pkg", self.packages["faster"].id)
         if "toOperatorId" in values:
             values["toOperatorId"] = ids.encode("opr", self.operators["other"].id)
-        if values == {"method": "CASH"} and name in ("without any service", "another's", "terminated"):
+        if values == {"method": "CASH"} and name in WITHOUT_A_LIVING_SERVICE:
             values["packageId"] = ids.encode("pkg", self.packages["faster"].id)
         return values
 
@@ -135,28 +136,9 @@ class Town:
 async def town(api: Api, house: House, database: Database, dsns: Dsns) -> AsyncIterator[Town]:
     accounting = Database(dsns.superuser, pool_size=2)
     made = await _people(api, house, database, accounting)
-    run = database.run
-
-    async def tried(tenant_id: UUID | None, work: Callable[[AsyncSession], Awaitable[Any]]) -> Any:
-        done: list[Any] = []
-
-        async def undone(session: AsyncSession) -> None:
-            done.append(await work(session))
-            await session.flush()
-            raise _UndoneError
-
-        try:
-            await run(tenant_id, undone)
-        except _UndoneError:
-            return done[0]
-
-    with patch.object(database, "run", tried):
+    with undone(database):
         yield made
     await accounting.dispose()
-
-
-class _UndoneError(Exception):
-    pass
 
 
 async def _people(api: Api, house: House, database: Database, accounting: Database) -> Town:
