@@ -210,6 +210,14 @@ def check_invariants(
 
 
 @app.command()
+def seed_mirror(
+    as_json: Annotated[bool, typer.Option("--json", help="Print ids and tokens as JSON.")] = False, data: Data = None
+) -> None:
+    """Make two fictional ISPs with the same in them and an operator of every role, for security tests."""
+    raise typer.Exit(_load("mirror").main(_settings(data), as_json=as_json))
+
+
+@app.command()
 def verify_audit(
     tenant: Annotated[str | None, typer.Option(help="Short name of one ISP; all are verified without it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

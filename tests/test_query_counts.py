@@ -76,3 +76,23 @@ async def test_one_statement_for_what_is_looked_at_most(api: Api, house: House, 
         with counted(database) as seen:
             await api.data(document, house.admin, **variables)
         assert len(seen) == 1, seen
+
+
+ACTIONS = """query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Customer { allowedActions
+  services { allowedActions } } } }"""
+
+
+async def test_what_may_be_done_is_asked_for_all_at_once(api: Api, house: House, database: Database) -> None:
+    package = await house.package()
+    keys = []
+    for number in range(7):
+        made = await (await (await Wizard.begin(api, house.admin)).fill(package, number=number)).confirm()
+        keys.append(made["customer"]["id"])
+    numbers = []
+    for some in (keys[:1], keys):
+        with counted(database) as seen:
+            await api.data(ACTIONS, house.admin, ids=some)
+        numbers.append(len(seen))
+    # The customers, their rows and those of their services; what is known of them by customer and by service, and what
+    # holds for the house.
+    assert numbers == [10, 10], seen

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, literal, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -56,6 +56,10 @@ _HISTORY: Sequence[tuple[Any, str, str]] = (
     (HostingAccount, "hosting account", "hosting accounts"),
     (CustomerTransfer, "transfer", "transfers"),
 )
+
+# What is deleted with a customer.
+_GO_ALONG = frozenset({CustomFieldValue.__table__, ServiceMac.__table__, Service.__table__})
+_REFERRED_TO = "Something else refers to this customer: it cannot be deleted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +299,8 @@ async def remove(session: AsyncSession, customer_id: UUID, *, by: Viewer) -> Non
             message = f"A customer with {count} {one if count == 1 else many} cannot be deleted."
             faults.add(ErrorCode.INVALID_STATE, message, "customerId")
     faults.raise_if_any()
+    if await session.scalar(select(is_referred_to(Customer)).where(Customer.id == customer_id)):
+        raise fail(ErrorCode.INVALID_STATE, _REFERRED_TO, "customerId")
     services = select(Service.id).where(Service.customer_id == customer_id)
     try:
         await session.execute(delete(CustomFieldValue).where(CustomFieldValue.customer_id == customer_id))
@@ -302,10 +308,29 @@ async def remove(session: AsyncSession, customer_id: UUID, *, by: Viewer) -> Non
         await session.execute(delete(Service).where(Service.customer_id == customer_id))
         await session.execute(delete(Customer).where(Customer.id == customer_id))
     except IntegrityError as error:
-        message = "Something else refers to this customer: it cannot be deleted."
-        raise fail(ErrorCode.INVALID_STATE, message, "customerId") from error
+        raise fail(ErrorCode.INVALID_STATE, _REFERRED_TO, "customerId") from error
     details = {"account_number": customer.account_number, "name": customer.name}
     audit.record(session, by=by, action="customer.delete", subject_id=customer_id, details=details)
+
+
+def is_referred_to(customer: Any) -> ColumnElement[bool]:
+    """Whether a row refers to a customer, or to one of its services, that does not go with it: so says the database
+    itself, by its foreign keys."""
+    found = []
+    for table in Customer.metadata.sorted_tables:
+        if table in _GO_ALONG:
+            continue
+        for key in table.foreign_key_constraints:
+            if key.ondelete is not None or key.referred_table not in (Customer.__table__, Service.__table__):
+                continue
+            row = table.alias()
+            [column] = [each for each in key.columns if each.name != "tenant_id"]
+            of_customer = row.c[column.name] == customer.id
+            if key.referred_table is Service.__table__:
+                owned = select(Service.id).where(Service.customer_id == customer.id).correlate_except(Service)
+                of_customer = row.c[column.name].in_(owned)
+            found.append(exists(literal(1)).select_from(row).where(of_customer).correlate_except(row))
+    return or_(*found)
 
 
 def _count(model: Any, customer_id: UUID) -> Any:

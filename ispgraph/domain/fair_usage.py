@@ -11,9 +11,9 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, services
+from ispgraph.domain import action_rules, audit, services
 from ispgraph.domain.errors import ErrorCode, fail
-from ispgraph.domain.models import Customer, Package, Service, ServiceStatus, ServiceWatch
+from ispgraph.domain.models import Customer, Package, Service, ServiceWatch
 from ispgraph.domain.network import changes
 from ispgraph.domain.permissions import Viewer
 from ispgraph.domain.services import Chosen, Done
@@ -29,11 +29,9 @@ async def activate(session: AsyncSession, chosen: Chosen, *, idempotency_key: st
     if (first := await services.done_before(session, ACTIVATE, idempotency_key, chosen, {}, by)) is not None:
         return first
     customer, service, watch, standing = await _locked(session, chosen, by)
-    if not standing.fup_active:
-        package = await session.get_one(Package, service.package_id)
-        raise fail(ErrorCode.INVALID_STATE, _below(package, standing), *chosen.field)
-    if watch.fup_activated_at is not None and watch.fup_activated_at >= standing.fup_since:
-        raise fail(ErrorCode.NO_CHANGE, "Fair use is active already.", *chosen.field)
+    package = await session.get_one(Package, service.package_id)
+    refusal = action_rules.activate_fair_use(service, package, standing, watch.fup_activated_at)
+    action_rules.require(refusal, *chosen.field)
     before = _state(watch)
     watch.fup_activated_at = clock.now()
     watch.fup_manual = True
@@ -63,29 +61,16 @@ async def reset(session: AsyncSession, chosen: Chosen, *, idempotency_key: str |
 async def _locked(session: AsyncSession, chosen: Chosen, by: Viewer) -> tuple[Customer, Service, ServiceWatch, Any]:
     """The customer, the service, its watch, and how it stands. Raises DomainError INVALID_STATE."""
     customer, service, _ = await services.locked(session, chosen, by)
-    if service.status is ServiceStatus.TERMINATED:
-        raise fail(ErrorCode.INVALID_STATE, "This service was terminated.", *chosen.field)
     rows = select(ServiceWatch).where(ServiceWatch.service_id == service.id).with_for_update()
     watch = (await session.scalars(rows)).one()
     standing = (await session.execute(_STANDING, {"service": service.id, "at": clock.now()})).one()
-    if standing.fup_since is None:
-        raise fail(ErrorCode.INVALID_STATE, "The package of this service has no fair use policy.", *chosen.field)
+    action_rules.require(action_rules.fair_use(service, standing), *chosen.field)
     return customer, service, watch, standing
 
 
 _STANDING = text(
     "SELECT fup_active, fup_since, fup_octets, fup_seconds FROM service_standing(:service, :at)",
 )
-
-
-def _below(package: Package, standing: Any) -> str:
-    """What was used, and of how much."""
-    parts = []
-    if package.fup_threshold_bytes is not None:
-        parts.append(f"{standing.fup_octets} of {package.fup_threshold_bytes} bytes")
-    if package.fup_threshold_seconds is not None:
-        parts.append(f"{standing.fup_seconds} of {package.fup_threshold_seconds} seconds")
-    return f"The threshold of fair use is not reached: {' and '.join(parts)} are used in this period."
 
 
 async def _done(

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.domain import (
+    action_rules,
     audit,
     customers,
     idempotency,
@@ -55,11 +56,6 @@ from ispgraph.domain.permissions import Viewer
 from ispgraph.domain.services import Chosen
 
 RECHARGE = "customerHotspotRecharge"
-_REFUSED = {
-    ServiceStatus.PENDING: "This service has not begun: activate it first.",
-    ServiceStatus.TERMINATED: "This service was terminated: make a new one instead.",
-    ServiceStatus.SUSPENDED: "This service is suspended: activate it first.",
-}
 _CODE, _PACKAGE, _METHOD = ("input", "voucherCode"), ("input", "packageId"), ("input", "method")
 
 
@@ -137,7 +133,7 @@ async def recharge(
         return await _again(session, first)
     customer = await customers.lock(session, chosen.customer_id, by=by)
     others = (await services.services_of(session, [customer.id]))[customer.id]
-    service = _meant(others, chosen)
+    service = meant(others, chosen)
     bought = await _bought(session, customer, service, wish, network_key, by)
     login = None
     if service is None:
@@ -245,7 +241,7 @@ def _check(faults: Faults, wish: Wish) -> None:
         faults.add(ErrorCode.REQUIRED, "Give the code of the voucher.", "voucherCode")
 
 
-def _meant(others: Sequence[Service], chosen: Chosen) -> Service | None:
+def meant(others: Sequence[Service], chosen: Chosen) -> Service | None:
     """The hotspot service that was chosen, or the only one; None for a customer without any service."""
     if chosen.service_id is not None:
         named = services.meant(others, chosen)
@@ -291,10 +287,7 @@ async def _bought(
 
 
 def _require_fit(service: Service, bought: Bought) -> None:
-    if service.status in _REFUSED:
-        raise fail(ErrorCode.INVALID_STATE, _REFUSED[service.status], "input", "serviceId")
-    if service.expires_at is None:
-        raise fail(ErrorCode.INVALID_STATE, "This service has no end that could be put off.", "input", "serviceId")
+    action_rules.require(action_rules.recharge_hotspot(service), "input", "serviceId")
     if _left_until(service) and service.package_id != bought.package.id:
         message = "The time of this service is not over: until then it takes the package that it has."
         raise fail(ErrorCode.INVALID_STATE, message, *bought.field)

@@ -15,9 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, services
+from ispgraph.domain import action_rules, audit, services
 from ispgraph.domain.errors import ErrorCode, Faults, fail
-from ispgraph.domain.models import Customer, Service, ServiceLimit, ServiceStatus
+from ispgraph.domain.models import Customer, Service, ServiceLimit
 from ispgraph.domain.models.limits import MAXIMUM_LIMIT_KBPS
 from ispgraph.domain.network import changes
 from ispgraph.domain.permissions import Viewer
@@ -213,8 +213,7 @@ async def _set(
     if (first := await services.done_before(session, operation, key, chosen, values, by)) is not None:
         return first
     customer, service, _ = await services.locked(session, chosen, by)
-    if service.status is ServiceStatus.TERMINATED:
-        raise fail(ErrorCode.INVALID_STATE, "This service was terminated: it has no use for a limit.", *chosen.field)
+    action_rules.require(action_rules.limit(service), *chosen.field)
     row = await _row(session, service.id)
     before = None if row is None or not _there(row, kind) else _state(row, kind)
     if row is None:

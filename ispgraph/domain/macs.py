@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Text, cast, delete, func, literal_column, 
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, values
+from ispgraph.domain import action_rules, audit, values
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.models import (
@@ -99,10 +99,11 @@ async def unbind(
         return first
     customer, service, _ = await locked(session, chosen, by)
     before = await _bound(session, service)
+    if mac is None:
+        action_rules.require(action_rules.unbind_all(len(before)), *chosen.field)
+    elif mac not in before:
+        raise fail(ErrorCode.NO_CHANGE, "This service is not bound to this device.", *_FIELD)
     left = [each for each in before if mac is not None and each != mac]
-    if left == before:
-        message = "This service is bound to no device." if mac is None else "This service is not bound to this device."
-        raise fail(ErrorCode.NO_CHANGE, message, *(chosen.field if mac is None else _FIELD))
     gone = delete(ServiceMac).where(ServiceMac.service_id == service.id)
     await session.execute(gone if mac is None else gone.where(ServiceMac.mac == mac))
     _record(session, "customer.unbindMac", customer, service, before, left, by)

@@ -41,6 +41,13 @@ def visible(viewer: Viewer, operator: Any = Operator) -> ColumnElement[bool]:
     return manageable(viewer, operator)
 
 
+def of_visible(viewer: Viewer, row: Any) -> ColumnElement[bool]:
+    """Rows of the operators whom a viewer may see."""
+    operator = aliased(Operator)
+    found: ColumnElement[bool] = row.operator_id.in_(select(operator.id).where(visible(viewer, operator)))
+    return found
+
+
 def wallet_minor(operator: Any) -> ColumnElement[int]:
     """What an operator's wallet holds, in minor units: the credit balance of its ledger account."""
     return (

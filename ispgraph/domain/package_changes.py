@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, messages, money, services
+from ispgraph.domain import action_rules, audit, customers, idempotency, messages, money, services
 from ispgraph.domain.billing import debts, dunning_run, ledger, periods, plans, prices, quotes
 from ispgraph.domain.billing.plans import Plan
 from ispgraph.domain.billing.quotes import Quote
@@ -36,7 +36,6 @@ NEWEST = newest_first("package_changes", PackageChange.id)
 LONGEST_REASON = 500
 FARTHEST = timedelta(days=366)
 REPLACED = "Another request took its place."
-_TERMINATED = "This service was terminated: make a new one instead."
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +214,7 @@ async def _case(
     now = clock.now()
     today = periods.local_date(now, tenant.time_zone)
     day = wish.effective_on or today
-    if service.status is ServiceStatus.TERMINATED:
-        raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
+    action_rules.require(action_rules.change_package(service), *chosen.field)
     faults = Faults(*chosen.above)
     if not today <= day <= today + FARTHEST:
         faults.add(ErrorCode.INVALID, f"This must be from {today} to {today + FARTHEST}.", "effectiveOn")

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, money, notices, services
+from ispgraph.domain import action_rules, audit, money, notices, services
 from ispgraph.domain.billing import (
     bills,
     dunning_run,
@@ -46,10 +46,6 @@ from ispgraph.domain.services import Chosen, Done
 
 RECHARGE = "customerDailyRecharge"
 MOST_DAYS = 30
-_REFUSED = {
-    ServiceStatus.TERMINATED: "This service was terminated: make a new one instead.",
-    ServiceStatus.PENDING: "This service has not begun: activate it first.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +218,8 @@ async def _case(
         faults.add(ErrorCode.INVALID, "This must be from 0 to 23.", "hours")
     elif not (0 if wish.hours else 1) <= wish.days <= MOST_DAYS:
         faults.add(ErrorCode.INVALID, f"This must be from {0 if wish.hours else 1} to {MOST_DAYS}.", "days")
-    if service.status in _REFUSED:
-        raise fail(ErrorCode.INVALID_STATE, _REFUSED[service.status], *chosen.field)
-    if service.expires_at is None:
-        raise fail(ErrorCode.INVALID_STATE, "This service has no end that could be put off.", *chosen.field)
+    action_rules.require(action_rules.recharge_days(service), *chosen.field)
+    assert service.expires_at is not None
     package = await session.get(Package, wish.package_id or service.package_id)
     if package is None:
         faults.add(ErrorCode.NOT_FOUND, "There is no such package.", "packageId")

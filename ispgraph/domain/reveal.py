@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, secrets, services
+from ispgraph.domain import action_rules, audit, secrets, services
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import AuditEntry
 from ispgraph.domain.permissions import Viewer
@@ -42,10 +42,8 @@ async def network_password(
         minutes = int(WITHIN.total_seconds()) // 60
         message = f"At most {MOST} passwords are shown to an operator within {minutes} minutes: wait a little."
         raise fail(ErrorCode.LIMIT_EXCEEDED, message)
-    if not service.password:
-        raise fail(
-            ErrorCode.INVALID_STATE, "This service has no password.", "serviceId" if service_id else "customerId"
-        )
+    action_rules.require(action_rules.reveal_password(service), "serviceId" if service_id else "customerId")
+    assert service.password is not None
     password = secrets.unseal(key, service.password, secrets.service_password(by.tenant_id, service.id))
     details = {"service": str(service.id), "username": service.username}
     audit.record(session, by=by, action=ACTION, subject_id=customer.id, details=details)

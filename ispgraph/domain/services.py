@@ -9,7 +9,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, hosting, idempotency, messages, notices, service_periods, sessions
+from ispgraph.domain import (
+    action_rules,
+    audit,
+    customers,
+    hosting,
+    idempotency,
+    messages,
+    notices,
+    service_periods,
+    sessions,
+)
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.models import (
     ConnectionType,
@@ -31,7 +41,6 @@ from ispgraph.domain.permissions import Viewer
 
 ACTIVATE, SUSPEND, DISCONNECT = "customerActivate", "customerSuspend", "customerDisconnect"
 LONGEST_NOTE = 200
-TIME_IS_OVER = "The time of this service is over: recharge it or change its package first."
 
 _REASONS = {
     SuspendReason.NON_PAYMENT: "Non-payment",
@@ -40,15 +49,6 @@ _REASONS = {
     SuspendReason.CUSTOMER_REQUEST: "Customer request",
     SuspendReason.OTHER: "Other reason",
 }
-_NOT_SUSPENDED = {
-    ServiceStatus.PENDING: "This service has not begun, so there is nothing to suspend: it is off line until it is "
-    "activated.",
-    ServiceStatus.EXPIRED: "The time of this service is over, so there is nothing to suspend: it is off line until it "
-    "is recharged.",
-    ServiceStatus.TERMINATED: "This service was terminated: nothing of it is left to suspend.",
-}
-_TERMINATED = "This service was terminated: make a new one instead."
-
 # The status of a customer is the first of these that one of the services has. In this order no service's access to the
 # network depends on another's: a customer with an expired service may see the walled garden, a pending one may not.
 _FOREMOST = (
@@ -132,10 +132,7 @@ async def take_off_line(
 ) -> None:
     """Suspend a service of a locked customer, locked with the others; the network is still to be told of it.
     `by` is None where the product itself does it."""
-    if service.status is ServiceStatus.SUSPENDED:
-        raise fail(ErrorCode.NO_CHANGE, "This service is suspended already.", *chosen.field)
-    if service.status is not ServiceStatus.ACTIVE:
-        raise fail(ErrorCode.INVALID_STATE, _NOT_SUSPENDED[service.status], *chosen.field)
+    action_rules.require(action_rules.suspend(service), *chosen.field)
     before = _state(customer, service)
     service.status = ServiceStatus.SUSPENDED
     service.suspend_reason = reason
@@ -187,13 +184,7 @@ async def put_on_line(
     """Activate a service of a locked customer, locked with the others; the network is still to be told of it.
     `by` is None where the product itself does it."""
     now = clock.now()
-    if service.status is ServiceStatus.TERMINATED:
-        raise fail(ErrorCode.INVALID_STATE, _TERMINATED, *chosen.field)
-    # Asked of an active one as well: whoever wants it on line should not hear that it is.
-    if service.status is ServiceStatus.EXPIRED or (service.expires_at is not None and service.expires_at <= now):
-        raise fail(ErrorCode.INVALID_STATE, TIME_IS_OVER, *chosen.field)
-    if service.status is ServiceStatus.ACTIVE:
-        raise fail(ErrorCode.NO_CHANGE, "This service is active already.", *chosen.field)
+    action_rules.require(action_rules.activate(service, now), *chosen.field)
     before = _state(customer, service)
     if begins := service.started_at is None:
         await service_periods.begin(session, service, now)
@@ -293,14 +284,13 @@ def meant(services: Sequence[Service], chosen: Chosen) -> Service:
 async def _open_sessions(session: AsyncSession, service: Service, chosen: Chosen) -> list[Session]:
     rows = sessions.opened(OpenSession.service_id == service.id)
     found = list(await session.scalars(rows.order_by(Session.id)))
-    static = service.connection_type is ConnectionType.STATIC_IP
-    if not found and not (static and service.router_id is not None):
-        raise await _nothing_to_end(session, service, chosen, static=static)
+    if not action_rules.can_disconnect(service, on_line=bool(found)):
+        raise await _nothing_to_end(session, service, chosen)
     return found
 
 
-async def _nothing_to_end(session: AsyncSession, service: Service, chosen: Chosen, *, static: bool) -> DomainError:
-    if static:
+async def _nothing_to_end(session: AsyncSession, service: Service, chosen: Chosen) -> DomainError:
+    if service.connection_type is ConnectionType.STATIC_IP:
         message = "A static address has no sessions, and no router is named that could cut its connections."
         return fail(ErrorCode.INVALID_STATE, message, *chosen.field)
     message = "This service has no open session."

@@ -59,17 +59,19 @@ _COLUMNS = (
     column("fup_since", _INSTANT),
     column("fup_until", _INSTANT),
     column("fup_octets", BigInteger()),
+    column("fup_seconds", BigInteger()),
     column("fup_percent", Numeric()),
 )
 
 
-def _standing(service: Any, at: Any) -> Any:
+def standing(service: Any, at: Any) -> Any:
+    """How a service stands at an instant, as a table of one row."""
     return func.service_standing(service.id, at).table_valued(*_COLUMNS).alias("standing")
 
 
 def effective_policy(service: Any, at: Any) -> Select[Any]:
     """The rates that count for a service, where they come from, until when, and why, for people."""
-    found = _standing(service, at)
+    found = standing(service, at)
     why = case(*((found.c.source == source, literal(said, Text())) for source, said in _EXPLAINED.items()), else_="")
     off = func.concat(literal("Off line: ", Text()), found.c.refusal, literal(". On line: ", Text()))
     return select(
@@ -83,7 +85,7 @@ def effective_policy(service: Any, at: Any) -> Select[Any]:
 
 def fair_use(service: Any, at: Any) -> Select[Any]:
     """How far a service is with fair use; no row where its package has none."""
-    found, package, watch = _standing(service, at), aliased(Package), aliased(ServiceWatch)
+    found, package, watch = standing(service, at), aliased(Package), aliased(ServiceWatch)
     began = watch.fup_activated_at >= found.c.fup_since
     return (
         select(
@@ -143,7 +145,7 @@ def windows(service: Any) -> Select[Any]:
 
 def volume_limit(service: Any, at: Any) -> Select[Any]:
     """The volume limit of a service, and what counts against it."""
-    found, limit = _standing(service, at), aliased(ServiceLimit)
+    found, limit = standing(service, at), aliased(ServiceLimit)
     return (
         select(
             limit.daily_bytes,
@@ -162,14 +164,14 @@ def volume_limit(service: Any, at: Any) -> Select[Any]:
 def quota(customer: Any, at: Any) -> ColumnElement[Any]:
     """What the primary service of a customer may carry in its billing period, in octets; NULL without a limit."""
     service = aliased(Service)
-    found = _standing(service, at)
+    found = standing(service, at)
     return _of_primary(customer, service, found, found.c.quota_octets)
 
 
 def quota_percent(customer: Any, at: Any) -> ColumnElement[Any]:
     """How much of that is used, in percent."""
     service = aliased(Service)
-    found = _standing(service, at)
+    found = standing(service, at)
     return _of_primary(customer, service, found, percent(found.c.period_octets, found.c.quota_octets))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, messages, services
+from ispgraph.domain import action_rules, audit, messages, services
 from ispgraph.domain.billing import periods
 from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.models import Customer, Service, ServiceStatus, SuspendReason, SuspendRule, Tenant
@@ -51,8 +51,7 @@ async def set_date(
     if (first := await services.done_before(session, SET, idempotency_key, chosen, given, by)) is not None:
         return first
     customer, service, _ = await services.locked(session, chosen, by)
-    if service.status is ServiceStatus.TERMINATED:
-        raise fail(ErrorCode.INVALID_STATE, "This service was terminated.", *chosen.field)
+    action_rules.require(action_rules.set_suspend_date(service), *chosen.field)
     rule = await session.get(SuspendRule, (by.tenant_id, service.id))
     before = _told(service, rule)
     on = wanted.suspend_on

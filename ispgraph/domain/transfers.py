@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, any_, case, func, or_, select, type_coerce
+from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, any_, case, exists, func, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, customers, handovers, messages, operators, values
+from ispgraph.domain import action_rules, audit, customers, handovers, messages, operators, values
+from ispgraph.domain.action_rules import Refusal
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
 from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import Customer, CustomerTransfer, Operator, Role, TransferStatus
@@ -106,6 +107,21 @@ async def seen_customers(session: AsyncSession, keys: Sequence[UUID], *, by: Vie
     return [key in seen for key in keys]
 
 
+def refusal(by: Viewer) -> Refusal | None:
+    """Why a viewer may ask for no transfer at all."""
+    if by.level > LEVELS[Role.ADMIN]:
+        return Refusal(ErrorCode.NOT_PERMITTED, "Only an admin of the provider may ask for a transfer.")
+    if not by.may(Permission.VIEW_CUSTOMERS):
+        return Refusal(ErrorCode.NOT_FOUND, "There is no such customer.")
+    return None
+
+
+def is_asked_for(customer: Any) -> ColumnElement[bool]:
+    """Whether a transfer of the customer is not decided yet: there is one at a time."""
+    row = aliased(CustomerTransfer)
+    return exists().where(row.customer_id == customer.id, row.status.in_(PENDING)).correlate_except(row)
+
+
 async def request(session: AsyncSession, wanted: Wanted, *, by: Viewer) -> Transferred:
     """Ask that a customer goes to another operator. Where nobody else is to agree it is carried out at once.
 
@@ -113,11 +129,7 @@ async def request(session: AsyncSession, wanted: Wanted, *, by: Viewer) -> Trans
     decided, NO_CHANGE for the operator who has the customer, INVALID_STATE for one who cannot have any.
     """
     reason = _text(wanted.reason, "reason")
-    if by.level > LEVELS[Role.ADMIN]:
-        message = "Only an admin of the provider may ask for a transfer."
-        raise fail(ErrorCode.NOT_PERMITTED, message, "input", "customerId")
-    if not by.may(Permission.VIEW_CUSTOMERS):
-        raise not_found("customer", "input", "customerId")
+    action_rules.require(refusal(by), "input", "customerId")
     customer = await customers.lock(session, wanted.customer_id, by=by)
     # Under the lock of the customer; the database has a unique index besides.
     pending = select(CustomerTransfer).where(

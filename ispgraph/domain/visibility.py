@@ -109,7 +109,7 @@ RULES: Mapping[type[Any], Rule] = {
     OperatorGrant: (None, grants.visible),
     ApiToken: (None, api_tokens.visible),
     SignIn: (None, sign_in.visible),
-    SmsCreditEntry: (None, lambda by, row: in_scope(by, row.operator_id)),
+    SmsCreditEntry: (None, operators.of_visible),
     OperatorPayment: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     CommissionRate: (None, lambda by, row: operator_wallets.readable(by, row.operator_id)),
     PriceOverride: (Permission.VIEW_CUSTOMERS, overrides.visible),

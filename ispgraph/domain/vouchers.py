@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     any_,
     case,
+    false,
     func,
     insert,
     literal,
@@ -45,7 +46,7 @@ from ispgraph.domain.models import (
 from ispgraph.domain.models.base import names
 from ispgraph.domain.onboarding import answers
 from ispgraph.domain.pages import newest_first
-from ispgraph.domain.permissions import Viewer, in_scope
+from ispgraph.domain.permissions import Permission, Viewer, in_scope
 
 CREATE = "voucherCreateBatch"
 MOST = 10_000
@@ -96,7 +97,10 @@ def in_batches(by: Viewer, voucher: Any) -> ColumnElement[bool]:
 
 
 def visible_voucher(by: Viewer, voucher: Any) -> ColumnElement[bool]:
-    """The same, and what the viewer's customers have redeemed. Codes are another matter."""
+    """The same, and what the viewer's customers have redeemed, for whoever may look at either. Codes are another
+    matter."""
+    if not (by.may(Permission.MANAGE_VOUCHERS) or by.may(Permission.VIEW_CUSTOMERS)):
+        return false()
     redeemed = and_(voucher.redeemed_by_id.is_not(None), customers.belonging(by, voucher.redeemed_by_id))
     return or_(in_batches(by, voucher), redeemed)
 

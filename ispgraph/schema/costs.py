@@ -38,6 +38,7 @@ _ID_LIST = "ids"
 # tenant read all of its rows. Counts below one row read that row's alone.
 WEIGHTS = {
     "AuditEntryConnection.totalCount": 1900,
+    "Customer.allowedActions": 20,
     "Customer.timeline": 10,
     "CustomerConnection.totalCount": 1900,
     "CustomerDraft.review": 60,
@@ -53,6 +54,7 @@ WEIGHTS = {
     "Query.taxReport": 5000,
     "ReceivablesReport.customers": 1900,
     "Router.onlineSessions": 100,
+    "Service.allowedActions": 10,
     "TaxReport.rates": 5000,
     "TimelineConnection.totalCount": 50,
     "Zone.customerCount": 50,

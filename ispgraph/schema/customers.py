@@ -23,7 +23,8 @@ from ispgraph.domain import (
 from ispgraph.domain.billing import invoices, ledger, overrides, payments
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.pages import MAXIMUM
-from ispgraph.domain.permissions import Viewer, in_scope
+from ispgraph.domain.permissions import Permission, Viewer, in_scope
+from ispgraph.schema.allowed_actions import actions_of_customer, actions_of_service
 from ispgraph.schema.base import Money, Node, node
 from ispgraph.schema.billing import Invoice, LedgerEntry, Payment
 from ispgraph.schema.catalogue import CustomFieldValue, Package, Zone
@@ -134,6 +135,7 @@ class Service(Node):
         package_changes.NEWEST,
         description="Every request for another package, the latest first.",
     )
+    allowed_actions: list[Permission] = actions_of_service()
 
 
 @node("cus", models.Customer, description="Who pays.")
@@ -250,6 +252,7 @@ class Customer(Node):
         arguments={"status": list[models.JobStatus] | None},
         description="Newest first; with `status`, those in these states.",
     )
+    allowed_actions: list[Permission] = actions_of_customer()
 
 
 def _top_size(_viewer: Viewer, first: int | None = None) -> Mapping[str, Any]:

@@ -150,7 +150,7 @@ MESSAGES = Pages(
     values_of(**kinds_of(messages.FILTERS)),
 )
 SMS_CREDIT_ENTRIES = Pages(
-    lambda _, asked: in_scope(asked.viewer, models.SmsCreditEntry.operator_id),
+    lambda _, asked: operators.of_visible(asked.viewer, models.SmsCreditEntry),
     credits.NEWEST,
     credits.FILTERS,
     values_of(**kinds_of(credits.FILTERS)),

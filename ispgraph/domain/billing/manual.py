@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import amounts, audit, customers, idempotency, services, tax_profiles
+from ispgraph.domain import action_rules, amounts, audit, customers, idempotency, services, tax_profiles
 from ispgraph.domain.billing import bills, dunning_run, invoices, payments, periods, prices, proration
 from ispgraph.domain.billing.periods import Period
 from ispgraph.domain.billing.proration import Sold
@@ -31,7 +31,7 @@ _FAR = timedelta(days=3660)
 _ONCE = {bills.ONCE: ("input", "periodStart")}
 _NOT_BILLED = {
     ServiceStatus.PENDING: "This service has not begun: its first period was billed when it was made.",
-    ServiceStatus.EXPIRED: services.TIME_IS_OVER,
+    ServiceStatus.EXPIRED: action_rules.TIME_IS_OVER,
     ServiceStatus.TERMINATED: "This service was terminated: it has no more time to bill.",
 }
 

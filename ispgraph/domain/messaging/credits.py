@@ -51,6 +51,13 @@ async def reserve(session: AsyncSession, message: Message, *, by: Viewer) -> Non
     await _tell_low(session, by.scope_id, balance)
 
 
+async def there(session: AsyncSession, *, by: Viewer) -> bool:
+    """Whether there are credits for one part of a message, or none are wanted."""
+    if by.scope_id is None:
+        return True
+    return bool(await session.scalar(select(Operator.sms_credits).where(Operator.id == by.scope_id)))
+
+
 async def settle(session: AsyncSession, message: Message, segments: int) -> None:
     """The gateway took a message in so many parts: what it costs more or less than was thought is put right, as far as
     there are credits."""

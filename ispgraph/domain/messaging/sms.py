@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, customers, gateways, idempotency, messages, values
+from ispgraph.domain import action_rules, audit, customers, gateways, idempotency, messages, values
+from ispgraph.domain.action_rules import Refusal
 from ispgraph.domain.billing import ledger
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.messaging import credits, templates, texts
@@ -56,6 +57,17 @@ class Preview:
     """What it would cost the viewer."""
 
 
+def refusal(tenant: Tenant, customer: Customer, *, gateway: bool) -> Refusal | None:
+    """Why no SMS can be written to a customer; `gateway` is whether there is one in use."""
+    if not tenant.sms_enabled:
+        return Refusal(ErrorCode.NOT_CONFIGURED, "SMS are switched off in the settings.")
+    if not gateway:
+        return Refusal(ErrorCode.NOT_CONFIGURED, "There is no SMS gateway in use.")
+    if customer.sms_opt_out:
+        return Refusal(ErrorCode.INVALID_STATE, "This customer does not want SMS.")
+    return None
+
+
 async def preview(
     session: AsyncSession, customer_id: UUID, wish: Wish, channel: MessageChannel, *, by: Viewer
 ) -> Preview:
@@ -86,12 +98,8 @@ async def send(
     if customer is None:
         raise not_found("customer", "input", "customerId")
     tenant = await session.get_one(Tenant, customer.tenant_id)
-    if not tenant.sms_enabled:
-        raise fail(ErrorCode.NOT_CONFIGURED, "SMS are switched off in the settings.", "input", "customerId")
-    if not await gateways.active(session, GatewayKind.SMS):
-        raise fail(ErrorCode.NOT_CONFIGURED, "There is no SMS gateway in use.", "input", "customerId")
-    if customer.sms_opt_out:
-        raise fail(ErrorCode.INVALID_STATE, "This customer does not want SMS.", "input", "customerId")
+    gateway = bool(await gateways.active(session, GatewayKind.SMS))
+    action_rules.require(refusal(tenant, customer, gateway=gateway), "input", "customerId")
     faults = Faults("input")
     to = values.checked(faults, values.phone, customer.mobile, tenant.country, at=("customerId",))
     composed = await _composed(session, faults, customer, tenant, wish, MessageChannel.SMS)
