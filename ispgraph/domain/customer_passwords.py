@@ -4,6 +4,7 @@ knows the present one. They let nobody into the network."""
 import hmac
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -71,7 +72,7 @@ async def invite(
         message = f"{MOST_CODES} codes were sent to this customer within a day."
         raise fail(ErrorCode.LIMIT_EXCEEDED, message, "input", "customerId")
     person = Person(customer, None, tuple(channels))
-    written = await _send(session, settings, person, password_codes.INVITED, INVITATION_LASTS, by)
+    written = await _send(session, settings, person, by)
     if not written:
         raise fail(ErrorCode.INVALID, "This customer cannot be reached so.", "input", "channels")
     audit.record(session, by=by, action="customer.invite", subject_id=customer.id, details=given | {"customer": None})
@@ -98,7 +99,7 @@ async def request(database: Database, redis: Redis, settings: Settings, *, named
             if await _count(session, person.customer.id) >= MOST_CODES:
                 continue
             sent_to = Person(person.customer, person.admin, found.channels)
-            await _send(session, settings, sent_to, password_codes.FORGOTTEN, CODE_LASTS, None)
+            await _send(session, settings, sent_to, None)
             details = {"admin": str(person.admin.id)} if person.admin else {}
             audit.noticed(session, where.tenant_id, "customer.request_password", person.customer.id, details)
 
@@ -184,10 +185,10 @@ async def _reset(session: AsyncSession, reset_id: UUID, code: str, new: str) -> 
     await _warn(session, person, "your password was set by a code that was sent to you")
 
 
-async def _send(
-    session: AsyncSession, settings: Settings, person: Person, event: str, lasts: timedelta, by: Viewer | None
-) -> Sequence[Message]:
+async def _send(session: AsyncSession, settings: Settings, person: Person, by: Viewer | None) -> Sequence[Message]:
+    """A code, by an operator's invitation, or because somebody has asked for it."""
     await _void(session, person)
+    lasts = CODE_LASTS if by is None else INVITATION_LASTS
     key, now = ids.uuid7(), clock.now()
     code = password_codes.code(settings.network_key, person.customer.tenant_id, key)
     session.add(
@@ -201,13 +202,12 @@ async def _send(
             expires_at=now + lasts,
         )
     )
-    said = {"url": f"{settings.origin}{password_codes.PAGE}/{texts.MASK}"}
-    if event == password_codes.INVITED:
-        said["until"] = f"{now + lasts:%Y-%m-%d}"
-    contact = _contact(person)
-    return await messages.tell(
-        session, person.customer, event, by=by, contact=contact, once=password_codes.once(key), **said
-    )
+    url = f"{settings.origin}{password_codes.PAGE}/{texts.MASK}"
+    to: Any = {"contact": _contact(person), "once": password_codes.once(key), "url": url}
+    if by is None:
+        return await messages.tell(session, person.customer, password_codes.FORGOTTEN, by=None, **to)
+    until = f"{now + lasts:%Y-%m-%d}"
+    return await messages.tell(session, person.customer, password_codes.INVITATION, by=by, until=until, **to)
 
 
 def _contact(person: Person) -> messages.Contact:

@@ -12,13 +12,11 @@ from typing import Any
 from graphql import (
     FieldNode,
     FragmentSpreadNode,
-    GraphQLIncludeDirective,
-    GraphQLSkipDirective,
     InlineFragmentNode,
     SelectionSetNode,
+    VariableNode,
     get_named_type,
 )
-from graphql.execution.values import get_directive_values
 
 from ispgraph.schema.context import Info
 from ispgraph.schema.errors import ApiError
@@ -196,7 +194,7 @@ def _refused(raw: Any, kind: Any, selected: SelectionSetNode | None, seen: set[s
         elif isinstance(each, FragmentSpreadNode):
             if each.name.value not in seen:
                 seen.add(each.name.value)
-                fragment = raw.fragments[each.name.value].definition
+                fragment = raw.fragments[each.name.value]
                 yield from _refused(raw, _condition(raw, fragment, kind), fragment.selection_set, seen)
         elif isinstance(each, InlineFragmentNode):
             yield from _refused(raw, _condition(raw, each, kind), each.selection_set, seen)
@@ -207,8 +205,11 @@ def _condition(raw: Any, fragment: Any, kind: Any) -> Any:
 
 
 def _included(raw: Any, node: Any) -> bool:
-    if not node.directives:
-        return True
-    skip = get_directive_values(GraphQLSkipDirective, node, raw.variable_values)
-    include = get_directive_values(GraphQLIncludeDirective, node, raw.variable_values)
-    return not (skip and skip["if"]) and not (include and not include["if"])
+    """What `@skip` and `@include` say, which need their argument."""
+    said = {each.name.value: _truth(raw, each.arguments[0].value) for each in node.directives or ()}
+    return not said.get("skip", False) and said.get("include", True)
+
+
+def _truth(raw: Any, value: Any) -> bool:
+    found = raw.variable_values.get(value.name.value) if isinstance(value, VariableNode) else value.value
+    return bool(found)

@@ -1,16 +1,18 @@
 """A customer at home, who signs in and looks after the own affairs as a front end has it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 
-from ispgraph import ids
-from ispgraph.domain import password_codes
-from ispgraph.domain.models import Customer, CustomerPasswordReset
+from ispgraph import clock, ids
+from ispgraph.db import Database
+from ispgraph.domain import password_codes, tokens
+from ispgraph.domain.models import Customer, CustomerPasswordReset, CustomerSignIn
 from ispgraph.settings import Settings
 from tests.api import Api
-from tests.factories import NETWORK_KEY, PASSWORD, House
+from tests.factories import NETWORK_KEY, PASSWORD, TOKEN_KEY, House
 
 NEW = "another horse battery"
 SIGN_IN = """mutation ($input: CustomerSignInInput!) { done: customerSignIn(input: $input) {
@@ -36,6 +38,22 @@ OUT = "mutation { done: signOut { errors { code } } }"
 def faults(payload: dict[str, Any]) -> list[tuple[str, str]]:
     """Codes with dotted paths."""
     return [(error["code"], ".".join(error["field"] or [])) for error in payload["errors"]]
+
+
+async def token_of(database: Database, row: Customer) -> str:
+    """A token of a sign-in of this customer that lasts a year, so that tests may move the clock."""
+    entry = CustomerSignIn(
+        id=ids.uuid7(),
+        tenant_id=row.tenant_id,
+        customer_id=row.id,
+        token_version=1,
+        expires_at=clock.now() + timedelta(days=365),
+    )
+    async with database.transaction(row.tenant_id) as session:
+        session.add(entry)
+    return tokens.issue(
+        TOKEN_KEY, tokens.Claims(row.tenant_id, row.id, entry.id, 1, entry.expires_at, of_customer=True)
+    )
 
 
 @dataclass
