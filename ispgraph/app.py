@@ -7,7 +7,7 @@ import redis.asyncio
 from sqlalchemy import text
 from starlette.applications import Starlette
 
-from ispgraph import delivery_reports, jobs, logs, metrics, pages, pubsub, webhooks
+from ispgraph import delivery_reports, jobs, logs, metrics, pages, password_pages, pubsub, webhooks
 from ispgraph.api import branding, captive, create_api, downloads
 from ispgraph.api.server import Server
 from ispgraph.checkout import Checkout
@@ -51,9 +51,10 @@ def create_app(settings: Settings) -> Starlette:
             *downloads.routes(database, settings),
             *delivery_reports.routes(database, client, settings),
             *pages.routes(database, client, settings, till),
+            *password_pages.routes(database, client),
             *webhooks.routes(database, client, till),
             *captive.routes(database, client, settings),
-            *branding.routes(database, client, settings),
+            *branding.routes(database, settings),
         ],
         probes={"database": ask_database, "redis": client.ping},
         lifespan=lifespan,

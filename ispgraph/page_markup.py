@@ -56,7 +56,7 @@ def pay_page(bill: Bill, choices: Sequence[Choice], form: str, problem: str | No
     ways = "".join(_choice(say, choice, form) for choice in choices) or f"<p>{escape(say['no_way'])}</p>"
     by = f"<p>{escape(say['due_on'].format(day=bill.due_on))}</p>" if bill.due_on else ""
     alert = f'<p role="alert">{escape(say[problem])}</p>' if problem else ""
-    return _page(
+    return page(
         say,
         f"{say['pay']} {bill.due}",
         bill.house,
@@ -71,7 +71,7 @@ def nothing_page(bill: Bill) -> Page:
     """Nothing is to be paid."""
     say = words(bill.house.locale)
     body = f'<section class="card"><h1>{escape(say["nothing"])}</h1><p>{escape(bill.who)}</p></section>'
-    return _page(say, say["nothing"], bill.house, body)
+    return page(say, say["nothing"], bill.house, body)
 
 
 def progress_page(
@@ -99,14 +99,14 @@ def progress_page(
             f"{_pairs(_facts(say, progress))}</section>"
             f'<a class="button" href="{escape(back)}">{escape(say["try_again"])}</a>'
         )
-    return _page(say, title, progress.house, body, refresh)
+    return page(say, title, progress.house, body, refresh)
 
 
 def gone_page() -> Page:
     """There is no such page: the same for whatever is wrong."""
     say = words("en")
     body = f'<section class="card"><h1>{escape(say["gone"])}</h1><p>{escape(say["gone_more"])}</p></section>'
-    return _page(say, say["gone"], None, body)
+    return page(say, say["gone"], None, body)
 
 
 def words(locale: str) -> Mapping[str, str]:
@@ -168,7 +168,8 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{rows}</dl>" if rows else ""
 
 
-def _page(say: Mapping[str, str], title: str, house: House | None, body: str, refresh: int | None = None) -> Page:
+def page(say: Mapping[str, str], title: str, house: House | None, body: str, refresh: int | None = None) -> Page:
+    """A whole page; `title` is escaped here, `body` is HTML. `say` has the language."""
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     top = foot = ""
     if house is not None:

@@ -3,16 +3,15 @@
 import secrets
 from datetime import timedelta
 from typing import TypeVar
-from urllib.parse import parse_qsl
 
 from redis.asyncio import Redis
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ispgraph import clock
 from ispgraph import page_markup as markup
-from ispgraph.api.body import up_to
+from ispgraph.api.forms import address_of, form_of
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
 from ispgraph.domain import gateway_payments as rules
@@ -25,7 +24,6 @@ from ispgraph.settings import Settings
 T = TypeVar("T")
 
 _GUESSES = "payment links"
-_BODY_BYTES = 16 * 1024
 _FORM_LASTS = timedelta(hours=12)
 _ATTEMPTS, _WITHIN = 6, timedelta(minutes=10)
 _ASK_EVERY, _ASK_SECONDS = timedelta(seconds=4), 8.0
@@ -62,7 +60,7 @@ class Pages:
         if seen is None:
             return await self._gone(request)
         if visits.by_person(request.method, request.headers) and await visits.first_look(
-            self._redis, seen.link.id.hex, _address(request), request.headers.get("user-agent", "")
+            self._redis, seen.link.id.hex, address_of(request), request.headers.get("user-agent", "")
         ):
             await self._database.run(seen.tenant.id, lambda session: payment_links.opened(session, seen.link.id))
         return await self._pay_page(seen)
@@ -70,7 +68,7 @@ class Pages:
     async def pay(self, request: Request) -> Response:
         """Begin an attempt, and lead to where it goes on."""
         seen = await self._seen(request)
-        form = await _form(request)
+        form = await form_of(request)
         if seen is None or form is None:
             return await self._gone(request)
         key = self._form_key(seen, form)
@@ -112,7 +110,7 @@ class Pages:
     async def tell(self, request: Request) -> Response:
         """What a payer says of a transfer; or a gateway that leads back by a form, which is shown the same page."""
         found = await self._attempt(request)
-        form = await _form(request)
+        form = await form_of(request)
         if found is None or form is None:
             return await self._gone(request)
         seen, attempt = found
@@ -130,7 +128,7 @@ class Pages:
     async def _found(self, request: Request) -> Seen | None:
         """The link of a request whatever its state, unless too much was guessed from there."""
         token = request.path_params["token"]
-        if await visits.guesses_too_much(self._redis, _GUESSES, _address(request)):
+        if await visits.guesses_too_much(self._redis, _GUESSES, address_of(request)):
             return None
         async with self._database.read(None) as session:
             tenant_id = await payment_links.tenant_of(session, token)
@@ -238,7 +236,7 @@ class Pages:
         return HTMLResponse(page.html, status, headers=self._headers | {"Content-Security-Policy": policy})
 
     async def _gone(self, request: Request) -> Response:
-        await visits.guessed(self._redis, _GUESSES, _address(request))
+        await visits.guessed(self._redis, _GUESSES, address_of(request))
         return self._html(markup.gone_page(), 404)
 
 
@@ -255,16 +253,3 @@ def routes(database: Database, redis: Redis, settings: Settings, till: Checkout)
 
 def _form_path(seen: Seen) -> str:
     return f"/pay/{seen.link.id.hex}"
-
-
-def _address(request: Request) -> str | None:
-    return request.client.host if request.client else None
-
-
-async def _form(request: Request) -> dict[str, str] | None:
-    """What was sent off; None when it is too long, or no form."""
-    try:
-        body = await up_to(request, _BODY_BYTES)
-        return None if body is None else dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
-    except (ClientDisconnect, ValueError):
-        return None

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from ispgraph import delivery_reports, pages, webhooks
+from ispgraph import delivery_reports, pages, password_pages, webhooks
 from ispgraph.api import branding, captive, create_api, downloads
 from ispgraph.checkout import Checkout
 from ispgraph.db import Database
@@ -36,9 +36,10 @@ class Api:
             *downloads.routes(database, settings),
             *delivery_reports.routes(database, redis, settings),
             *pages.routes(database, redis, settings, self.till),
+            *password_pages.routes(database, redis),
             *webhooks.routes(database, redis, self.till),
             *captive.routes(database, redis, settings),
-            *branding.routes(database, redis, settings),
+            *branding.routes(database, settings),
         ]
         self.app = create_api(schema(), settings, ContextFactory(database, redis, settings), routes=routes)
         self._database = database

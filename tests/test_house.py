@@ -12,7 +12,7 @@ from graphql import GraphQLList, GraphQLObjectType, get_named_type, get_nullable
 from graphql import build_schema as parse_schema
 
 from ispgraph.domain.permissions import Permission
-from ispgraph.resolvers.base import Public, SignedIn
+from ispgraph.resolvers.base import Customers, Public, SignedIn
 from ispgraph.resolvers.build import Mutation, Query, Subscription
 from tests.api import schema
 from tests.servers import ROOT
@@ -31,6 +31,7 @@ SHORT_LISTS = {
     "Customer.customFields": "one per custom field",
     "Customer.hostingAccounts": "a customer has few",
     "Customer.services": "a household has few",
+    "CustomerInvitePayload.messages": "one for each channel",
     "CustomerCreatePayload.jobs": "what one creation promised",
     "CustomerStats.topByBalance": "as many as were asked for, at most 100",
     "CustomerDraft.customFields": "one per custom field",
@@ -109,10 +110,15 @@ def test_every_root_field_says_who_may_use_it() -> None:
         assert fields, kind
         for field in fields:
             access = getattr(field, "access", None)
-            assert isinstance(access, Permission | SignedIn | Public), f"{kind.__name__}.{field.python_name}"
+            assert isinstance(access, Permission | SignedIn | Public | Customers), (
+                f"{kind.__name__}.{field.python_name}"
+            )
             if isinstance(access, Public):
                 open_to_all.add(field.python_name)
-    assert open_to_all == {"sign_in", "sign_in_confirm", "password_reset_request", "password_reset"}
+    assert open_to_all == {
+        *("sign_in", "sign_in_confirm", "password_reset_request", "password_reset"),
+        *("customer_sign_in", "customer_password_request", "portal_accept_invitation"),
+    }
 
 
 def test_every_list_of_objects_is_a_page_or_short_for_a_reason() -> None:

@@ -1,31 +1,27 @@
-"""What anybody may see of a portal, by its subdomain: its looks as JSON, its pictures, and who is invited to it.
+"""What anybody may see of a portal, by its subdomain: its looks as JSON, and its pictures.
 
 Nobody signs in here. A portal that is not active is not there, like one that never was.
 """
 
 import hashlib
-import html
 import json
 import re
 from uuid import UUID
 
-from redis.asyncio import Redis
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ispgraph.adapters.errors import AdapterError
 from ispgraph.adapters.storage import Missing, open_storage
 from ispgraph.db import Database
-from ispgraph.domain import links, visits
+from ispgraph.domain import links
 from ispgraph.domain.models import AssetKind, Portal, PortalFile
-from ispgraph.domain.portals import admins, assets, branding, pictures
+from ispgraph.domain.portals import assets, branding, pictures
 from ispgraph.domain.portals.branding import Shown
 from ispgraph.settings import Settings
 
-_GUESSES = "portal invitations"
 _SUBDOMAIN = re.compile(r"[a-z0-9-]{3,63}")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _SAFE = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",
@@ -37,15 +33,13 @@ _OPEN = {**_SAFE, "Access-Control-Allow-Origin": "*"}
 _LOOKS = {**_OPEN, "Cache-Control": "public, max-age=1800"}
 _PICTURE = {**_OPEN, "Cache-Control": "public, max-age=31536000, immutable"}
 _PREVIEW = {**_SAFE, "Cache-Control": "private, no-store"}
-_PRIVATE = {**_PREVIEW, "X-Robots-Tag": "noindex, nofollow"}
 
 
 class Branding:
     """The pages below /portals."""
 
-    def __init__(self, database: Database, redis: Redis, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._redis = redis
         self._settings = settings
 
     async def looks(self, request: Request) -> Response:
@@ -77,26 +71,6 @@ class Branding:
         if _matches(request, tag):
             return Response(status_code=304, headers={**headers, "ETag": tag})
         return await self._body(file, {**headers, "ETag": tag})
-
-    async def invitation(self, request: Request) -> Response:
-        """Whom an invitation is for, and until when it is good."""
-        client = request.client.host if request.client else None
-        if await visits.guesses_too_much(self._redis, _GUESSES, client):
-            return _page("There is no such invitation", ["Ask whoever sent it for another one."], 404)
-        subdomain, given = request.path_params["subdomain"], request.path_params["token"]
-        found = await self._portal(subdomain, active=False)
-        invited = None
-        if found is not None and _TOKEN.fullmatch(given):
-            async with self._database.read(found.tenant_id) as session:
-                invited = await admins.invitation(session, found.id, given)
-        if invited is None:
-            await visits.guessed(self._redis, _GUESSES, client)
-            return _page("There is no such invitation", ["Ask whoever sent it for another one."], 404)
-        lines = [
-            f"{invited.name} ({invited.email}) is invited to look after this portal.",
-            f"The invitation is good until {invited.expires_at:%Y-%m-%d %H:%M} UTC.",
-        ]
-        return _page(invited.portal, lines)
 
     # -- parts
 
@@ -154,12 +128,11 @@ class Branding:
         return Response(body, media_type=pictures.CONTENT_TYPE, headers=headers)
 
 
-def routes(database: Database, redis: Redis, settings: Settings) -> list[Route]:
+def routes(database: Database, settings: Settings) -> list[Route]:
     """The routes below /portals."""
-    made = Branding(database, redis, settings)
+    made = Branding(database, settings)
     return [
         Route("/portals/{subdomain}", made.looks),
-        Route("/portals/{subdomain}/invitation/{token}", made.invitation),
         Route("/portals/{subdomain}/{name}", made.picture),
     ]
 
@@ -179,12 +152,3 @@ def _matches(request: Request, tag: str) -> bool:
 
 def _nothing() -> Response:
     return JSONResponse({"error": "There is no such portal."}, 404, headers={**_OPEN, "Cache-Control": "no-store"})
-
-
-def _page(title: str, lines: list[str], status: int = 200) -> Response:
-    told = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title></head><body><h1>{html.escape(title)}</h1>{told}</body></html>"
-    )
-    return HTMLResponse(page, status, headers=_PRIVATE)

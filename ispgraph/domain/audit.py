@@ -22,14 +22,17 @@ def record(
     """Add an entry to the transaction at hand. `action` reads noun.verb; details are JSON and hold no secrets.
 
     `by` is None where the product itself has acted, for the tenant that is named. Of one who has signed in in the
-    place of another the entry names both: `acting` in the details did it.
+    place of another the entry names both: `acting` in the details did it. Where a customer has, `by` in the details
+    says so.
     """
     acting = {"acting": str(by.acting_id)} if by is not None and by.acting_id is not None else {}
+    if by is not None and by.customer_id is not None:
+        acting = {"by": "customer" if by.admin_id is None else f"portal admin {by.admin_id}"}
     session.add(
         AuditEntry(
             tenant_id=by.tenant_id if by else tenant_id,
             at=clock.now(),
-            operator_id=by.operator_id if by else None,
+            operator_id=by.operator_id if by and by.customer_id is None else None,
             action=action,
             subject_id=subject_id,
             details={**(details or {}), **acting},

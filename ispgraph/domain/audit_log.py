@@ -24,7 +24,7 @@ _LONGEST = timedelta(hours=1)
 _HIGHEST = chr(0x10FFFF)
 
 # Of which kind the subject of an action is, by the word before the point: the prefix of its id.
-_OF_CUSTOMERS = ("customer", "ticket", "invoice", "payment", "payment_link", "price_override")
+_OF_CUSTOMERS = ("customer", "ticket", "invoice", "payment", "payment_link", "price_override", "portal")
 SUBJECTS: Mapping[str, str] = {
     **dict.fromkeys(_OF_CUSTOMERS, "cus"),
     "billing": "run",

@@ -19,6 +19,8 @@ from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.hosting import Wish
 from ispgraph.domain.models import (
     Customer,
+    CustomerPasswordReset,
+    CustomerSignIn,
     CustomerStatus,
     CustomerTransfer,
     CustomFieldValue,
@@ -303,7 +305,8 @@ async def remove(session: AsyncSession, customer_id: UUID, *, by: Viewer) -> Non
         raise fail(ErrorCode.INVALID_STATE, _REFERRED_TO, "customerId")
     services = select(Service.id).where(Service.customer_id == customer_id)
     try:
-        await session.execute(delete(CustomFieldValue).where(CustomFieldValue.customer_id == customer_id))
+        for table in (CustomFieldValue, CustomerSignIn, CustomerPasswordReset):
+            await session.execute(delete(table).where(table.customer_id == customer_id))
         await session.execute(delete(ServiceMac).where(ServiceMac.service_id.in_(services)))
         await session.execute(delete(Service).where(Service.customer_id == customer_id))
         await session.execute(delete(Customer).where(Customer.id == customer_id))

@@ -13,12 +13,29 @@ from ispgraph.domain.permissions import Scoped, Viewer, in_scope
 
 
 def visible(by: Scoped) -> Select[Customer]:
-    """Customers of the viewer's tenant whose responsible operator stands in the viewer's subtree."""
-    return select(Customer).where(in_scope(by, Customer.operator_id))
+    """Customers of the viewer's tenant whose responsible operator stands in the viewer's subtree; a customer sees
+    itself alone."""
+    return select(Customer).where(seen(by))
+
+
+def seen(by: Scoped, customer: Any = Customer) -> ColumnElement[bool]:
+    """Whether a customer is one of the `visible`."""
+    own = _own(by)
+    if own is not None:
+        itself: ColumnElement[bool] = customer.id == own
+        return itself
+    return in_scope(by, customer.operator_id)
+
+
+def _own(by: Scoped) -> UUID | None:
+    return by.customer_id if isinstance(by, Viewer) else None
 
 
 def belonging(by: Scoped, customer_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
     """Rows that belong to a customer the viewer may see; rows of no customer are for those who see the whole tenant."""
+    own = _own(by)
+    if own is not None:
+        return customer_id == own
     if by.scope_id is None:
         return true()
     return customer_id.in_(visible(by).with_only_columns(Customer.id))

@@ -201,7 +201,7 @@ def _message(told: _Told, words: Words, to: str) -> Message:
         once=told.once,
         not_before=after_quiet(told.tenant, now) if sms and not told.event.urgent else now,
         created_at=now,
-        created_by_id=told.by.operator_id if told.by else None,
+        created_by_id=told.by.operator_id if told.by and told.by.customer_id is None else None,
     )
 
 

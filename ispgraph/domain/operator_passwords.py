@@ -12,6 +12,7 @@ from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain import audit, messages, operator_changes, password_codes, passwords, sign_in, throttle, values
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail
+from ispgraph.domain.messaging import texts
 from ispgraph.domain.models import Operator, PasswordReset, SignIn
 from ispgraph.domain.permissions import Viewer
 from ispgraph.domain.sign_in import Caller, SignedIn
@@ -101,7 +102,8 @@ async def _request(session: AsyncSession, settings: Settings, operator_id: UUID)
             expires_at=now + LASTS,
         )
     )
-    await messages.tell_operator(session, row, password_codes.EVENT, once=password_codes.once(key), code="")
+    page = f"{settings.origin}{password_codes.PAGE}/{texts.MASK}"
+    await messages.tell_operator(session, row, password_codes.EVENT, once=password_codes.once(key), code="", url=page)
     audit.noticed(session, row.tenant_id, "operator.request_password", row.id, {})
 
 
@@ -112,7 +114,7 @@ async def reset(database: Database, *, code: str, new: str) -> None:
     """
     named = password_codes.meant(code)
     if named is None:
-        raise _no_code()
+        raise no_code()
     tenant_id, reset_id = named
 
     async def work(session: AsyncSession) -> None:
@@ -123,10 +125,10 @@ async def reset(database: Database, *, code: str, new: str) -> None:
             or asked.used_at is not None
             or asked.expires_at <= clock.now()
         ):
-            raise _no_code()
+            raise no_code()
         row = await _locked(session, asked.operator_id)
         if row is None:
-            raise _no_code()
+            raise no_code()
         faults = Faults("input")
         values.checked(faults, passwords.fit, new, row.email, at=("newPassword",))
         faults.raise_if_any()
@@ -151,5 +153,6 @@ async def _set(session: AsyncSession, row: Operator, hashed: str, *, but: UUID |
     await session.refresh(row)
 
 
-def _no_code() -> DomainError:
+def no_code() -> DomainError:
+    """The answer to a code that sets no password."""
     return fail(ErrorCode.INVALID, "This code is wrong, was used, or is older than an hour.", "input", "code")

@@ -12,6 +12,11 @@ from uuid import UUID
 from ispgraph.domain import secrets
 
 EVENT = "operator.password_reset"
+INVITATION, FORGOTTEN = "customer.invited", "customer.password_reset"
+EVENTS = frozenset({EVENT, INVITATION, FORGOTTEN})
+"""The messages that bring a code."""
+PAGE = "/password"
+"""The page that takes a code; the code may follow a slash."""
 _ONCE = "password-reset:"
 
 

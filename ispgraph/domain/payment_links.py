@@ -47,6 +47,8 @@ NEWEST = newest_first("payment-links", PaymentLink.id)
 SEND, CANCEL = "customerSendPaymentLink", "paymentLinkCancel"
 LASTS = timedelta(days=14)
 LONGEST = timedelta(days=366)
+MOST_BY_CUSTOMER = 20
+"""So many may a customer have made within an hour, its operators' among them."""
 _TOKEN_BYTES = 32
 _CURRENCIES = {provider.slug: provider.currencies for provider in PAYMENT}
 
@@ -95,6 +97,8 @@ async def send(
     minor = None if wish.amount is None else desk.above_zero(faults, wish.amount, by.currency, "amount")
     if minor is not None and wish.invoice_id is not None:
         faults.add(ErrorCode.INVALID, "A link over an invoice asks for what is due of it.", "amount")
+    if by.customer_id is not None and wish.channels:
+        faults.add(ErrorCode.INVALID, "You are shown the address: it is sent to nobody.", "channels")
     faults.raise_if_any()
     given = {
         "customer": wish.customer_id,
@@ -110,6 +114,8 @@ async def send(
     customer = await customers.lock(session, wish.customer_id, by=by)
     tenant = await session.get_one(Tenant, by.tenant_id)
     now = clock.now()
+    if by.customer_id is not None:
+        await _not_too_many(session, customer, now)
     until = wish.expires_at or now + LASTS
     faults = Faults("input")
     if not now < until <= now + LONGEST:
@@ -131,7 +137,7 @@ async def send(
         amount_minor=minor,
         gateway_ids=[gateway.id for gateway in chosen],
         expires_at=until,
-        created_by_id=by.operator_id,
+        created_by_id=by.operator_id if by.customer_id is None else None,
     )
     session.add(link)
     await session.flush()
@@ -302,6 +308,13 @@ def _received(link: Any) -> ColumnElement[int]:
 
 
 # -- parts
+
+
+async def _not_too_many(session: AsyncSession, customer: Customer, now: datetime) -> None:
+    lately = (PaymentLink.customer_id == customer.id, PaymentLink.created_at > now - timedelta(hours=1))
+    if (await session.scalar(select(func.count()).where(*lately)) or 0) >= MOST_BY_CUSTOMER:
+        message = f"You have made {MOST_BY_CUSTOMER} of these within an hour: use one of them."
+        raise fail(ErrorCode.LIMIT_EXCEEDED, message, "input", "customerId")
 
 
 def _chosen(faults: Faults, there: Sequence[Gateway], wanted: Sequence[str] | None) -> list[Gateway]:

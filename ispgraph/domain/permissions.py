@@ -110,7 +110,11 @@ _RESELLER_ROLES = (Role.OPERATOR, Role.SUB_OPERATOR)
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The signed-in operator of one request, as of its beginning."""
+    """Who has signed in, of one request, as of its beginning: an operator, or a customer.
+
+    A customer has no permission, and as `operator_id` and `scope_id` the id of the customer, which no operator has: a
+    rule about operators lets a customer see nothing unless it says otherwise.
+    """
 
     tenant_id: UUID
     operator_id: UUID
@@ -133,6 +137,10 @@ class Viewer:
     """Who has signed in in the operator's place, from above."""
     by_token: bool = False
     """Whether it is a program with an API token."""
+    customer_id: UUID | None = None
+    """The customer who has signed in; None: an operator."""
+    admin_id: UUID | None = None
+    """Who has signed in for the customer: the admin of its portal; None: the customer."""
     within: "Within | None" = field(default=None, compare=False)
     """Set while something is done by a permission that is held in zones alone."""
 

@@ -9,7 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph import clock
 from ispgraph.domain import files
 from ispgraph.domain.messaging import sending
-from ispgraph.domain.models import IdempotencyKey, ScheduledRun, SignIn
+from ispgraph.domain.models import (
+    CustomerPasswordReset,
+    CustomerSignIn,
+    IdempotencyKey,
+    ScheduledRun,
+    SignIn,
+)
 
 KEPT = timedelta(days=7)
 # Longer than any outage that should still be noticed; a run that is forgotten would be made up for again.
@@ -21,6 +27,8 @@ async def prune(session: AsyncSession, tenant_id: UUID) -> None:
     can have, and reports of gateways about messages that nobody knows."""
     before = clock.now() - KEPT
     await session.execute(delete(SignIn).where(SignIn.tenant_id == tenant_id, SignIn.expires_at < before))
+    for table in (CustomerSignIn, CustomerPasswordReset):
+        await session.execute(delete(table).where(table.tenant_id == tenant_id, table.expires_at < before))
     await session.execute(
         delete(IdempotencyKey).where(IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.created_at < before)
     )

@@ -153,8 +153,8 @@ async def in_place_of(
         operator_id=row.id,
         token_version=row.token_version,
         expires_at=min(clock.now() + ACTING_LASTS, own.expires_at),
-        address=_address(caller.address),
-        user_agent=_readable(caller.user_agent or "")[:300] or None,
+        address=address_of(caller.address),
+        user_agent=readable(caller.user_agent or "")[:300] or None,
         acting_id=by.operator_id,
         acting_version=own.token_version,
     )
@@ -274,8 +274,8 @@ async def _open(
         operator_id=operator.id,
         token_version=operator.token_version,
         expires_at=clock.now() + timedelta(seconds=settings.session_seconds),
-        address=_address(caller.address),
-        user_agent=_readable(caller.user_agent or "")[:300] or None,
+        address=address_of(caller.address),
+        user_agent=readable(caller.user_agent or "")[:300] or None,
     )
     session.add(sign_in)
     if password_hash != operator.password_hash:
@@ -324,7 +324,7 @@ def _wrong() -> DomainError:
 
 def account_and_slug(email: str, tenant: str | None) -> tuple[str, str | None]:
     """An address and the short name of a tenant, as they are looked for."""
-    return _readable(email.strip().lower()), _slug(tenant)
+    return readable(email.strip().lower()), _slug(tenant)
 
 
 def _slug(tenant: str | None) -> str | None:
@@ -334,12 +334,14 @@ def _slug(tenant: str | None) -> str | None:
     return slug if SLUG.fullmatch(slug) else "-"  # No tenant is called that.
 
 
-def _readable(raw: str) -> str:
+def readable(raw: str) -> str:
+    """What of a text can be looked for, and kept."""
     # PostgreSQL stores no NUL and UTF-8 has no lone surrogates.
     return "".join(character for character in raw if character.isprintable())[:320]
 
 
-def _address(raw: str | None) -> str | None:
+def address_of(raw: str | None) -> str | None:
+    """The address that a request came from, as it is kept; None for what is none."""
     try:
         return str(ipaddress.ip_address((raw or "").partition("%")[0]))
     except ValueError:

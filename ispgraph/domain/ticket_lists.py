@@ -72,8 +72,8 @@ class TicketWhere:
 
 
 def visible(by: Viewer, row: Any) -> ColumnElement[bool]:
-    """Tickets of the customers whom the viewer may see, for those who may work on tickets."""
-    if not (by.may(Permission.MANAGE_TICKETS) and by.may(Permission.VIEW_CUSTOMERS)):
+    """Tickets of the customers whom the viewer may see, for those who may work on tickets, and for the customer."""
+    if by.customer_id is None and not (by.may(Permission.MANAGE_TICKETS) and by.may(Permission.VIEW_CUSTOMERS)):
         return false()
     return customers.belonging(by, row.customer_id)
 

@@ -43,6 +43,14 @@ def require(status: TicketStatus, wanted: TicketStatus, closed_at: datetime | No
     raise fail(ErrorCode.INVALID_STATE, message, *field)
 
 
+def said(status: TicketStatus, *field: str) -> TicketStatus:
+    """The status after the customer has written: what waited for that, or was resolved, is open again. Raises
+    DomainError INVALID_STATE at the path `field` for a closed one."""
+    if status is CLOSED:
+        raise fail(ErrorCode.INVALID_STATE, "This ticket is closed: open a new one.", *field)
+    return status if status in OURS else OPEN
+
+
 def answered(status: TicketStatus, *field: str) -> TicketStatus:
     """The status after an answer to the customer: whoever answers has taken the ticket on, and one that was resolved
     is not. Raises DomainError INVALID_STATE at the path `field` for a closed one."""

@@ -70,6 +70,8 @@ async def create(session: AsyncSession, given: NewTicket, *, idempotency_key: st
     faults = Faults("input")
     subject = values.checked(faults, values.text, given.subject, LONGEST_SUBJECT, at=("subject",))
     body = values.checked(faults, values.text, given.body, LONGEST_BODY, at=("body",), lines=True)
+    if by.customer_id is not None and given.priority is not TicketPriority.MEDIUM:
+        faults.add(ErrorCode.INVALID, "How urgent it is, those decide who work on it.", "priority")
     faults.raise_if_any()
     about = {
         "customer": given.customer_id,
@@ -81,7 +83,7 @@ async def create(session: AsyncSession, given: NewTicket, *, idempotency_key: st
     first = await idempotency.claim(session, by=by, operation=CREATE, key=idempotency_key, given=about)
     if first is not None:
         return await _again(session, first, by)
-    if not by.may(Permission.VIEW_CUSTOMERS):
+    if by.customer_id is None and not by.may(Permission.VIEW_CUSTOMERS):
         raise not_found("customer", "input", "customerId")
     customer = await customers.lock(session, given.customer_id, by=by)
     tenant = await session.get_one(Tenant, by.tenant_id)
@@ -100,7 +102,7 @@ async def create(session: AsyncSession, given: NewTicket, *, idempotency_key: st
         status=TicketStatus.OPEN,
         status_since=now,
         created_at=now,
-        created_by_id=by.operator_id,
+        created_by_id=by.operator_id if by.customer_id is None else None,
         updated_at=now,
         first_response_due_at=now + ticket_statuses.FIRST_RESPONSE[given.priority],
     )
@@ -114,12 +116,15 @@ async def create(session: AsyncSession, given: NewTicket, *, idempotency_key: st
 async def reply(
     session: AsyncSession, ticket_id: UUID, body: str, *, internal: bool, idempotency_key: str | None, by: Viewer
 ) -> Ticket:
-    """Answer the customer, who is told, or leave a note for operators, which changes no status.
+    """Answer the customer, who is told, or leave a note for operators, which changes no status. What the customer
+    writes is told to whoever works on the ticket.
 
     Raises DomainError INVALID_STATE for an answer on a closed ticket, LIMIT_EXCEEDED when it has too many replies.
     """
     faults = Faults()
     text = values.checked(faults, values.text, body, LONGEST_BODY, at=("body",), lines=True)
+    if internal and by.customer_id is not None:
+        faults.add(ErrorCode.INVALID, "Notes are for those who work on tickets.", "internal")
     faults.raise_if_any()
     assert text is not None
     about = {"ticket": ticket_id, "body": text, "internal": internal}
@@ -132,21 +137,28 @@ async def reply(
         message = f"A ticket has at most {MOST_REPLIES} replies: open a new one."
         raise fail(ErrorCode.LIMIT_EXCEEDED, message, "ticketId")
     now, before = clock.now(), ticket.status
+    from_us = by.customer_id is None
     if not internal:
-        after = ticket_statuses.answered(ticket.status, "ticketId")
+        follows = ticket_statuses.answered if from_us else ticket_statuses.said
+        after = follows(ticket.status, "ticketId")
         if after is not ticket.status:
             _move(ticket, after)
-        ticket.first_responded_at = ticket.first_responded_at or now
+        if from_us:
+            ticket.first_responded_at = ticket.first_responded_at or now
     ticket.updated_at = now
     row = TicketReply(
-        tenant_id=ticket.tenant_id, ticket_id=ticket.id, author_id=by.operator_id, body=text, internal=internal, at=now
+        tenant_id=ticket.tenant_id,
+        ticket_id=ticket.id,
+        author_id=by.operator_id if from_us else None,
+        author_name=None if from_us else by.name,
+        body=text,
+        internal=internal,
+        at=now,
     )
     session.add(row)
     await session.flush()
     if not internal:
-        customer = await session.get_one(Customer, ticket.customer_id)
-        event = "ticket.replied"
-        await messages.tell(session, customer, event, by=by, number=ticket.number, body=shortened(text))
+        await _tell(session, ticket, text, by)
     moved = {} if before is ticket.status else {"status": [before.value, ticket.status.value]}
     _record(session, ticket, "reply", by, reply=str(row.id), internal=internal, **moved)
     await idempotency.keep(session, by=by, operation=REPLY, key=idempotency_key, answer={"ticket": str(ticket.id)})
@@ -293,6 +305,17 @@ def _move(ticket: Ticket, status: TicketStatus) -> None:
         ticket.closed_at = now if status is CLOSED else None
     ticket.status, ticket.status_since = status, now
     _touch(ticket)
+
+
+async def _tell(session: AsyncSession, ticket: Ticket, text: str, by: Viewer) -> None:
+    customer = await session.get_one(Customer, ticket.customer_id)
+    number, body = ticket.number, shortened(text)
+    if by.customer_id is None:
+        await messages.tell(session, customer, "ticket.replied", by=by, number=number, body=body)
+    elif ticket.assignee_id is not None:
+        assignee = await session.get_one(Operator, ticket.assignee_id)
+        said = {"customer": customer.name, "number": number, "body": body}
+        await messages.tell_operator(session, assignee, "operator.ticket_said", **said)
 
 
 def _touch(ticket: Ticket) -> None:

@@ -32,13 +32,16 @@ class BadToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says. `version` is the operator's token_version at signing in."""
+    """What a token says. `version` is the token_version of whoever it is at signing in."""
 
     tenant_id: UUID
     operator_id: UUID
+    """Of a customer's token the customer."""
     session_id: UUID
     version: int
     expires_at: datetime
+    of_customer: bool = False
+    """Whether a customer has signed in, or the admin of its portal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class _Keys:
 def issue(seed: bytes, claims: Claims, kind: str = ACCESS) -> str:
     """Sign a token with the key of a 32-byte seed. `expires_at` counts in whole seconds."""
     keys = _keys(seed)
-    body = {
+    body: dict[str, object] = {
         "iss": _ISSUER,
         "aud": _AUDIENCE,
         "sub": claims.operator_id.hex,
@@ -61,6 +64,8 @@ def issue(seed: bytes, claims: Claims, kind: str = ACCESS) -> str:
         "iat": int(clock.now().timestamp()),
         "exp": int(claims.expires_at.timestamp()),
     }
+    if claims.of_customer:
+        body["cus"] = True
     return jwt.encode(body, keys.private, algorithm=_ALGORITHM, headers={"typ": kind, "kid": keys.name})
 
 
@@ -96,6 +101,7 @@ def _signed(seed: bytes, token: str, kind: str) -> Claims:
             session_id=UUID(hex=body["sid"]),
             version=int(body["ver"]),
             expires_at=datetime.fromtimestamp(body["exp"], UTC),
+            of_customer=body.get("cus") is True,
         )
     except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BadToken(str(error)) from error

@@ -38,8 +38,19 @@ from sqlalchemy.orm import aliased
 
 from ispgraph import clock
 from ispgraph.db import Database, after_commit
-from ispgraph.domain.models import ApiToken, Operator, OperatorGrant, Role, SignIn, Tenant
-from ispgraph.domain.permissions import Permission, Viewer, scope_of
+from ispgraph.domain.models import (
+    ApiToken,
+    Customer,
+    CustomerSignIn,
+    CustomerStatus,
+    Operator,
+    OperatorGrant,
+    PortalAdmin,
+    Role,
+    SignIn,
+    Tenant,
+)
+from ispgraph.domain.permissions import LEVELS, Permission, Viewer, scope_of
 from ispgraph.domain.tokens import Claims
 
 _BELIEVED_SECONDS = 0.5
@@ -76,7 +87,7 @@ _recent = _Recent()
 
 
 async def of_claims(database: Database, claims: Claims) -> Viewer | None:
-    """The viewer of a verified token; None once the sign-in has ended or the operator may no longer sign in."""
+    """The viewer of a verified token; None once the sign-in has ended or whoever it is may no longer sign in."""
     until, known = _recent.viewers.get(claims, (0.0, None))
     if known is not None and until > time.monotonic():
         return known
@@ -169,14 +180,37 @@ async def find(session: AsyncSession, claims: Claims) -> Viewer | None:
 
 
 async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Claims, Viewer]:
-    asked = {"sign_ins": [claims.session_id for claims in presented], "now": clock.now()}
-    rows = {row.sign_in_id: row for row in await session.execute(_signed_in(), asked)}
     found = {}
-    for claims in presented:
-        row = rows.get(claims.session_id)
-        if row is not None and (row.id, row.token_version) == (claims.operator_id, claims.version):
-            found[claims] = _viewer(claims, row)
+    for statement, viewer, of_customers in ((_signed_in, _viewer, False), (_customers, _customer, True)):
+        mine = [claims for claims in presented if claims.of_customer is of_customers]
+        if not mine:
+            continue
+        asked = {"sign_ins": [claims.session_id for claims in mine], "now": clock.now()}
+        rows = {row.sign_in_id: row for row in await session.execute(statement(), asked)}
+        for claims in mine:
+            row = rows.get(claims.session_id)
+            if row is not None and (row.id, row.token_version) == (claims.operator_id, claims.version):
+                found[claims] = viewer(claims, row)
     return found
+
+
+def _customer(claims: Claims, row: Any) -> Viewer:
+    return Viewer(
+        tenant_id=row.tenant_id,
+        operator_id=row.id,
+        name=row.name,
+        role=Role.CUSTOMER,
+        level=LEVELS[Role.CUSTOMER],
+        permissions=frozenset(),
+        scope_id=row.id,
+        session_id=claims.session_id,
+        expires_at=claims.expires_at,
+        currency=row.currency,
+        country=row.country,
+        time_zone=row.time_zone,
+        customer_id=row.id,
+        admin_id=row.admin_id,
+    )
 
 
 def _viewer(claims: Claims, row: Any) -> Viewer:
@@ -297,6 +331,40 @@ def _signed_in() -> Executable:
                     any_(acting.permissions) == Permission.MANAGE_OPERATORS.value,
                 ),
             ),
+        )
+    )
+
+
+@cache
+def _customers() -> Executable:
+    """Customers behind sign-ins that go on, as columns."""
+    version = func.coalesce(PortalAdmin.token_version, Customer.token_version)
+    of_tenant = Customer.tenant_id == CustomerSignIn.tenant_id
+    return (
+        select(
+            CustomerSignIn.id.label("sign_in_id"),
+            CustomerSignIn.admin_id,
+            Customer.id,
+            Customer.tenant_id,
+            func.coalesce(PortalAdmin.name, Customer.name).label("name"),
+            version.label("token_version"),
+            Tenant.currency,
+            Tenant.country,
+            Tenant.time_zone,
+        )
+        .join(Customer, of_tenant & (Customer.id == CustomerSignIn.customer_id))
+        .join(Tenant, Tenant.id == Customer.tenant_id)
+        .outerjoin(
+            PortalAdmin,
+            (PortalAdmin.tenant_id == CustomerSignIn.tenant_id) & (PortalAdmin.id == CustomerSignIn.admin_id),
+        )
+        .where(
+            CustomerSignIn.id == any_(bindparam("sign_ins", type_=ARRAY(Uuid))),
+            CustomerSignIn.ended_at.is_(None),
+            CustomerSignIn.expires_at > _NOW,
+            CustomerSignIn.token_version == version,
+            Customer.status != CustomerStatus.TERMINATED,
+            Customer.portal_access,
         )
     )
 

@@ -82,7 +82,7 @@ def _anyone(_by: Viewer, _row: Any) -> ColumnElement[bool]:
 
 # The permission a kind demands (None: every operator), and which rows of it (by class or alias) a viewer may see.
 RULES: Mapping[type[Any], Rule] = {
-    Customer: (Permission.VIEW_CUSTOMERS, lambda by, row: in_scope(by, row.operator_id)),
+    Customer: (Permission.VIEW_CUSTOMERS, customers.seen),
     Service: (Permission.VIEW_CUSTOMERS, _of_customer),
     PackageChange: (Permission.VIEW_CUSTOMERS, _of_service),
     Session: (Permission.VIEW_CUSTOMERS, _of_customer),
@@ -125,9 +125,20 @@ RULES: Mapping[type[Any], Rule] = {
 }
 
 
+# Of which kinds customers see rows, by the same rules; what of them, `schema.self_care` says.
+OF_CUSTOMERS: frozenset[type[Any]] = frozenset(
+    {
+        *(Customer, Service, PackageChange, Session, Invoice, Payment, PaymentLink, GatewayPayment, Posting, Message),
+        *(HostingAccount, Portal, Ticket, Tenant, Package),
+    }
+)
+
+
 def condition(by: Viewer, model: type[Any], row: Any) -> ColumnElement[bool]:
     """Whether the viewer may see a row of this kind: the permission and the rule."""
     permission, visible = RULES[model]
+    if by.customer_id is not None:
+        return visible(by, row) if model in OF_CUSTOMERS else false()
     return visible(by, row) if permission is None or by.may(permission) else false()
 
 

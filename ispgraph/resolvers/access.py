@@ -4,7 +4,7 @@ from typing import Any
 
 import strawberry
 
-from ispgraph.domain import api_tokens, operator_passwords, second_factors, sign_in
+from ispgraph.domain import api_tokens, customer_passwords, operator_passwords, second_factors, sign_in
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id
 from ispgraph.resolvers.authentication import caller, throttled
@@ -95,16 +95,17 @@ async def end_sign_in(info: Info, sign_in_id: strawberry.ID) -> SignInEndPayload
 
 async def change_password(info: Info, input: PasswordChangeInput) -> SignInPayload:
     """Set another password. All other sign-ins of the viewer end; this one goes on with the new token."""
-    context = info.context
+    context, by = info.context, info.context.viewer_or_refuse()
+    changing = operator_passwords.change if by.customer_id is None else customer_passwords.change
     with throttled():
-        changed = await operator_passwords.change(
+        changed = await changing(
             context.database,
             context.redis,
             context.settings,
             current=input.current_password,
             new=input.new_password,
             caller=caller(context),
-            by=context.viewer_or_refuse(),
+            by=by,
         )
     return signed_in_payload(changed)
 
@@ -126,8 +127,9 @@ async def request_reset(info: Info, input: PasswordResetRequestInput) -> Passwor
 
 
 async def reset_password(info: Info, input: PasswordResetInput) -> PasswordPayload:
-    """Set a forgotten password anew by the code that was sent. All sign-ins end; a second factor stays."""
-    await operator_passwords.reset(info.context.database, code=input.code, new=input.new_password)
+    """Set a password by the code that was sent, to an operator or a customer. All sign-ins end; a second factor
+    stays."""
+    await customer_passwords.reset(info.context.database, code=input.code, new=input.new_password)
     return PasswordPayload(done=True)
 
 

@@ -12,22 +12,28 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph import metrics
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.permissions import Permission, Within
+from ispgraph.schema import self_care
 from ispgraph.schema.base import errors
 from ispgraph.schema.context import Context, forbidden
 from ispgraph.schema.errors import ApiError
 
 
 class SignedIn:
-    """Stands where a permission would: any signed-in operator."""
+    """Stands where a permission would: any operator who has signed in."""
 
 
 class Public:
     """Stands where a permission would: nobody need be signed in."""
 
 
+class Customers:
+    """Stands where a permission would: customers alone. What else they may, `schema.self_care` says."""
+
+
 SIGNED_IN: Final = SignedIn()
 PUBLIC: Final = Public()
-Access = Permission | SignedIn | Public
+CUSTOMERS: Final = Customers()
+Access = Permission | SignedIn | Public | Customers
 Refused = Callable[[strawberry.Info[Context, None], DomainError, dict[str, Any]], Awaitable[None]]
 """Called with the error and the arguments after a mutation was refused and rolled back."""
 
@@ -49,7 +55,7 @@ def action(
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
         context, outcome = info.context, "ERROR"
         try:
-            with _permitted(context, access) as within:
+            with _permitted(info, access) as within:
                 if not transaction:
                     _require_everywhere(within, access)
                     answer = await function(info, **arguments)
@@ -86,7 +92,7 @@ def query(function: Callable[..., Awaitable[Any]], access: Access) -> Any:
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
         try:
-            with _permitted(info.context, access) as within:
+            with _permitted(info, access) as within:
                 found = await function(info, **arguments)
                 _require_asked(within, access)
                 return found
@@ -101,7 +107,7 @@ def stream(function: Callable[..., AsyncGenerator[Any, None]], access: Access) -
 
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> AsyncIterator[Any]:
-        with _permitted(info.context, access) as within:
+        with _permitted(info, access) as within:
             _require_everywhere(within, access)
         try:
             async with aclosing(function(info, **arguments)) as events:
@@ -120,9 +126,15 @@ def _field(kind: Callable[..., Any], resolve: Any, function: Callable[..., Any],
     return made
 
 
-def _permitted(context: Context, access: Access) -> AbstractContextManager[Within | None]:
+def _permitted(info: strawberry.Info[Context, None], access: Access) -> AbstractContextManager[Within | None]:
+    context = info.context
     if isinstance(access, Public):
         return nullcontext()
+    if context.viewer_or_refuse().customer_id is not None:
+        self_care.require(info)
+        return nullcontext()
+    if isinstance(access, Customers):
+        raise ApiError("FORBIDDEN", "This is for customers.")
     return context.permitted(access if isinstance(access, Permission) else None)
 
 

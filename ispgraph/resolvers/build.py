@@ -12,6 +12,7 @@ from ispgraph.resolvers.bills import BillMutations, BillQueries
 from ispgraph.resolvers.bulk import BulkMutations
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.commissions import CommissionMutations, CommissionQueries
+from ispgraph.resolvers.customer_access import CustomerAccessMutations
 from ispgraph.resolvers.customer_records import CustomerMutations
 from ispgraph.resolvers.customers import CustomerQueries
 from ispgraph.resolvers.exports import ExportMutations
@@ -92,6 +93,7 @@ class Mutation(
     OperatorMutations,
     AccessMutations,
     CustomerMutations,
+    CustomerAccessMutations,
     ServiceMutations,
     BulkMutations,
     LimitMutations,

@@ -30,8 +30,9 @@ from ispgraph.schema.context import Info
 async def list_packages(
     info: Info, active_only: bool | None = True, connection_type: models.ConnectionType | None = None
 ) -> list[Package]:
-    """Packages, cheapest first."""
-    found: list[Package] = reading(roots.PACKAGES, active_only=active_only or None, connection_type=connection_type)
+    """Packages, cheapest first. Customers are shown those on offer."""
+    on_offer = active_only or info.context.viewer_or_refuse().customer_id is not None
+    found: list[Package] = reading(roots.PACKAGES, active_only=on_offer or None, connection_type=connection_type)
     return found
 
 

@@ -62,10 +62,10 @@ async def usage_all(
 
 async def session_changed(info: Info, customer_id: strawberry.ID | None = None) -> AsyncGenerator[Session, None]:
     """Sessions opening and closing; with `customerId` those of one customer, first those that are open."""
-    wanted = typed_id("cus", customer_id, "customerId") if customer_id is not None else None
+    by, feed = info.context.viewer_or_refuse(), info.context.live_feed()
+    wanted = typed_id("cus", customer_id, "customerId") if customer_id is not None else by.customer_id
     if wanted is not None:
         await _find(info, wanted)
-    by, feed = info.context.viewer_or_refuse(), info.context.live_feed()
     with feed.authority.hold(by, Permission.VIEW_CUSTOMERS, wanted) as held:
         async for row in changes.sessions(info.context.read, wanted, held):
             info.context.loaders.forget()

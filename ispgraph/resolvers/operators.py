@@ -6,7 +6,7 @@ from typing import Any
 import strawberry
 
 from ispgraph.db import after_commit
-from ispgraph.domain import grants, operator_changes, sign_in
+from ispgraph.domain import customer_sign_in, grants, operator_changes, sign_in
 from ispgraph.domain import operators as domain
 from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
@@ -52,8 +52,9 @@ async def start(info: Info, input: SignInInput) -> SignInPayload:
 
 async def renew(info: Info) -> SignInPayload:
     """A new token for the same sign-in, before the old one ends."""
-    context = info.context
-    return signed_in_payload(await sign_in.renew(context.session, context.settings, by=context.viewer_or_refuse()))
+    context, by = info.context, info.context.viewer_or_refuse()
+    renewing = sign_in.renew if by.customer_id is None else customer_sign_in.renew
+    return signed_in_payload(await renewing(context.session, context.settings, by=by))
 
 
 async def end(info: Info) -> SignInPayload:
@@ -63,7 +64,9 @@ async def end(info: Info) -> SignInPayload:
     async def leave() -> None:
         context.viewer = None
 
-    await sign_in.end(context.session, by=context.viewer_or_refuse())
+    by = context.viewer_or_refuse()
+    ending = sign_in.end if by.customer_id is None else customer_sign_in.end
+    await ending(context.session, by=by)
     after_commit(context.session, leave)
     return SignInPayload()
 

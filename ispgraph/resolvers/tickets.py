@@ -69,7 +69,7 @@ async def stats(info: Info, from_: _From, to: date) -> TicketStats:
 
 
 async def create(info: Info, input: TicketCreateInput) -> TicketPayload:
-    """Open a ticket of a customer."""
+    """Open a ticket of a customer. A customer leaves the priority as it is, MEDIUM."""
     row: Any = await tickets.create(
         info.context.session,
         tickets.NewTicket(
@@ -91,6 +91,7 @@ async def reply(
     """Answer the customer, who gets a message with the beginning of it, or leave an `internal` note.
 
     An answer takes an OPEN ticket on and reopens a RESOLVED one: it is IN_PROGRESS then. A CLOSED one takes notes only.
+    What a customer writes makes a PENDING or RESOLVED ticket OPEN, and whoever works on it gets a message.
     """
     row: Any = await tickets.reply(
         info.context.session,

@@ -223,6 +223,9 @@ class Customer(Node):
         description="Whether the customer wants no SMS but those that belong to what was bought."
     )
     email_opt_out: bool = strawberry.field(description="The same of e-mails.")
+    portal_access: bool = strawberry.field(
+        description="Whether the customer, and the admin of its portal, may sign in once they have a password."
+    )
     messages: Connection[Message] = pages(
         lambda customer, asked: models.Message.customer_id == customer.id,
         messages.NEWEST,

@@ -85,11 +85,13 @@ class ApiSchema(strawberry.Schema):
 
 
 def may_introspect(context: Any) -> bool:
-    """Whether the schema may be read: by any signed-in operator, by everybody where settings open it.
+    """Whether the schema may be read: by any operator who has signed in, by everybody where settings open it.
 
     `context` is what the API made for a request (it has `viewer` and `settings`); None is a caller inside the program.
     """
-    return context is None or context.viewer is not None or context.settings.introspection == "open"
+    if context is None or context.settings.introspection == "open":
+        return True
+    return context.viewer is not None and context.viewer.customer_id is None
 
 
 def present(error: GraphQLError, *, suggest: bool = True) -> GraphQLError:

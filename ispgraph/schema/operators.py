@@ -16,10 +16,13 @@ from ispgraph.schema.base import Money, Node, Payload, node
 from ispgraph.schema.compiler.fields import amount, expression, many, one
 from ispgraph.schema.compiler.reading import RowOf
 from ispgraph.schema.compiler.sources import Asked
+from ispgraph.schema.context import Info
 from ispgraph.schema.scalars import CurrencyCode, EmailAddress
 
 if TYPE_CHECKING:
     from ispgraph.schema.access import OperatorGrant
+    from ispgraph.schema.customers import Customer
+    from ispgraph.schema.portals import PortalAdmin
 
 
 @node("ten", models.Tenant, description="An internet service provider.")
@@ -79,9 +82,23 @@ class Viewer:
         found: Any = RowOf(models.Tenant, root.tenant_id)
         return found
 
-    @strawberry.field
+    @strawberry.field(description="Null when a customer has signed in.")
     def operator(root: strawberry.Parent[domain.Viewer]) -> Operator | None:
-        found: Any = RowOf(models.Operator, root.operator_id)
+        found: Any = RowOf(models.Operator, root.operator_id) if root.customer_id is None else None
+        return found
+
+    @strawberry.field(description="Who has signed in as a customer, or is looked after by the admin who has.")
+    def customer(
+        root: strawberry.Parent[domain.Viewer],
+    ) -> Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")] | None:
+        found: Any = None if root.customer_id is None else RowOf(models.Customer, root.customer_id)
+        return found
+
+    @strawberry.field(description="Who has signed in for the customer: the admin of its portal.")
+    async def portal_admin(
+        root: strawberry.Parent[domain.Viewer], info: Info
+    ) -> Annotated["PortalAdmin", strawberry.lazy("ispgraph.schema.portals")] | None:
+        found: Any = await info.context.loaders.one(models.PortalAdmin, root.admin_id)
         return found
 
     @strawberry.field

@@ -61,6 +61,9 @@ class PortalAdmin:
     invitation_sent_at: datetime | None = strawberry.field(description="When the last invitation was written.")
     invitation_expires_at: datetime | None = strawberry.field(description="Until when it is good.")
     invitations: int = strawberry.field(description="How many were written; only the last one is good.")
+    accepted_at: datetime | None = strawberry.field(
+        description="When one was accepted first: since then the admin can sign in. Null: nobody has."
+    )
 
 
 @strawberry.type(description="One attempt at a step of a portal.")

@@ -24,7 +24,7 @@ from ispgraph.domain import (
     vouchers,
 )
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
-from ispgraph.domain.customers import belonging
+from ispgraph.domain.customers import belonging, seen
 from ispgraph.domain.messaging import credits
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
@@ -34,7 +34,7 @@ from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, kind
 
 def _customer(customer: Any, asked: Asked) -> ColumnElement[bool]:
     given = asked.given
-    wanted = [in_scope(asked.viewer, customer.operator_id)]
+    wanted = [seen(asked.viewer, customer)]
     if "id" in given:
         wanted.append(customer.id == given["id"])
     if "account_number" in given:

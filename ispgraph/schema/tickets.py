@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
-from sqlalchemy import and_, select, true
+from sqlalchemy import and_, func, select, true
 
 from ispgraph.domain import models, ticket_lists
 from ispgraph.domain.models import Role, TicketCategory, TicketPriority, TicketStatus
@@ -24,12 +24,17 @@ CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers"
 
 def _author(reply: Any) -> Any:
     rows = select(models.Operator.name).where(models.Operator.id == reply.author_id)
-    return rows.correlate_except(models.Operator).scalar_subquery()
+    return func.coalesce(reply.author_name, rows.correlate_except(models.Operator).scalar_subquery())
 
 
 @row(models.TicketReply, description="What was written on a ticket, as it will always stand there.")
 class TicketReply:
-    author: str = expression(lambda reply, asked: _author(reply), description="The operator's name.")
+    author: str = expression(
+        lambda reply, asked: _author(reply), description="The name of the operator, or of the customer."
+    )
+    by_customer: bool = expression(
+        lambda reply, asked: reply.author_id.is_(None), description="Whether the customer's side has written it."
+    )
     body: str
     internal: bool = strawberry.field(
         description="A note between operators: the customer neither sees it nor is told of it."
@@ -97,7 +102,8 @@ def tickets_of_customer() -> Any:
         ticket_lists.NEWEST,
         filters=ticket_lists.FILTERS,
         arguments={"status": list[TicketStatus] | None},
-        description="Newest first; with `status`, those in these states. Empty without the permission MANAGE_TICKETS.",
+        description="Newest first; with `status`, those in these states. For operators empty without the permission "
+        "MANAGE_TICKETS.",
     )
 
 

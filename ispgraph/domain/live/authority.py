@@ -145,6 +145,9 @@ class Authority:
 
     def _still(self, held: Held, operators: Mapping[UUID, _Standing], owners: Mapping[UUID, UUID | None]) -> bool:
         viewer = held.viewer
+        if viewer.customer_id is not None:
+            # Itself alone, for as long as its sign-in goes on: whoever holds the connection sees to that.
+            return held.customer_id == viewer.customer_id
         now = operators.get(viewer.operator_id)
         if now is None or not now.active or now.role != viewer.role.value:
             return False

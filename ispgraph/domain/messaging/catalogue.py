@@ -60,6 +60,7 @@ class Event:
 
 _OF_OPERATOR = {"tenant": "the name of the provider", "operator": "the name of the operator who is written to"}
 _UNTIL = {"until": "when that ends, by the tenant's clock"}
+_DAY = {"until": "the last day of it"}
 _PACKAGE = {"package": "the name of the package"}
 _INVOICE = {"number": "of the invoice", "day": "the due day", "amount": "what is to be paid"}
 _LOGIN = {"username": "the network username", "password": "the network password"}
@@ -261,6 +262,43 @@ _ALL = (
         to_operators=True,
     ),
     Event(
+        "customer.invited",
+        "A customer may sign in, and is to set a password",
+        _DEAR + "you can sign in with your account number {account}. Set your password by {until}: {url}",
+        "{tenant}: your access",
+        {"url": "the address of the page", **_DAY},
+        needed=True,
+        urgent=True,
+    ),
+    Event(
+        "customer.password_reset",
+        "A customer has asked to set a password",
+        _DEAR + "set the password of your account {account} here within an hour: {url} If you have not asked for "
+        "this, do nothing.",
+        "{tenant}: set your password",
+        {"url": "the address of the page"},
+        needed=True,
+        urgent=True,
+    ),
+    Event(
+        "customer.security",
+        "Something about how a customer signs in has changed",
+        _DEAR + "{what}. If this is news to you, call us.",
+        "{tenant}: about your access",
+        {"what": "what has happened, as a sentence without its end"},
+        needed=True,
+        urgent=True,
+    ),
+    Event(
+        "operator.ticket_said",
+        "A customer has written on a ticket that one works on",
+        "{tenant}: {operator}, {customer} has written on ticket {number}: {body}",
+        "{tenant}: ticket {number}",
+        {"customer": "the name of the customer", "number": "of the ticket", "body": "what was written"},
+        channels=(MessageChannel.EMAIL,),
+        to_operators=True,
+    ),
+    Event(
         "operator.balance_low",
         "Few SMS credits are left",
         "{tenant}: {operator}, {credits} SMS credits are left.",
@@ -273,9 +311,9 @@ _ALL = (
         "operator.password_reset",
         "A forgotten password is to be set anew",
         "{tenant}: {operator}, somebody has asked to set your password anew. If it was you, enter this code within an "
-        "hour: {code} Otherwise do nothing.",
+        "hour: {code} or open {url} Otherwise do nothing.",
         "{tenant}: set your password anew",
-        {"code": "what proves that this was read; it works once"},
+        {"code": "what proves that this was read; it works once", "url": "the address of a page that takes the code"},
         secret=frozenset({"code"}),
         channels=(MessageChannel.EMAIL,),
         urgent=True,

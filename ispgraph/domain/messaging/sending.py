@@ -200,7 +200,7 @@ async def _account(session: AsyncSession, channel: MessageChannel, key: bytes) -
 async def _in_clear(session: AsyncSession, row: Message, key: bytes) -> str:
     if row.event == invitations.INVITED and row.once is not None:
         return row.body.replace(texts.MASK, invitations.in_message(key, row.once))
-    if row.operator_id is not None and row.once is not None and row.event == password_codes.EVENT:
+    if row.once is not None and row.event in password_codes.EVENTS:
         return row.body.replace(texts.MASK, password_codes.of_message(key, row.tenant_id, row.once))
     if row.service_id is None:
         return row.body

@@ -40,6 +40,7 @@ from ispgraph.domain.models.commissions import (
     OperatorPayment,
     OperatorPaymentKind,
 )
+from ispgraph.domain.models.customer_access import CustomerPasswordReset, CustomerSignIn
 from ispgraph.domain.models.customers import (
     Customer,
     CustomerStatus,
@@ -157,6 +158,8 @@ __all__ = [
     "CustomFieldValue",
     "Customer",
     "CustomerBalance",
+    "CustomerPasswordReset",
+    "CustomerSignIn",
     "CustomerStatus",
     "CustomerTransfer",
     "DeliveryReport",

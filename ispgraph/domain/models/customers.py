@@ -4,7 +4,7 @@ import enum
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, String, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, String, Text, UniqueConstraint, false, true
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INET, JSONB, MACADDR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -121,7 +121,11 @@ class Customer(TenantRow):
     joined_at: Mapped[datetime] = moment()
     updated_at: Mapped[datetime] = moment()
     password_hash: Mapped[str | None] = mapped_column(String(200))
-    """Of the portal sign-in, whose name is the account number; unrelated to the network password."""
+    """Of the sign-in of the customer; unrelated to the network password. None: the customer has none yet."""
+    token_version: Mapped[int] = mapped_column(default=1, server_default="1")
+    """Counted up to end every sign-in of the customer, and every code that was sent."""
+    portal_access: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether the customer, and the admin of its portal, may sign in."""
     language: Mapped[str | None] = mapped_column(String(35))
     """In which the customer is written to, such as bn; None: in that of the tenant."""
     sms_opt_out: Mapped[bool] = mapped_column(default=False, server_default=false())

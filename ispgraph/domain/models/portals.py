@@ -145,6 +145,12 @@ class PortalAdmin(TenantRow):
     invitation_hash: Mapped[bytes | None]
     invitation_sent_at: Mapped[datetime | None] = mapped_column(Instant)
     invitation_expires_at: Mapped[datetime | None] = mapped_column(Instant)
+    accepted_at: Mapped[datetime | None] = mapped_column(Instant)
+    """When an invitation was accepted first."""
+    password_hash: Mapped[str | None] = mapped_column(String(200))
+    """None until an invitation was accepted."""
+    token_version: Mapped[int] = mapped_column(default=1, server_default="1")
+    """Counted up to end every sign-in."""
 
 
 class PortalLogEntry(TenantRow):

@@ -116,10 +116,14 @@ class TicketReply(TenantRow):
         refers("ticket_id", "tickets"),
         refers("author_id", "operators"),
         Index("ix_ticket_replies_ticket", "tenant_id", "ticket_id", "id"),
+        CheckConstraint("(author_id IS NULL) = (author_name IS NOT NULL)", name="author"),
+        CheckConstraint("author_id IS NOT NULL OR NOT internal", name="internal"),
     )
 
     ticket_id: Mapped[UUID]
-    author_id: Mapped[UUID]
+    author_id: Mapped[UUID | None]
+    """None: the customer's side has written it, with a name as it was then."""
+    author_name: Mapped[str | None] = mapped_column(String(255))
     body: Mapped[str] = mapped_column(Text)
     internal: Mapped[bool]
     """Between operators: the customer neither sees it nor is told of it."""

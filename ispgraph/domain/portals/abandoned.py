@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, messages
+from ispgraph.domain import audit, customer_sign_in, messages
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.models import (
     Customer,
@@ -76,6 +76,7 @@ async def _tell(session: AsyncSession, portal: Portal, until: datetime) -> None:
 
 async def _remove(session: AsyncSession, portal: Portal) -> None:
     of_portal = {"portal_id": None, "unused_since": clock.now()}
+    await customer_sign_in.forget_admins(session, portal.id)
     for table in (PortalLogEntry, PortalAdmin, PortalAsset):
         await session.execute(delete(table).where(table.portal_id == portal.id))
     await session.execute(update(PortalFile).where(PortalFile.portal_id == portal.id).values(of_portal))

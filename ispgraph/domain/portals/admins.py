@@ -11,12 +11,22 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, conflicts, idempotency, messages, values
-from ispgraph.domain.errors import ErrorCode, Faults, fail
+from ispgraph.db import Database
+from ispgraph.domain import (
+    audit,
+    conflicts,
+    customer_passwords,
+    customer_sign_in,
+    idempotency,
+    messages,
+    passwords,
+    values,
+)
+from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail
 from ispgraph.domain.messaging import texts
 from ispgraph.domain.models import Customer, MessageChannel, Operator, Portal, PortalAdmin, PortalStep
 from ispgraph.domain.permissions import Viewer
-from ispgraph.domain.portals import invitations, records
+from ispgraph.domain.portals import branding, invitations, records
 from ispgraph.domain.portals.invitations import INVITED, hashed, token
 
 CREATE = "portalCreateAdmin"
@@ -76,6 +86,7 @@ async def create(
         raise fail(ErrorCode.TAKEN, "This is the e-mail address of an operator.", *_EMAIL)
     admin = await session.scalar(select(PortalAdmin).where(PortalAdmin.portal_id == portal.id).with_for_update())
     if admin is not None and admin.email != email:
+        await customer_sign_in.forget_admins(session, portal.id)
         await session.delete(admin)
         await session.flush()
         admin = None
@@ -120,6 +131,44 @@ async def invitation(session: AsyncSession, portal_id: UUID, given: str) -> Invi
     admin, portal = found
     until = admin.invitation_expires_at
     return Invitation(portal, admin.name, admin.email, until) if until is not None and until > clock.now() else None
+
+
+async def accept(database: Database, *, subdomain: str, given: str, new: str) -> None:
+    """Accept the invitation with this token by setting a password; the token is void from then on.
+
+    Raises DomainError INVALID for an invitation that is not there, is over or was accepted, and for an unfit password.
+    """
+    name = subdomain.strip().lower()
+    async with database.read(None) as session:
+        tenant_id = await branding.tenant_of(session, name) if name.isascii() and name.isprintable() else None
+    if tenant_id is None:
+        raise _no_invitation()
+
+    async def work(session: AsyncSession) -> None:
+        rows = select(PortalAdmin.id, Portal.customer_id).join(Portal, Portal.id == PortalAdmin.portal_id)
+        mine = rows.where(Portal.subdomain == name, PortalAdmin.invitation_hash == hashed(given))
+        found = (await session.execute(mine)).one_or_none()
+        person = None if found is None else await customer_sign_in.locked(session, found.customer_id, found.id)
+        admin = None if person is None else person.admin
+        if person is None or admin is None or admin.invitation_hash != hashed(given):
+            raise _no_invitation()
+        now = clock.now()
+        if admin.invitation_expires_at is None or admin.invitation_expires_at <= now:
+            raise _no_invitation()
+        faults = Faults("input")
+        values.checked(faults, passwords.fit, new, admin.email, at=("newPassword",))
+        faults.raise_if_any()
+        admin.invitation_hash = admin.invitation_expires_at = None
+        admin.accepted_at = admin.accepted_at or now
+        await customer_passwords.set_password(session, person, await passwords.hashed(new), but=None)
+        details = {"admin": str(admin.id)}
+        audit.noticed(session, tenant_id, "portal.accept_invitation", person.customer.id, details)
+
+    await database.run(tenant_id, work)
+
+
+def _no_invitation() -> DomainError:
+    return fail(ErrorCode.INVALID, "This invitation is wrong, was accepted, or is over.", "input", "token")
 
 
 async def _invite(session: AsyncSession, portal: Portal, admin: PortalAdmin, key: bytes, link: str, by: Viewer) -> None:

@@ -133,4 +133,5 @@ def _plans(schema: Any) -> Plans:
 
 def _rights(viewer: Any) -> tuple[Any, ...]:
     """What of the viewer a statement depends on."""
-    return (viewer.scope_id is None, viewer.role, viewer.currency, viewer.permissions, viewer.time_zone)
+    own = viewer.customer_id is not None
+    return (own, viewer.scope_id is None, viewer.role, viewer.currency, viewer.permissions, viewer.time_zone)

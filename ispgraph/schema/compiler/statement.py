@@ -68,6 +68,7 @@ def symbolic(viewer: Viewer) -> Viewer:
         tenant_id=parameter("viewer_tenant_id", Uuid()),
         operator_id=parameter("viewer_operator_id", Uuid()),
         scope_id=scope,
+        customer_id=None if viewer.customer_id is None else parameter("viewer_customer_id", Uuid()),
     )
 
 
