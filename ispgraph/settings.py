@@ -44,6 +44,8 @@ class Settings:
     """What seals audit entries, and after it what sealed them before; empty: made of `token_key`."""
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
+    private_webhooks: bool = False
+    """Whether webhooks may go to addresses of our own network, and without TLS: for development."""
     storage_dir: str = ""
     """Where uploaded files are kept, unless a bucket is named."""
     s3_endpoint: str = ""
@@ -78,6 +80,9 @@ class Settings:
         private_gateways = source.get("ISPGRAPH_PRIVATE_GATEWAYS", "off")
         if private_gateways not in ("on", "off"):
             raise SettingsError("ISPGRAPH_PRIVATE_GATEWAYS must be 'on' or 'off'")
+        private_webhooks = source.get("ISPGRAPH_PRIVATE_WEBHOOKS", "off")
+        if private_webhooks not in ("on", "off"):
+            raise SettingsError("ISPGRAPH_PRIVATE_WEBHOOKS must be 'on' or 'off'")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
@@ -100,6 +105,7 @@ class Settings:
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
             audit_keys=_keys(source, "ISPGRAPH_AUDIT_KEY"),
             private_gateways=private_gateways == "on",
+            private_webhooks=private_webhooks == "on",
             **_storage(source),
             portal_url=_portal_url(source),
             gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),

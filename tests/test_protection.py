@@ -40,6 +40,8 @@ LOOKED_UP = {
     "payment_links",
     "tickets",
     "portals",
+    "webhook_endpoints",
+    "webhook_deliveries",
 }
 
 

@@ -41,6 +41,7 @@ from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
 from ispgraph.resolvers.transfers import TransferMutations, TransferQueries
 from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
+from ispgraph.resolvers.webhooks import WebhookMutations, WebhookQueries
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
@@ -82,6 +83,7 @@ class Query(
     GatewayQueries,
     HostingQueries,
     AuditQueries,
+    WebhookQueries,
 ):
     pass
 
@@ -119,6 +121,7 @@ class Mutation(
     GatewayMutations,
     HostingMutations,
     RevealMutations,
+    WebhookMutations,
 ):
     pass
 

@@ -270,6 +270,12 @@ class Documents:
         return Checked(document, operations, survey.introspective, errors, pricing)
 
 
+def documents_of(schema: Any) -> Documents:
+    """The documents that one schema has seen."""
+    found: Documents | None = schema.__dict__.get("ispgraph_documents")
+    return found or schema.__dict__.setdefault("ispgraph_documents", Documents(schema._schema))
+
+
 class DocumentLimits(SchemaExtension):
     """Parses, bounds, validates and prices every operation, on HTTP, WebSocket and event streams alike."""
 
@@ -279,12 +285,8 @@ class DocumentLimits(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Take the document from the cache, or parse it. A GraphQLError raised here becomes the answer."""
         context = self.execution_context
-        schema: Any = context.schema
-        documents = schema.__dict__.get("ispgraph_documents")
-        if documents is None:
-            documents = schema.__dict__.setdefault("ispgraph_documents", Documents(schema._schema))
         if context.query:
-            self._checked = documents.check(context.query)
+            self._checked = documents_of(context.schema).check(context.query)
             context.graphql_document = self._checked.document
         yield
 
