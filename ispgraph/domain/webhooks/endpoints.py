@@ -7,6 +7,7 @@ another address cannot read with the rights of somebody else.
 import base64
 import secrets as random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -66,12 +67,14 @@ def visible(by: Viewer, row: Any = WebhookEndpoint) -> ColumnElement[bool]:
 
 
 def in_clear(key: bytes, row: WebhookEndpoint) -> list[str]:
-    """The secrets with which is signed now: of a rotation that is not over, the new one first."""
+    """The secrets with which is signed now: of a rotation that is not over, the new one first. Raises BadSecret."""
     bound_to = secrets.webhook(row.tenant_id, row.id)
-    blobs = [row.secret]
+    found = [secrets.unseal(key, row.secret, bound_to)]
     if row.former_secret is not None and row.former_until is not None and row.former_until > clock.now():
-        blobs.append(row.former_secret)
-    return [secrets.unseal(key, blob, bound_to) for blob in blobs]
+        # One that was lost is what the rotation was for.
+        with suppress(secrets.BadSecret):
+            found.append(secrets.unseal(key, row.former_secret, bound_to))
+    return found
 
 
 async def save(
