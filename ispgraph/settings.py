@@ -44,6 +44,10 @@ class Settings:
     """What seals audit entries, and after it what sealed them before; empty: made of `token_key`."""
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
+    cost_per_second: int = 0
+    """Points of cost that a token gets back in a second; 0: no budgets are kept."""
+    tenant_cost_per_second: int = 0
+    """The same of all tokens of a tenant together."""
     private_webhooks: bool = False
     """Whether webhooks may go to addresses of our own network, and without TLS: for development."""
     storage_dir: str = ""
@@ -80,6 +84,7 @@ class Settings:
         private_gateways = source.get("ISPGRAPH_PRIVATE_GATEWAYS", "off")
         if private_gateways not in ("on", "off"):
             raise SettingsError("ISPGRAPH_PRIVATE_GATEWAYS must be 'on' or 'off'")
+        own_cost, tenant_cost = _budgets(source)
         private_webhooks = source.get("ISPGRAPH_PRIVATE_WEBHOOKS", "off")
         if private_webhooks not in ("on", "off"):
             raise SettingsError("ISPGRAPH_PRIVATE_WEBHOOKS must be 'on' or 'off'")
@@ -106,6 +111,8 @@ class Settings:
             audit_keys=_keys(source, "ISPGRAPH_AUDIT_KEY"),
             private_gateways=private_gateways == "on",
             private_webhooks=private_webhooks == "on",
+            cost_per_second=own_cost,
+            tenant_cost_per_second=tenant_cost,
             **_storage(source),
             portal_url=_portal_url(source),
             gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
@@ -124,6 +131,14 @@ def _storage(source: Mapping[str, str]) -> dict[str, str]:
         found["s3_access_key"] = _required(source, "ISPGRAPH_S3_ACCESS_KEY")
         found["s3_secret_key"] = _required(source, "ISPGRAPH_S3_SECRET_KEY")
     return found
+
+
+def _budgets(source: Mapping[str, str]) -> tuple[int, int]:
+    if source.get("ISPGRAPH_COST_PER_SECOND") == "0":
+        return 0, 0
+    own = _number(source, "ISPGRAPH_COST_PER_SECOND", 1_000_000, 10**9)
+    tenant = _number(source, "ISPGRAPH_TENANT_COST_PER_SECOND", 5 * own, 10**10)
+    return own, tenant
 
 
 def _portal_url(source: Mapping[str, str]) -> str:

@@ -298,7 +298,9 @@ def _status(errors: Sequence[GraphQLError]) -> int:
 def _reply_to(result: ExecutionResult, media: str) -> Response:
     # A client that asked for plain JSON gets 200 for every well-formed request (specification 6.4.1).
     refused = media == RESPONSE_JSON and _was_refused(result)
-    return _reply(_status(result.errors or ()) if refused else 200, payload(result), media, {})
+    wait = (result.errors[0].extensions or {}).get("retryAfter") if _was_refused(result) and result.errors else None
+    headers = {} if wait is None else {"Retry-After": str(wait)}
+    return _reply(_status(result.errors or ()) if refused else 200, payload(result), media, headers)
 
 
 def _reply(status: int, members: dict[str, Any], media: str, headers: dict[str, str]) -> Response:

@@ -9,6 +9,7 @@ from ispgraph.resolvers.access import AccessMutations, AccessQueries
 from ispgraph.resolvers.audit import AuditQueries
 from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bills import BillMutations, BillQueries
+from ispgraph.resolvers.budgets import BudgetQueries
 from ispgraph.resolvers.bulk import BulkMutations
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.commissions import CommissionMutations, CommissionQueries
@@ -43,6 +44,7 @@ from ispgraph.resolvers.transfers import TransferMutations, TransferQueries
 from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
 from ispgraph.resolvers.webhooks import WebhookMutations, WebhookQueries
 from ispgraph.schema.base import KINDS
+from ispgraph.schema.budgets import CostBudgets
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
@@ -84,6 +86,7 @@ class Query(
     HostingQueries,
     AuditQueries,
     WebhookQueries,
+    BudgetQueries,
 ):
     pass
 
@@ -148,7 +151,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
             VoucherJob,
             StorageJob,
         ],
-        extensions=EXTENSIONS,
+        extensions=[*EXTENSIONS, CostBudgets],
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
     )

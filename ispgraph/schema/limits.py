@@ -13,7 +13,7 @@ multiplied. `@skip` and `@include` are taken as not skipping. A page of 50 custo
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -304,13 +304,14 @@ class DocumentLimits(SchemaExtension):
             return [ApiError("BAD_REQUEST", "Introspection needs a signed-in operator.")]
         signed_in = context.context is None or context.context.viewer is not None
         bound = COST_SIGNED_IN if signed_in else COST_ANONYMOUS
-        return _price(checked.pricing, context.operation_name, context.variables or {}, bound)
+        pricing, variables = checked.pricing, context.variables or {}
+        cost = pricing.cost(context.operation_name, variables) if pricing else 0
+        if hasattr(context.context, "cost"):
+            context.context.cost = cost
+        return _beyond(cost, bound)
 
 
-def _price(
-    pricing: Pricing | None, operation_name: str | None, variables: Mapping[str, Any], bound: int
-) -> list[GraphQLError]:
-    cost = pricing.cost(operation_name, variables) if pricing else 0
+def _beyond(cost: int, bound: int) -> list[GraphQLError]:
     if cost <= bound:
         return []
     message = f"The operation costs {cost}, at most {bound} is allowed. Ask for smaller pages or fewer fields."
