@@ -48,6 +48,12 @@ class Settings:
     """Points of cost that a token gets back in a second; 0: no budgets are kept."""
     tenant_cost_per_second: int = 0
     """The same of all tokens of a tenant together."""
+    trusted_documents: str = ""
+    """The file with the manifest of trusted documents."""
+    trusted_only: str = "nobody"
+    """Who may send no others: nobody, customers or everybody."""
+    sockets_per_operator: int = 1000
+    """Sockets and event streams that one operator may have open in one process."""
     private_webhooks: bool = False
     """Whether webhooks may go to addresses of our own network, and without TLS: for development."""
     storage_dir: str = ""
@@ -111,6 +117,9 @@ class Settings:
             audit_keys=_keys(source, "ISPGRAPH_AUDIT_KEY"),
             private_gateways=private_gateways == "on",
             private_webhooks=private_webhooks == "on",
+            trusted_documents=source.get("ISPGRAPH_TRUSTED_DOCUMENTS", ""),
+            trusted_only=_trusted_only(source),
+            sockets_per_operator=_number(source, "ISPGRAPH_SOCKETS_PER_OPERATOR", 1000, 10**6),
             cost_per_second=own_cost,
             tenant_cost_per_second=tenant_cost,
             **_storage(source),
@@ -139,6 +148,15 @@ def _budgets(source: Mapping[str, str]) -> tuple[int, int]:
     own = _number(source, "ISPGRAPH_COST_PER_SECOND", 1_000_000, 10**9)
     tenant = _number(source, "ISPGRAPH_TENANT_COST_PER_SECOND", 5 * own, 10**10)
     return own, tenant
+
+
+def _trusted_only(source: Mapping[str, str]) -> str:
+    value = source.get("ISPGRAPH_TRUSTED_ONLY", "nobody")
+    if value not in ("nobody", "customers", "everybody"):
+        raise SettingsError("ISPGRAPH_TRUSTED_ONLY must be 'nobody', 'customers' or 'everybody'")
+    if value != "nobody" and not source.get("ISPGRAPH_TRUSTED_DOCUMENTS"):
+        raise SettingsError("ISPGRAPH_TRUSTED_ONLY needs ISPGRAPH_TRUSTED_DOCUMENTS")
+    return value
 
 
 def _portal_url(source: Mapping[str, str]) -> str:
