@@ -174,6 +174,9 @@ class Place:
             "ISPGRAPH_NETWORK_KEY": self.description.network_key,
             "ISPGRAPH_DATABASE_POOL": str(pool),
             "ISPGRAPH_PORT": str(port),
+            # Kept as ever, and never spent: one token asks as fast as the machine can answer.
+            "ISPGRAPH_COST_PER_SECOND": "1000000000",
+            "ISPGRAPH_SOCKETS_PER_OPERATOR": "1000000",
             "ISPGRAPH_CLOCK": self.description.until.isoformat(),
         }
 

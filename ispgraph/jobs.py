@@ -16,7 +16,7 @@ from dramatiq.brokers.redis import RedisBroker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-RUN_JOB, RUN_LANE, DELIVER = "run_job", "run_lane", "deliver"
+RUN_JOB, RUN_LANE, DELIVER, CALL = "run_job", "run_lane", "deliver", "call"
 """The actors, by name: who sends never loads them."""
 QUEUE = "jobs"
 
@@ -32,13 +32,14 @@ _broker: RedisBroker | None = None
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What somebody should claim now: a job; the lane of a router, on which its jobs take their turns; or the letters
-    of a tenant, the messages that it has to send."""
+    """What somebody should claim now: a job; the lane of a router, on which its jobs take their turns; the letters of a
+    tenant, the messages that it has to send; or the hook of an endpoint, to which events are to be sent."""
 
     tenant_id: UUID
     subject_id: UUID
     lane: bool = False
     letters: bool = False
+    hook: bool = False
 
 
 def connect(redis_url: str) -> None:
@@ -109,7 +110,7 @@ def _push(broker: RedisBroker, due: Sequence[Due]) -> None:
 def _message(due: Due) -> "dramatiq.Message[None]":
     return dramatiq.Message(
         queue_name=QUEUE,
-        actor_name=DELIVER if due.letters else RUN_LANE if due.lane else RUN_JOB,
+        actor_name=CALL if due.hook else DELIVER if due.letters else RUN_LANE if due.lane else RUN_JOB,
         args=(due.tenant_id.hex, due.subject_id.hex),
         kwargs={},
         options={},

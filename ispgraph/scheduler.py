@@ -29,6 +29,7 @@ from ispgraph.domain.billing import periods
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.messaging import sending
 from ispgraph.domain.portals import abandoned
+from ispgraph.domain.webhooks import deliveries
 from ispgraph.radius import inbox
 from ispgraph.settings import Settings
 
@@ -132,6 +133,7 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], 
             await count(database)
         await sweep(database)
         await deliver(database)
+        await call(database)
         if ticks % _DAILY_TICKS == 0:
             await daily.run_due(database, daily.DAILY, done)
             await daily.dun(database, done, places)
@@ -182,6 +184,13 @@ async def deliver(database: Database) -> None:
     async with database.read(None) as session:
         tenants = await sending.due_tenants(session)
     await jobs.push([jobs.Due(tenant_id, tenant_id, letters=True) for tenant_id in tenants])
+
+
+async def call(database: Database) -> None:
+    """Send word of the webhook endpoints to which something is to be sent."""
+    async with database.read(None) as session:
+        found = await deliveries.due_endpoints(session, _SWEEP_LIMIT)
+    await jobs.push([jobs.Due(tenant_id, endpoint_id, hook=True) for tenant_id, endpoint_id in found])
 
 
 async def watch(database: Database) -> None:

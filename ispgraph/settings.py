@@ -44,6 +44,18 @@ class Settings:
     """What seals audit entries, and after it what sealed them before; empty: made of `token_key`."""
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
+    cost_per_second: int = 0
+    """Points of cost that a token gets back in a second; 0: no budgets are kept."""
+    tenant_cost_per_second: int = 0
+    """The same of all tokens of a tenant together."""
+    trusted_documents: str = ""
+    """The file with the manifest of trusted documents."""
+    trusted_only: str = "nobody"
+    """Who may send no others: nobody, customers or everybody."""
+    sockets_per_operator: int = 1000
+    """Sockets and event streams that one operator may have open in one process."""
+    private_webhooks: bool = False
+    """Whether webhooks may go to addresses of our own network, and without TLS: for development."""
     storage_dir: str = ""
     """Where uploaded files are kept, unless a bucket is named."""
     s3_endpoint: str = ""
@@ -86,6 +98,10 @@ class Settings:
         log = source.get("ISPGRAPH_LOG", "text")
         if log not in ("text", "json"):
             raise SettingsError("ISPGRAPH_LOG must be 'text' or 'json'")
+        own_cost, tenant_cost = _budgets(source)
+        private_webhooks = source.get("ISPGRAPH_PRIVATE_WEBHOOKS", "off")
+        if private_webhooks not in ("on", "off"):
+            raise SettingsError("ISPGRAPH_PRIVATE_WEBHOOKS must be 'on' or 'off'")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
@@ -108,6 +124,12 @@ class Settings:
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
             audit_keys=_keys(source, "ISPGRAPH_AUDIT_KEY"),
             private_gateways=private_gateways == "on",
+            private_webhooks=private_webhooks == "on",
+            trusted_documents=source.get("ISPGRAPH_TRUSTED_DOCUMENTS", ""),
+            trusted_only=_trusted_only(source),
+            sockets_per_operator=_number(source, "ISPGRAPH_SOCKETS_PER_OPERATOR", 1000, 10**6),
+            cost_per_second=own_cost,
+            tenant_cost_per_second=tenant_cost,
             **_storage(source),
             portal_url=_portal_url(source),
             log=log,
@@ -129,6 +151,23 @@ def _storage(source: Mapping[str, str]) -> dict[str, str]:
         found["s3_access_key"] = _required(source, "ISPGRAPH_S3_ACCESS_KEY")
         found["s3_secret_key"] = _required(source, "ISPGRAPH_S3_SECRET_KEY")
     return found
+
+
+def _budgets(source: Mapping[str, str]) -> tuple[int, int]:
+    if source.get("ISPGRAPH_COST_PER_SECOND") == "0":
+        return 0, 0
+    own = _number(source, "ISPGRAPH_COST_PER_SECOND", 1_000_000, 10**9)
+    tenant = _number(source, "ISPGRAPH_TENANT_COST_PER_SECOND", 5 * own, 10**10)
+    return own, tenant
+
+
+def _trusted_only(source: Mapping[str, str]) -> str:
+    value = source.get("ISPGRAPH_TRUSTED_ONLY", "nobody")
+    if value not in ("nobody", "customers", "everybody"):
+        raise SettingsError("ISPGRAPH_TRUSTED_ONLY must be 'nobody', 'customers' or 'everybody'")
+    if value != "nobody" and not source.get("ISPGRAPH_TRUSTED_DOCUMENTS"):
+        raise SettingsError("ISPGRAPH_TRUSTED_ONLY needs ISPGRAPH_TRUSTED_DOCUMENTS")
+    return value
 
 
 def _portal_url(source: Mapping[str, str]) -> str:

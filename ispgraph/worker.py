@@ -18,6 +18,7 @@ from ispgraph.actors.lanes import LaneRunner
 from ispgraph.actors.postman import Postman
 from ispgraph.actors.registry import ACTIONS, Action
 from ispgraph.actors.run import Runner
+from ispgraph.actors.webhooks import WebhookCaller
 from ispgraph.db import Database
 from ispgraph.settings import Settings
 
@@ -42,26 +43,28 @@ def main(settings: Settings, actions: Mapping[str, Action] = ACTIONS) -> None:
     # Every job may need one connection for its work and one for its lease.
     database = Database(settings.database_url, pool_size=2 * _THREADS)
     runner, lanes = Runner(database, settings, actions), LaneRunner(database, settings)
-    postman = Postman(database, settings)
+    postman, caller = Postman(database, settings), WebhookCaller(database, settings)
     # The loop that dramatiq makes for itself: with this one a turn costs the worker a third less.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     broker = queue.broker(redis.Redis.from_url(settings.redis_url), [AsyncIO()])
     dramatiq.actor(actor_name=queue.RUN_JOB, queue_name=queue.QUEUE, broker=broker)(runner.run_job)
     dramatiq.actor(actor_name=queue.RUN_LANE, queue_name=queue.QUEUE, broker=broker)(lanes.run_lane)
     dramatiq.actor(actor_name=queue.DELIVER, queue_name=queue.QUEUE, broker=broker)(postman.deliver)
+    dramatiq.actor(actor_name=queue.CALL, queue_name=queue.QUEUE, broker=broker)(caller.call)
     worker = dramatiq.Worker(broker, worker_threads=_THREADS, worker_timeout=_IDLE_MILLISECONDS)
     worker.start()
     print("ready", flush=True)  # noqa: T201  the word that whoever started us waits for
     stop.wait()
-    _end(worker, runner, lanes, postman)
+    _end(worker, runner, lanes, postman, caller)
 
 
-def _end(worker: dramatiq.Worker, runner: Runner, lanes: LaneRunner, postman: Postman) -> None:
+def _end(worker: dramatiq.Worker, runner: Runner, lanes: LaneRunner, postman: Postman, caller: WebhookCaller) -> None:
     thread = get_event_loop_thread()
     if thread is not None:
         loop: asyncio.AbstractEventLoop = thread.loop
         loop.call_soon_threadsafe(loop.call_later, _FINISH_SECONDS, runner.stop)
         loop.call_soon_threadsafe(postman.stop)
+        loop.call_soon_threadsafe(caller.stop)
         # Turns on routers are no threads of dramatiq's: it would stop the loop under them.
         given_back = asyncio.run_coroutine_threadsafe(lanes.finish(_FINISH_SECONDS), loop)
         with suppress(TimeoutError):

@@ -111,6 +111,7 @@ def settings(dsns: Dsns, redis_url: str) -> Settings:
         network_key=factories.NETWORK_KEY,
         introspection="open",
         private_gateways=True,
+        private_webhooks=True,
     )
 
 

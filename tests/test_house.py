@@ -85,6 +85,7 @@ SHORT_LISTS = {
     "Usage.points": "as many as the longest stretch of time has",
     "VoucherPayload.vouchers": "at most a hundred are made at once",
     "Query.zones": "the zones of one house",
+    "WebhookDelivery.attempts": "the last twenty are kept",
 }
 
 

@@ -41,6 +41,8 @@ LOOKED_UP = {
     "tickets",
     "portals",
     "billing_runs",
+    "webhook_endpoints",
+    "webhook_deliveries",
 }
 
 

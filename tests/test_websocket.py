@@ -1,12 +1,14 @@
 """graphql-transport-ws against the real server: the protocol, its misuse, and the end of a token."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -342,3 +344,45 @@ async def test_a_stopping_server_closes_its_sockets() -> None:
             assert (await client.receive())["type"] == "next"
             stopped.server.should_exit = True
             assert await client.close_code() == 1012
+
+
+async def test_an_operator_has_so_many_connections_and_no_more() -> None:
+    with LiveApi(sockets_per_operator=2) as api:
+        events = {"Accept": "text/event-stream", **TOKEN}
+        counting = {"query": "subscription { count(to: 1) }"}
+        async with opened(api) as first, opened(api) as second:
+            await first.init()
+            await second.init()
+            async with opened(api) as third:
+                await third.send(type="connection_init", payload=TOKEN)
+                assert await third.close_code() == 4429
+            async with httpx.AsyncClient() as client:
+                refused = (await client.post(api.url, json=counting, headers=events)).text
+                assert '"code":"RATE_LIMITED"' in refused
+                assert refused.endswith("event: complete\ndata: \n\n")
+                await first.connection.close()
+                async with asyncio.timeout(10):
+                    while "RATE_LIMITED" in (await client.post(api.url, json=counting, headers=events)).text:
+                        await asyncio.sleep(0.02)
+                # Event streams that have ended count no more either.
+                for _ in range(3):
+                    assert '"count":0' in (await client.post(api.url, json=counting, headers=events)).text
+        for _ in range(3):
+            async with opened(api) as again:
+                await again.init()
+
+
+async def test_a_document_may_be_named_by_its_hash(api: LiveApi) -> None:
+    query = "{ hello }"
+    named = {"persistedQuery": {"version": 1, "sha256Hash": hashlib.sha256(query.encode()).hexdigest()}}
+    async with opened(api) as client:
+        await client.init()
+        for payload, answer in (
+            ({"extensions": named}, "error"),
+            ({"extensions": named, "query": query}, "next"),
+            ({"extensions": named}, "next"),
+        ):
+            await client.send(id="1", type="subscribe", payload=payload)
+            assert (await client.receive())["type"] == answer
+            if answer == "next":
+                assert (await client.receive())["type"] == "complete"

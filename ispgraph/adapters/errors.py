@@ -81,10 +81,10 @@ _LONGEST = 300
 _NOT_TEXT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = _LONGEST) -> str:
     """What the other side said, made fit to show and to store: no control characters, at most 300 characters."""
     clean = _NOT_TEXT.sub(" ", text).strip()
-    return clean if len(clean) <= _LONGEST else clean[: _LONGEST - 1] + "…"
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
 
 
 def cause(error: OSError) -> str:

@@ -37,12 +37,13 @@ logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 class Client(httpx.AsyncClient):
-    """An HTTP client for calls to others. `private` is whether addresses of our own network may be called."""
+    """An HTTP client for calls to others. `private` is whether addresses of our own network may be called; with `kept`
+    only so many bytes of an answer are read, and the rest is left, where otherwise a long answer is an error."""
 
-    def __init__(self, *, private: bool, seconds: float = TOTAL_SECONDS) -> None:
+    def __init__(self, *, private: bool, seconds: float = TOTAL_SECONDS, kept: int | None = None) -> None:
         # What is compressed would not be bounded by the bytes that come.
         super().__init__(
-            transport=_Transport(private=private, seconds=seconds),
+            transport=_Transport(private=private, seconds=seconds, kept=kept),
             headers={"Accept-Encoding": "identity", "User-Agent": "ispgraph"},
             follow_redirects=False,
             trust_env=False,
@@ -138,8 +139,9 @@ class _Pinned(httpcore.AsyncNetworkBackend):
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    def __init__(self, *, private: bool, seconds: float) -> None:
+    def __init__(self, *, private: bool, seconds: float, kept: int | None) -> None:
         self._seconds = seconds
+        self._kept = kept
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trusted(),
             max_connections=_MOST_CONNECTIONS,
@@ -189,6 +191,8 @@ class _Transport(httpx.AsyncBaseTransport):
             kept = bytearray()
             async for part in answer.aiter_stream():
                 kept += part
+                if self._kept is not None and len(kept) >= self._kept:
+                    break
                 if len(kept) > LARGEST_ANSWER:
                     raise BadReply(f"The answer of {where} is too long.", outcome_unknown=True)
         finally:
@@ -197,7 +201,7 @@ class _Transport(httpx.AsyncBaseTransport):
         headers = httpx.Headers(answer.headers)
         if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise BadReply(f"The answer of {where} is compressed, against our request.", outcome_unknown=True)
-        return httpx.Response(answer.status, headers=headers, content=bytes(kept))
+        return httpx.Response(answer.status, headers=headers, content=bytes(kept[: self._kept]))
 
     async def aclose(self) -> None:
         await self._pool.aclose()

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from ispgraph.api.connections import Authorities, ContextFactory
+from ispgraph.api.connections import Authorities, ContextFactory, OpenConnections
+from ispgraph.api.documents import Documents
 from ispgraph.api.over_http import GraphQLOverHTTP
 from ispgraph.api.over_websocket import GraphQLOverWebSocket
 from ispgraph.schema.errors import ApiSchema
@@ -45,8 +46,10 @@ def create_api(
     """
     stopping = asyncio.Event()
     authorities = Authorities(context_factory)
-    over_http = GraphQLOverHTTP(schema, context_factory, settings.allowed_origins, stopping, authorities)
-    over_websocket = GraphQLOverWebSocket(schema, context_factory, settings.allowed_origins, authorities)
+    documents, opened = Documents(settings), OpenConnections(settings.sockets_per_operator)
+    origins = settings.allowed_origins
+    over_http = GraphQLOverHTTP(schema, context_factory, origins, stopping, authorities, documents, opened)
+    over_websocket = GraphQLOverWebSocket(schema, context_factory, origins, authorities, documents, opened)
 
     async def graphql(request: Request) -> Response:
         return _playground() if _wants_playground(request) else await over_http(request)

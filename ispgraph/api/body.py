@@ -13,6 +13,7 @@ from ispgraph.schema.limits import has_bad_text
 
 BODY_BYTES = 256 * 1024
 JSON_DEPTH = 32
+_LONGEST_ID = 200
 
 
 class Refused(Exception):
@@ -27,25 +28,44 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of one GraphQL request (GraphQL over HTTP, section 5.1)."""
+    """The parameters of one GraphQL request (GraphQL over HTTP, section 5.1). With a `document_id` the query may be
+    empty."""
 
     query: str
     operation_name: str | None
     variables: dict[str, Any] | None
     extensions: dict[str, Any] | None
+    document_id: str | None = None
 
     @classmethod
     def of(cls, given: object) -> "Parameters":
         """Check the types of the parameters. Raises Refused 400."""
         if not isinstance(given, dict):
             raise Refused(400, "The request must be one JSON object; batches are not accepted.")
-        query = given.get("query")
-        if not isinstance(query, str) or not query:
+        extensions = _object(given, "extensions")
+        document_id = _document_id(given, extensions or {})
+        query = given.get("query") or ("" if document_id is not None else None)
+        if not isinstance(query, str) or (not query and document_id is None):
             raise Refused(400, "`query` must be a non-empty string.")
         operation_name = given.get("operationName")
         if not isinstance(operation_name, str | None):
             raise Refused(400, "`operationName` must be a string or null.")
-        return cls(query, operation_name, _object(given, "variables"), _object(given, "extensions"))
+        return cls(query, operation_name, _object(given, "variables"), extensions, document_id)
+
+
+def _document_id(given: Mapping[str, Any], extensions: Mapping[str, Any]) -> str | None:
+    """By what name the document goes, if it has one: `documentId`, or Apollo's `extensions.persistedQuery`."""
+    name = given.get("documentId")
+    persisted = extensions.get("persistedQuery")
+    if name is None and persisted is not None:
+        if not isinstance(persisted, dict) or persisted.get("version") != 1:
+            raise Refused(400, "`extensions.persistedQuery` must be of version 1.")
+        name = persisted.get("sha256Hash")
+    elif name is None:
+        return None
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_ID:
+        raise Refused(400, "The id of a document is a text of at most 200 characters.")
+    return name.removeprefix("sha256:")
 
 
 def _object(given: Mapping[str, Any], name: str) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """What HTTP, event streams and WebSockets share: who asks, from where, and until when."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from ispgraph.schema.context import Carrier
 from ispgraph.schema.errors import ApiError, describe, report
 
 RECHECK_SECONDS = 1.0
+TOO_MANY = "Too many connections are open: close some first."
 
 
 class ApiViewer(Protocol):
@@ -56,6 +58,33 @@ def masked(error: Exception) -> ApiError:
         return error
     code, message = describe(error)
     return ApiError(code, message, traceId=report(error, code))
+
+
+class OpenConnections:
+    """How many sockets and event streams each operator has open in this process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[Any] = Counter()
+
+    def begin(self, viewer: ApiViewer) -> bool:
+        """Count one more; False, and nothing is counted, when there are as many as may be."""
+        who = _operator(viewer)
+        if self._open[who] >= self._most:
+            return False
+        self._open[who] += 1
+        return True
+
+    def end(self, viewer: ApiViewer) -> None:
+        """Count one less."""
+        who = _operator(viewer)
+        self._open[who] -= 1
+        if not self._open[who]:
+            del self._open[who]
+
+
+def _operator(viewer: ApiViewer) -> Any:
+    return getattr(viewer, "operator_id", None)
 
 
 class Listener(Protocol):

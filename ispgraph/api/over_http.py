@@ -20,7 +20,16 @@ from strawberry.types.graphql import OperationType
 from ispgraph import metrics
 from ispgraph.api import body, uploads
 from ispgraph.api.body import Parameters, Refused
-from ispgraph.api.connections import ApiContext, Authorities, ContextFactory, masked, origin_allowed
+from ispgraph.api.connections import (
+    TOO_MANY,
+    ApiContext,
+    Authorities,
+    ContextFactory,
+    OpenConnections,
+    masked,
+    origin_allowed,
+)
+from ispgraph.api.documents import Documents
 from ispgraph.schema.errors import ApiError, ApiSchema
 
 JSON = "application/json"
@@ -62,7 +71,11 @@ class GraphQLOverHTTP:
         allowed_origins: Collection[str],
         stopping: asyncio.Event,
         authorities: Authorities,
+        documents: Documents,
+        open_connections: OpenConnections,
     ) -> None:
+        self._documents = documents
+        self._open = open_connections
         self._schema = schema
         self._context_factory = context_factory
         self._allowed_origins = allowed_origins
@@ -100,7 +113,8 @@ class GraphQLOverHTTP:
         if media == EVENTS:
             if context.viewer is None:
                 raise ApiError("UNAUTHENTICATED", "Subscriptions need a token.")
-            events = self._events(request, parameters, context)
+            query = await self._documents.text(parameters, context)
+            events = self._events(request, query, parameters, context)
             headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             return StreamingResponse(events, media_type=EVENTS, headers=headers), None
         result = await self._execute(parameters, context, _METHODS[request.method])
@@ -121,9 +135,14 @@ class GraphQLOverHTTP:
         self, parameters: Parameters, context: ApiContext, allowed: set[OperationType]
     ) -> ExecutionResult:
         try:
+            query = await self._documents.text(parameters, context)
+        except ApiError as error:
+            # As one that the schema refuses: with 200 for a client that asked for plain JSON.
+            return ExecutionResult(data=None, errors=[error])
+        try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 return await self._schema.execute(
-                    parameters.query,
+                    query,
                     parameters.variables,
                     context_value=context,
                     operation_name=parameters.operation_name,
@@ -140,11 +159,27 @@ class GraphQLOverHTTP:
         except (CannotGetOperationTypeError, MissingQueryError):
             raise Refused(400, "The document holds no operation of this name.") from None
 
-    async def _events(self, request: Request, parameters: Parameters, context: ApiContext) -> AsyncIterator[bytes]:
+    async def _events(
+        self, request: Request, query: str, parameters: Parameters, context: ApiContext
+    ) -> AsyncIterator[bytes]:
         """The graphql-sse protocol in distinct connections mode; ends with the token, or with the server."""
+        if not self._open.begin(context.viewer):
+            refused = {"errors": [ApiError("RATE_LIMITED", TOO_MANY).formatted]}
+            yield b"event: next\ndata: %b\n\nevent: complete\ndata: \n\n" % encode(refused)
+            return
+        try:
+            async with aclosing(self._carry_out(request, query, parameters, context)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._open.end(context.viewer)
+
+    async def _carry_out(
+        self, request: Request, query: str, parameters: Parameters, context: ApiContext
+    ) -> AsyncGenerator[bytes, None]:
         pushed = context.carrier = _Pushed()
         stream = await self._schema.stream(
-            parameters.query,
+            query,
             parameters.variables,
             context_value=context,
             operation_name=parameters.operation_name,
@@ -312,7 +347,9 @@ def _code(errors: Sequence[GraphQLError]) -> str:
 def _reply_to(result: ExecutionResult, media: str) -> Response:
     # A client that asked for plain JSON gets 200 for every well-formed request (specification 6.4.1).
     refused = media == RESPONSE_JSON and _was_refused(result)
-    return _reply(_status(result.errors or ()) if refused else 200, payload(result), media, {})
+    wait = (result.errors[0].extensions or {}).get("retryAfter") if _was_refused(result) and result.errors else None
+    headers = {} if wait is None else {"Retry-After": str(wait)}
+    return _reply(_status(result.errors or ()) if refused else 200, payload(result), media, headers)
 
 
 def _reply(status: int, members: dict[str, Any], media: str, headers: dict[str, str]) -> Response:

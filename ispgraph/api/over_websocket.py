@@ -18,7 +18,16 @@ from strawberry.types.execution import PreExecutionError
 from ispgraph import metrics
 from ispgraph.api import body
 from ispgraph.api.body import Refused
-from ispgraph.api.connections import Authorities, ContextFactory, is_unauthenticated, masked, origin_allowed
+from ispgraph.api.connections import (
+    TOO_MANY,
+    Authorities,
+    ContextFactory,
+    OpenConnections,
+    is_unauthenticated,
+    masked,
+    origin_allowed,
+)
+from ispgraph.api.documents import Documents
 from ispgraph.api.over_http import encode, payload
 from ispgraph.api.sockets import TOO_SLOW, Socket
 from ispgraph.schema.errors import ApiError, ApiSchema
@@ -49,7 +58,11 @@ class GraphQLOverWebSocket:
         context_factory: ContextFactory,
         allowed_origins: Collection[str],
         authorities: Authorities,
+        documents: Documents,
+        open_connections: OpenConnections,
     ) -> None:
+        self.documents = documents
+        self.open_connections = open_connections
         self.schema = schema
         self.context_factory = context_factory
         self.authorities = authorities
@@ -79,6 +92,7 @@ class _Connection:
         "_operations",
         "_socket",
         "_timer",
+        "_viewer",
         "connection",
         "parameters",
     )
@@ -91,6 +105,7 @@ class _Connection:
         self._initialised = self._acknowledged = self._ended = False
         self._operations: dict[str, asyncio.Task[None] | _Carried] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._viewer: Any = None
 
     async def run(self) -> None:
         """Until the client leaves, breaks the protocol, or loses its authority."""
@@ -127,6 +142,8 @@ class _Connection:
         if self._ended:
             return
         self._ended = True
+        if self._viewer is not None:
+            self._api.open_connections.end(self._viewer)
         self._api.authorities.forget(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -180,6 +197,10 @@ class _Connection:
             raise _Closed(4401, "Unauthorized") from None
         if context.viewer is None:
             raise _Closed(4401, "Unauthorized")
+        if not self._ended:
+            if not self._api.open_connections.begin(context.viewer):
+                raise _Closed(4429, TOO_MANY)
+            self._viewer = context.viewer
         await self._send({"type": "connection_ack"})
         if not self._ended:
             self._acknowledged = True
@@ -257,7 +278,7 @@ class _Connection:
         context = await self._api.context_factory(self.connection, self.parameters)
         context.carrier = carried
         stream = await self._api.schema.stream(
-            parameters.query,
+            await self._api.documents.text(parameters, context),
             parameters.variables,
             context_value=context,
             operation_name=parameters.operation_name,

@@ -40,6 +40,7 @@ SUBJECTS: Mapping[str, str] = {
     "tenant": "ten",
     "voucher": "vou",
     "voucher_batch": "vbt",
+    "webhook": "whe",
     "zone": "zon",
 }
 # And where that is another one than the word says.

@@ -29,6 +29,13 @@ def check_url(text: str, *, private: bool) -> None:
     check_host(parts.hostname, private=private)
 
 
+def check_hook(text: str, *, private: bool) -> None:
+    """As `check_url`, for an address that is told of events: with TLS, unless our own network may be called."""
+    check_url(text, private=private)
+    if not private and urlsplit(text).scheme != "https":
+        raise ValueError("The address has to begin with https://.")
+
+
 def check_host(text: str, *, private: bool) -> None:
     """Raises ValueError, with words for a person, for what is no host that may be called."""
     if not _HOST.fullmatch(text):

@@ -33,6 +33,8 @@ _NAMES = {
     "tkt": "ticket",
     "vbt": "voucher batch",
     "vou": "voucher",
+    "whd": "webhook delivery",
+    "whe": "webhook endpoint",
     "zon": "zone",
 }
 

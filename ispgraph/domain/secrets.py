@@ -71,6 +71,11 @@ def second_factor(tenant_id: UUID, operator_id: UUID) -> str:
     return f"second-factor:{tenant_id}:{operator_id}"
 
 
+def webhook(tenant_id: UUID, endpoint_id: UUID) -> str:
+    """What the secret is bound to with which calls of an endpoint are signed."""
+    return f"webhook:{tenant_id}:{endpoint_id}"
+
+
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
     iv = secrets.token_bytes(16)

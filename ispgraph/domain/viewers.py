@@ -179,6 +179,15 @@ async def find(session: AsyncSession, claims: Claims) -> Viewer | None:
     return (await _behind(session, [claims])).get(claims)
 
 
+async def of_operator(session: AsyncSession, operator_id: UUID) -> Viewer | None:
+    """What is done for an operator while nobody is there may as much as that one may now; None for one who may not
+    sign in. No sign-in stands behind it."""
+    row = (await session.execute(_operator(), {"operator": operator_id, "now": clock.now()})).one_or_none()
+    if row is None:
+        return None
+    return _viewer(Claims(row.tenant_id, row.id, row.id, row.token_version, clock.now() + _USED), row)
+
+
 async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Claims, Viewer]:
     found = {}
     for statement, viewer, of_customers in ((_signed_in, _viewer, False), (_customers, _customer, True)):
@@ -390,4 +399,14 @@ def _program() -> Executable:
             ApiToken.expires_at > _NOW,
             Operator.active,
         )
+    )
+
+
+@cache
+def _operator() -> Executable:
+    """An operator, as columns."""
+    return (
+        select(null().label("acting_id"), true().label("by_token"), null().label("at_most"), *_about())
+        .join(Tenant, Tenant.id == Operator.tenant_id)
+        .where(Operator.id == bindparam("operator", type_=Uuid()), Operator.active)
     )

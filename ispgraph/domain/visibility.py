@@ -58,10 +58,13 @@ from ispgraph.domain.models import (
     Ticket,
     Voucher,
     VoucherBatch,
+    WebhookDelivery,
+    WebhookEndpoint,
     Zone,
 )
 from ispgraph.domain.onboarding import drafts
-from ispgraph.domain.permissions import Permission, Viewer, in_scope
+from ispgraph.domain.permissions import Permission, Viewer
+from ispgraph.domain.webhooks import deliveries, endpoints
 
 Rule = tuple[Permission | None, Callable[[Viewer, Any], ColumnElement[bool]]]
 
@@ -122,6 +125,8 @@ RULES: Mapping[type[Any], Rule] = {
     Router: (None, _anyone),
     CustomField: (None, _anyone),
     Gateway: (Permission.MANAGE_SETTINGS, _anyone),
+    WebhookEndpoint: (Permission.MANAGE_SETTINGS, endpoints.visible),
+    WebhookDelivery: (Permission.MANAGE_SETTINGS, deliveries.visible),
 }
 
 

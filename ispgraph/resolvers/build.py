@@ -9,6 +9,7 @@ from ispgraph.resolvers.access import AccessMutations, AccessQueries
 from ispgraph.resolvers.audit import AuditQueries
 from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bills import BillMutations, BillQueries
+from ispgraph.resolvers.budgets import BudgetQueries
 from ispgraph.resolvers.bulk import BulkMutations
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.commissions import CommissionMutations, CommissionQueries
@@ -42,7 +43,10 @@ from ispgraph.resolvers.tenants import TenantMutations, TenantQueries
 from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
 from ispgraph.resolvers.transfers import TransferMutations, TransferQueries
 from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
+from ispgraph.resolvers.webhooks import WebhookMutations, WebhookQueries
+from ispgraph.schema import costs
 from ispgraph.schema.base import KINDS
+from ispgraph.schema.budgets import CostBudgets
 from ispgraph.schema.compiler.arguments import resolve_directly
 from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
@@ -83,6 +87,8 @@ class Query(
     GatewayQueries,
     HostingQueries,
     AuditQueries,
+    WebhookQueries,
+    BudgetQueries,
 ):
     pass
 
@@ -121,6 +127,7 @@ class Mutation(
     GatewayMutations,
     HostingMutations,
     RevealMutations,
+    WebhookMutations,
 ):
     pass
 
@@ -147,11 +154,12 @@ def build(*, suggestions: bool = False) -> ApiSchema:
             VoucherJob,
             StorageJob,
         ],
-        extensions=EXTENSIONS,
+        extensions=[*EXTENSIONS, CostBudgets],
         execution_context_class=CompiledExecutor,
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
     )
     resolve_directly(schema)
+    costs.describe(schema._schema)
     return schema
 
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from ispgraph.db import Database
+from ispgraph.domain.budgets import Budgets
 from ispgraph.domain.live.feed import Feed
 from ispgraph.resolvers.authentication import authenticate
 from ispgraph.schema.context import Context
@@ -21,6 +22,9 @@ class ContextFactory:
         self._redis = redis
         self._settings = settings
         self.feed = Feed(database, redis)
+        self._budgets: Budgets | None = None
+        if settings.cost_per_second:
+            self._budgets = Budgets(redis, settings.cost_per_second, settings.tenant_cost_per_second)
 
     async def __call__(self, connection: HTTPConnection, parameters: Mapping[str, Any] | None) -> Context:
         """The context, with the viewer when a token came along. Raises ApiError UNAUTHENTICATED for a bad token."""
@@ -31,6 +35,7 @@ class ContextFactory:
             redis=self._redis,
             settings=self._settings,
             feed=self.feed,
+            budgets=self._budgets,
             viewer=viewer,
             # The peer itself: what a header claims about it is not believed.
             address=connection.client.host if connection.client else None,

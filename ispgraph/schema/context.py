@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.dataloader import DataLoader
 
 from ispgraph.db import Base, Database
+from ispgraph.domain.budgets import Budgets
 from ispgraph.domain.live.feed import Feed
 from ispgraph.domain.permissions import Permission, Viewer, Within
 from ispgraph.schema.errors import ApiError
@@ -102,6 +103,10 @@ class Context:
     feed: Feed | None = None
     carrier: Carrier | None = None
     """Set by connections that have one."""
+    budgets: Budgets | None = None
+    """What the operation is charged to, where it is charged."""
+    cost: int = 0
+    """Of the operation, once it was found fit."""
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:

@@ -61,6 +61,15 @@ WEIGHTS = {
 }
 
 
+def describe(schema: GraphQLSchema) -> None:
+    """Say beside each field that has a weight what it costs."""
+    for place, weight in WEIGHTS.items():
+        kind, _, name = place.partition(".")
+        field: Any = schema.type_map[kind].fields[name]  # type: ignore[attr-defined]
+        told = f"Costs {weight:,} points."
+        field.description = f"{field.description}\n\n{told}" if field.description else told
+
+
 class Pricing:
     """Prices the operations of one valid document."""
 

@@ -13,7 +13,7 @@ multiplied. `@skip` and `@include` are taken as not skipping. A page of 50 custo
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -270,6 +270,12 @@ class Documents:
         return Checked(document, operations, survey.introspective, errors, pricing)
 
 
+def documents_of(schema: Any) -> Documents:
+    """The documents that one schema has seen."""
+    found: Documents | None = schema.__dict__.get("ispgraph_documents")
+    return found or schema.__dict__.setdefault("ispgraph_documents", Documents(schema._schema))
+
+
 class DocumentLimits(SchemaExtension):
     """Parses, bounds, validates and prices every operation, on HTTP, WebSocket and event streams alike."""
 
@@ -279,12 +285,8 @@ class DocumentLimits(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Take the document from the cache, or parse it. A GraphQLError raised here becomes the answer."""
         context = self.execution_context
-        schema: Any = context.schema
-        documents = schema.__dict__.get("ispgraph_documents")
-        if documents is None:
-            documents = schema.__dict__.setdefault("ispgraph_documents", Documents(schema._schema))
         if context.query:
-            self._checked = documents.check(context.query)
+            self._checked = documents_of(context.schema).check(context.query)
             context.graphql_document = self._checked.document
         yield
 
@@ -302,13 +304,14 @@ class DocumentLimits(SchemaExtension):
             return [ApiError("BAD_REQUEST", "Introspection needs a signed-in operator.")]
         signed_in = context.context is None or context.context.viewer is not None
         bound = COST_SIGNED_IN if signed_in else COST_ANONYMOUS
-        return _price(checked.pricing, context.operation_name, context.variables or {}, bound)
+        pricing, variables = checked.pricing, context.variables or {}
+        cost = pricing.cost(context.operation_name, variables) if pricing else 0
+        if hasattr(context.context, "cost"):
+            context.context.cost = cost
+        return _beyond(cost, bound)
 
 
-def _price(
-    pricing: Pricing | None, operation_name: str | None, variables: Mapping[str, Any], bound: int
-) -> list[GraphQLError]:
-    cost = pricing.cost(operation_name, variables) if pricing else 0
+def _beyond(cost: int, bound: int) -> list[GraphQLError]:
     if cost <= bound:
         return []
     message = f"The operation costs {cost}, at most {bound} is allowed. Ask for smaller pages or fewer fields."

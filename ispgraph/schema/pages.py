@@ -36,7 +36,7 @@ class Edge(Generic[T]):
 
 @strawberry.type(
     description="A page of a list: 20 rows, unless `first` or `last` asks for another number up to 100. Cursors are of "
-    "one list in one order."
+    "one list in one order. What is selected of a row costs as often as the page may have rows."
 )
 class Connection(Generic[T]):
     @_linked

@@ -29,6 +29,8 @@ from ispgraph.domain.messaging import credits
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
 from ispgraph.domain.portals import records as portals
+from ispgraph.domain.webhooks import deliveries as webhook_deliveries
+from ispgraph.domain.webhooks import endpoints as webhook_endpoints
 from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, kinds_of, values_of
 
 
@@ -218,4 +220,16 @@ CUSTOMER_TRANSFERS = Pages(
     transfers.NEWEST,
     transfers.FILTERS,
     values_of(**kinds_of(transfers.FILTERS)),
+)
+WEBHOOK_ENDPOINTS = Pages(
+    lambda _, asked: webhook_endpoints.visible(asked.viewer, models.WebhookEndpoint),
+    webhook_endpoints.NEWEST,
+    webhook_endpoints.FILTERS,
+    values_of(**kinds_of(webhook_endpoints.FILTERS)),
+)
+WEBHOOK_DELIVERIES = Pages(
+    lambda _, asked: webhook_deliveries.visible(asked.viewer, models.WebhookDelivery),
+    webhook_deliveries.ORDER,
+    webhook_deliveries.FILTERS,
+    values_of(**kinds_of(webhook_deliveries.FILTERS)),
 )

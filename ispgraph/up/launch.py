@@ -143,7 +143,11 @@ class _Launch:
             "ISPGRAPH_INTROSPECTION": "open",
             "ISPGRAPH_STORAGE_DIR": str((self._directory.path / "storage").absolute()),
             # What the demo sends and takes goes to doubles on this machine.
-            **({"ISPGRAPH_PRIVATE_GATEWAYS": "on"} if self._options.demo else {}),
+            **(
+                dict.fromkeys(("ISPGRAPH_PRIVATE_GATEWAYS", "ISPGRAPH_PRIVATE_WEBHOOKS"), "on")
+                if self._options.demo
+                else {}
+            ),
             **os.environ,
             **environment(self._secrets, self._ports),
             **({"ISPGRAPH_LAB_URL": self._lab_url} if self._has_lab else {}),

@@ -70,6 +70,7 @@ _TRANSFER = {
     "source": "the operator who had the customer",
     "target": "the operator who was to get the customer",
 }
+_ENDPOINT = {"endpoint": "its name", "problem": "what was met"}
 _DEAR = "{tenant}: Dear {customer}, "
 
 _ALL = (
@@ -346,6 +347,27 @@ _ALL = (
         "{tenant}: the router {router} answers again.",
         "{tenant}: {router} answers again",
         {"router": "its name"},
+        channels=(MessageChannel.EMAIL,),
+        urgent=True,
+        to_operators=True,
+    ),
+    Event(
+        "webhook.paused",
+        "A webhook endpoint has taken nothing for days and is paused",
+        "{tenant}: the webhook endpoint {endpoint} has taken nothing for days, and is paused. What happens waits until "
+        "it is resumed. {problem}",
+        "{tenant}: the webhook endpoint {endpoint} is paused",
+        _ENDPOINT,
+        channels=(MessageChannel.EMAIL,),
+        urgent=True,
+        to_operators=True,
+    ),
+    Event(
+        "webhook.disabled",
+        "A webhook endpoint said that it is gone",
+        "{tenant}: the webhook endpoint {endpoint} is not told of anything any more. {problem}",
+        "{tenant}: the webhook endpoint {endpoint} is gone",
+        _ENDPOINT,
         channels=(MessageChannel.EMAIL,),
         urgent=True,
         to_operators=True,

@@ -131,6 +131,7 @@ from ispgraph.domain.models.tenants import (
 from ispgraph.domain.models.tickets import Ticket, TicketCategory, TicketPriority, TicketReply, TicketStatus
 from ispgraph.domain.models.transfers import CustomerTransfer, InvoiceEarner, TransferStatus
 from ispgraph.domain.models.vouchers import ServiceAllowance, Voucher, VoucherBatch, VoucherStatus
+from ispgraph.domain.models.webhooks import DeliveryStatus, WebhookDelivery, WebhookEndpoint, WebhookStatus
 
 __all__ = [
     "Account",
@@ -163,6 +164,7 @@ __all__ = [
     "CustomerStatus",
     "CustomerTransfer",
     "DeliveryReport",
+    "DeliveryStatus",
     "Draft",
     "DraftLogEntry",
     "DraftStatus",
@@ -262,6 +264,9 @@ __all__ = [
     "Voucher",
     "VoucherBatch",
     "VoucherStatus",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookStatus",
     "WizardStep",
     "Zone",
 ]

@@ -1,0 +1,1 @@
+"""Telling others of what happens: by the Standard Webhooks specification."""
