@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -168,6 +169,19 @@ async def find(session: AsyncSession, claims: Claims) -> Viewer | None:
     return (await _behind(session, [claims])).get(claims)
 
 
+async def on_behalf(session: AsyncSession, operator_id: UUID, *, job_id: UUID, acting_id: UUID | None) -> Viewer | None:
+    """The operator whose wish a job carries out, with what it may do by now; None when it may not sign in any more.
+
+    `acting_id` had signed in in its place, and is named in the record.
+    """
+    now = clock.now()
+    row = (await session.execute(_at_work(), {"operator": operator_id, "now": now})).one_or_none()
+    if row is None:
+        return None
+    viewer = _viewer(Claims(row.tenant_id, row.id, job_id, row.token_version, now), row)
+    return replace(viewer, acting_id=acting_id)
+
+
 async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Claims, Viewer]:
     asked = {"sign_ins": [claims.session_id for claims in presented], "now": clock.now()}
     rows = {row.sign_in_id: row for row in await session.execute(_signed_in(), asked)}
@@ -322,4 +336,14 @@ def _program() -> Executable:
             ApiToken.expires_at > _NOW,
             Operator.active,
         )
+    )
+
+
+@cache
+def _at_work() -> Executable:
+    """An operator as columns, whoever has signed in."""
+    return (
+        select(null().label("acting_id"), false().label("by_token"), null().label("at_most"), *_about())
+        .join(Tenant, Tenant.id == Operator.tenant_id)
+        .where(Operator.id == bindparam("operator", type_=Uuid()), Operator.active)
     )

@@ -25,6 +25,8 @@ for _kind in (
     models.AssetKind,
     models.AssetStatus,
     models.BillingCycle,
+    models.BulkAction,
+    models.BulkOutcome,
     models.ConnectionType,
     models.CustomerStatus,
     models.CustomFieldType,
