@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from ispgraph.actors import (
     bulk,
+    customer_exports,
     exports,
     gateway_payments,
     gateways,
@@ -24,6 +25,7 @@ ACTIONS: dict[str, Action] = {
     jobs.PACKAGE: packages.apply,
     jobs.EXPORT_SESSIONS: exports.sessions,
     jobs.EXPORT_REPORT: exports.report,
+    jobs.EXPORT_CUSTOMERS: customer_exports.listed,
     jobs.BULK: bulk.carry_out,
     jobs.BILLING_RUN: runs.bill,
     jobs.GATEWAY_CHECK: gateway_payments.check,

@@ -43,6 +43,14 @@ Progress = Callable[[AsyncSession, int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class One:
+    """A row of the run, and whose it is."""
+
+    row_id: UUID
+    customer_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """What came of one customer."""
 
@@ -76,7 +84,7 @@ class Carrier:
     async def _part(self) -> bool:
         """The next of them; False when there is nobody left."""
         for attempt in range(1, _TRIES + 1):
-            rows: Sequence[BulkRow] = ()
+            rows: Sequence[One] = ()
             try:
                 async with self._transact() as session:
                     run, by = await self._begin(session)
@@ -121,16 +129,18 @@ class Carrier:
             raise jobs.Permanent(message)
         return run, by
 
-    async def _next(self, session: AsyncSession, run: BulkRun) -> Sequence[BulkRow]:
+    async def _next(self, session: AsyncSession, run: BulkRun) -> Sequence[One]:
         if run.cancelled_at is not None:
             return ()
         together = run.action in (BulkAction.SUSPEND, BulkAction.ACTIVATE) and self._alone == 0
         self._alone = max(0, self._alone - 1)
-        waiting = select(BulkRow).where(BulkRow.run_id == run.id, BulkRow.outcome == BulkOutcome.WAITING)
+        waiting = select(BulkRow.id, BulkRow.customer_id).where(
+            BulkRow.run_id == run.id, BulkRow.outcome == BulkOutcome.WAITING
+        )
         rows = waiting.order_by(BulkRow.position.desc()).limit(TOGETHER if together else 1)
-        return (await session.scalars(rows)).all()
+        return [One(row.id, row.customer_id) for row in await session.execute(rows)]
 
-    async def _act(self, session: AsyncSession, run: BulkRun, rows: Sequence[BulkRow], by: Viewer) -> Sequence[Ending]:
+    async def _act(self, session: AsyncSession, run: BulkRun, rows: Sequence[One], by: Viewer) -> Sequence[Ending]:
         wish = run.wish
         match run.action:
             case BulkAction.SUSPEND:
@@ -165,9 +175,9 @@ class Carrier:
         )
         return Ending(BulkOutcome.DONE, total_minor=done.invoice.total_minor if done.invoice else None)
 
-    async def _note(self, session: AsyncSession, rows: Sequence[BulkRow], endings: Sequence[Ending]) -> None:
+    async def _note(self, session: AsyncSession, rows: Sequence[One], endings: Sequence[Ending]) -> None:
         run = await session.get_one(BulkRun, self._run_id, with_for_update=True, populate_existing=True)
-        keys = [row.id for row in rows]
+        keys = [row.row_id for row in rows]
         kept = {row.id: row for row in await session.scalars(select(BulkRow).where(BulkRow.id.in_(keys)))}
         now = clock.now()
         for key, ending in zip(keys, endings, strict=True):
@@ -186,7 +196,7 @@ class Carrier:
         await self._progress(session, run.done + run.unchanged + run.failed, run.count)
 
 
-async def _changed(session: AsyncSession, rows: Sequence[BulkRow], change: bulk.Change, by: Viewer) -> Sequence[Ending]:
+async def _changed(session: AsyncSession, rows: Sequence[One], change: bulk.Change, by: Viewer) -> Sequence[Ending]:
     results = await bulk.change_all(session, [row.customer_id for row in rows], change, (), by)
     return [_refused(one.faults) if one.faults else Ending(BulkOutcome.DONE) for one in results]
 

@@ -8,12 +8,12 @@ from sqlalchemy import and_
 
 from ispgraph.domain import bulk_runs, models, selections, visibility
 from ispgraph.domain.billing import runs
-from ispgraph.domain.errors import DomainError, ErrorCode, beneath
+from ispgraph.domain.errors import ErrorCode
 from ispgraph.domain.references import typed_ids
 from ispgraph.schema.base import Money, Node, Payload, node, row
 from ispgraph.schema.compiler.fields import amount as amount_of
 from ispgraph.schema.compiler.fields import expression, one, pages
-from ispgraph.schema.customer_lists import CustomerWhere
+from ispgraph.schema.customer_lists import CustomerWhere, checked_below
 from ispgraph.schema.customers import Customer
 from ispgraph.schema.jobs import Job
 from ispgraph.schema.operators import Operator
@@ -43,11 +43,7 @@ class CustomerSelection:
     def checked(self, *at: str) -> selections.Selection:
         """With ids as they stand in tables. Raises DomainError."""
         named = None if self.customer_ids is None else typed_ids("cus", self.customer_ids, *at, "customerIds")
-        try:
-            where = None if self.where is None else self.where.checked()
-        except DomainError as error:
-            raise beneath(error, *at) from error
-        return selections.Selection(named, where, self.search)
+        return selections.Selection(named, checked_below(self.where, *at), self.search)
 
 
 @strawberry.type

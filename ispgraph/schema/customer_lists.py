@@ -9,6 +9,7 @@ import strawberry
 
 from ispgraph.domain import customer_lists, models
 from ispgraph.domain.customer_lists import CustomerOrderField
+from ispgraph.domain.errors import DomainError, beneath
 from ispgraph.domain.references import optional_id
 from ispgraph.schema.enums import OrderDirection
 
@@ -58,3 +59,11 @@ class CustomerOrder:
         "without an end, comes last, and with DESC first."
     )
     direction: OrderDirection = OrderDirection.ASC
+
+
+def checked_below(where: CustomerWhere | None, *above: str) -> customer_lists.CustomerWhere | None:
+    """What `checked` gives of one that stands below the path `above`; None stays None. Raises DomainError."""
+    try:
+        return None if where is None else where.checked()
+    except DomainError as error:
+        raise beneath(error, *above) from error

@@ -5,6 +5,7 @@ import enum
 import strawberry
 
 from ispgraph.domain import models
+from ispgraph.domain.customer_exports import CustomerColumn
 from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.errors import ErrorCode
 from ispgraph.domain.messaging.texts import Encoding
@@ -68,6 +69,7 @@ for _kind in (
     models.TransferStatus,
     models.VoucherStatus,
     models.WizardStep,
+    CustomerColumn,
     CustomerOrderField,
     OrderDirection,
     PolicySource,
