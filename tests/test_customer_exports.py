@@ -117,7 +117,7 @@ async def test_a_list_as_a_file(desk: Desk, house: House) -> None:
     assert (first[head.index("Package")], first[head.index("Zone")]) == ("", "")
     (page,) = cells(await desk.file(format="XLSX", columns=["WALLET", "NAME"], orderBy={"field": "NAME"}))
     # `cells` reads as many columns as an export of sessions has.
-    assert [line[:2] for line in page] == [["Wallet (USD)", "Name"], ["0", "Ann Example"], ["0", "Bob Example"]]
+    assert [line[:2] for line in page] == [["Wallet (USD)", "Name"], ["0.00", "Ann Example"], ["0.00", "Bob Example"]]
     async with house.database.read(house.tenant.id) as session:
         [entry, _] = await session.scalars(select(AuditEntry).order_by(AuditEntry.id))
     assert (entry.action, entry.subject_id) == ("customers.export", ids.parse(job["id"])[1])
