@@ -1,12 +1,15 @@
 """The same for many customers by one job, through the API and the worker."""
 
 import asyncio
+import os
+import time
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
 
 from ispgraph import clock, ids
+from ispgraph import jobs as queue
 from ispgraph.actors.registry import ACTIONS
 from ispgraph.actors.run import Runner
 from ispgraph.db import Database
@@ -30,9 +33,12 @@ from ispgraph.settings import Settings
 from tests import subscribers
 from tests.api import Api
 from tests.billing.changing import Buyer, sound
+from tests.conftest import Dsns
+from tests.crowd import fill
 from tests.factories import House
 from tests.messaging import post
 from tests.messaging.test_sms import add
+from tests.programs import Program
 from tests.wizard import faults
 
 RUN = """id action dryRun status count done unchanged failed segments cancelledAt
@@ -518,3 +524,68 @@ async def test_there_is_a_most(desk: Desk, house: House, monkeypatch: pytest.Mon
         ("LIMIT_EXCEEDED", "input.selection.customerIds")
     ]
     assert await desk.count(BulkRow) == 0
+
+
+@pytest.mark.long
+async def test_workers_that_are_killed_come_to_nobody_twice(
+    desk: Desk, house: House, settings: Settings, dsns: Dsns
+) -> None:
+    size = 400
+    await post.gateway(house)
+    await fill(dsns.superuser, house, size)
+    run = await desk.promised("Message", EVERYBODY, size, body="Works on {account}")
+    job, deaths = ids.parse(run["job"]["id"])[1], 0
+
+    async def done() -> int:
+        found = await desk.seen(run)
+        return int(found["done"] + found["failed"] + found["unchanged"])
+
+    before = 0
+    while await done() < size:
+        async with house.database.transaction(house.tenant.id) as session:
+            row = await session.get_one(Job, job, with_for_update=True)
+            # As if the lease of who was killed had run out; nothing else would have it due before 30 s.
+            row.next_attempt_at = clock.now()
+        worker = Program("worker", settings)
+        try:
+            await worker.ready()
+            queue.connect(settings.redis_url)
+            await queue.push([queue.Due(house.tenant.id, job)])
+            async with asyncio.timeout(60):
+                while (now := await done()) < min(size, before + 60):
+                    await asyncio.sleep(0.01)
+        finally:
+            worker.kill()
+            queue.disconnect()
+        before, deaths = now, deaths + 1
+    assert deaths > 2
+    found = await desk.seen(run)
+    assert (found["done"], found["rows"]["totalCount"]) == (size, size)
+    async with house.database.read(house.tenant.id) as session:
+        bodies = list(await session.scalars(select(Message.body).where(Message.event == "sms")))
+    assert len(bodies) == len(set(bodies)) == size
+
+
+@pytest.mark.long
+async def test_thousands_do_not_hold_one_transaction(
+    desk: Desk, house: House, dsns: Dsns, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = int(os.environ.get("ISPGRAPH_TEST_BULK_ROWS", "3000"))
+    await fill(dsns.superuser, house, size)
+    began, longest, act = time.monotonic(), 0.0, bulk_work.Carrier._part
+    run = await desk.promised("Suspend", EVERYBODY, size)
+    promised = time.monotonic() - began
+
+    async def timed(self: bulk_work.Carrier) -> bool:
+        nonlocal longest
+        start = time.monotonic()
+        more = await act(self)
+        longest = max(longest, time.monotonic() - start)
+        return more
+
+    monkeypatch.setattr(bulk_work.Carrier, "_part", timed)
+    done = await desk.work(run)
+    took = time.monotonic() - began - promised
+    print(f"{size}: promised in {promised:.2f} s, done in {took:.1f} s, longest part {longest:.2f} s")  # noqa: T201
+    assert (done["status"], done["done"]) == ("SUCCEEDED", size)
+    assert longest < 5

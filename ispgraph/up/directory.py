@@ -77,8 +77,9 @@ class Ports:
                 changed[name] = server_port(socket.SOCK_DGRAM, radius_host)
         for name in ("lab", "panel", "panel_control"):
             port = getattr(self, name)
-            while not port or port in changed.values() or not is_free(port):
+            while not port or port in tcp.values() or not is_free(port):
                 port = changed[name] = server_port()
+            tcp[name] = port
         return replace(self, **changed)
 
 
