@@ -37,9 +37,10 @@ class Isp:
         data: dict[str, Any] = answer["data"]
         return data
 
-    async def sign_in(self) -> None:
-        """As the first operator, who is an admin."""
-        who = {name: self.up["operators"][0][name] for name in ("email", "password", "tenant")}
+    async def sign_in(self, role: str = "ADMIN") -> None:
+        """As the first operator of a role."""
+        first = next(one for one in self.up["operators"] if one["role"] == role)
+        who = {name: first[name] for name in ("email", "password", "tenant")}
         done = await self.ask("mutation($input: SignInInput!) { signIn(input: $input) { token } }", input=who)
         self.token = done["signIn"]["token"]
 

@@ -112,6 +112,12 @@ def radius() -> None:
 
 
 @app.command()
+def panel() -> None:
+    """Be a hosting panel for the demo, on 127.0.0.1 (ISPGRAPH_PANEL_PORT, 8791 unless set)."""
+    raise typer.Exit(_load("panel").main())
+
+
+@app.command()
 def lab() -> None:
     """Simulate a MikroTik network, ruled over HTTP on 127.0.0.1 (ISPGRAPH_LAB_PORT, 8790 unless set)."""
     raise typer.Exit(_load("lab.main").main())

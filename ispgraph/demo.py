@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock, demo_care, demo_crowd, demo_customers, demo_network, ids
+from ispgraph import clock, demo_care, demo_crowd, demo_customers, demo_hosting, demo_network, ids
 from ispgraph.db import Database
 from ispgraph.domain import custom_fields, packages, passwords, secrets, zones
 from ispgraph.domain.billing import commission_rates
@@ -168,12 +168,15 @@ _OTHER_NET = _House(
 
 def main(settings: Settings) -> None:
     """Fill the demo and print one line of JSON, a `Filled`. Again: nothing changes, the same is printed."""
-    lab_url = os.environ.get("ISPGRAPH_LAB_URL")
-    sys.stdout.write(json.dumps(asyncio.run(run(settings, lab_url=lab_url))) + "\n")
+    lab_url, panel_url = os.environ.get("ISPGRAPH_LAB_URL"), os.environ.get("ISPGRAPH_PANEL_URL")
+    sys.stdout.write(json.dumps(asyncio.run(run(settings, lab_url=lab_url, panel_url=panel_url))) + "\n")
 
 
-async def run(settings: Settings, password: str | None = None, lab_url: str | None = None) -> Filled:
-    """Make what is missing of the demo, with its network and most of its customers where there is a lab for them.
+async def run(
+    settings: Settings, password: str | None = None, lab_url: str | None = None, panel_url: str | None = None
+) -> Filled:
+    """Make what is missing of the demo, with its network and most of its customers where there is a lab for them, and
+    its hosting server where there is a panel.
 
     Raises SettingsError.
     """
@@ -198,6 +201,8 @@ async def run(settings: Settings, password: str | None = None, lab_url: str | No
                 await demo_customers.add(session, house.customers, signers, settings.network_key)
                 if house.complaints:
                     await demo_care.add(session, house.complaints, signers, settings)
+                if house is _EXAMPLE_NET and panel_url is not None:
+                    await demo_hosting.add(session, panel_url, settings.network_key, admin)
                 if house.router is not None:
                     radius_secret = await _router(session, tenant, house.router, settings.network_key)
             if house.router is not None and lab_url is not None:

@@ -106,7 +106,7 @@ def main(settings: Settings, *, as_json: bool) -> int:
 
 async def seed(settings: Settings) -> dict[str, Any]:
     """Both providers, as they are printed."""
-    assert Query, "the types are registered by now, and with them the prefixes of their ids"
+    assert Query is not None, "the types are registered by now, and with them the prefixes of their ids"
     if settings.owner_database_url is None or settings.radius_database_url is None:
         raise SettingsError("ISPGRAPH_OWNER_DATABASE_URL and ISPGRAPH_RADIUS_DATABASE_URL are needed")
     databases = [Database(url, pool_size=2) for url in (settings.owner_database_url, settings.database_url)]

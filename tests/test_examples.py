@@ -37,7 +37,7 @@ def taken(product: Product, *tour: str) -> None:
 
 def test_the_tours_come_out_as_expected(product: Product) -> None:
     # The first one twice: it has to cope with what it left behind.
-    for tour in ("quickstart.py", "suspend_and_watch.py", "watch_usage.py", "quickstart.py"):
+    for tour in ("quickstart.py", "suspend_and_watch.py", "watch_usage.py", "onboard.py", "quickstart.py"):
         taken(product, f"examples/{tour}")
 
 

@@ -77,6 +77,7 @@ SHORT_LISTS = {
     "Router.drift": "at most two hundred are kept",
     "RouterPayload.jobs": "what one change promised",
     "Subscription.liveUsageAll": "batches of at most five hundred",
+    "SelectedCustomers.statuses": "the five states there are",
     "SubscriberReport.months": "at most 36",
     "TaxReport.periods": "36 months, or 366 days",
     "TaxReport.rates": "the rates of one house",

@@ -176,8 +176,9 @@ def test_up_json_says_where_everything_is_and_only_the_owner_reads_it(launch: Ca
 
     assert set(up) == {
         *("graphql", "websocket", "playground", "database", "owner_database", "redis", "radius", "operators", "lab"),
+        "hosting",
     }
-    assert list(up["lab"]) == ["control"]
+    assert (list(up["lab"]), list(up["hosting"])) == (["control"], ["panel", "control"])
     assert up["websocket"] == up["graphql"].replace("http:", "ws:")
     assert set(up["radius"]) == {"host", "auth_port", "acct_port", "secret"}
     assert up["operators"] == [{"email": "a@b", "password": "p", "role": "ADMIN", "tenant": "t"}]

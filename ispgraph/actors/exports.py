@@ -51,7 +51,7 @@ class _Out:
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class Content:
     """What goes into a file: rows in pages, each of which becomes cells, and what is told of it at the end."""
 
     stem: str
@@ -73,9 +73,9 @@ async def sessions(run: Run) -> None:
     if found.count > exports.MOST:
         message = f"There are {found.count} sessions, and one file may have {exports.MOST}: ask for a shorter time."
         raise Permanent(message)
-    await _make(
+    await make(
         run,
-        _Content(
+        Content(
             stem=exports.stem(customer.account_number, zone),
             format=wanted.format,
             columns=exports.COLUMNS,
@@ -92,9 +92,9 @@ async def report(run: Run) -> None:
     async with run.database.read(run.job.tenant_id) as session:
         wanted = await reports.wanted_of(session, run.job)
         found = await sheets.sheet(session, wanted)
-    await _make(
+    await make(
         run,
-        _Content(
+        Content(
             stem=sheets.stem(wanted),
             format=wanted.format,
             columns=found.columns,
@@ -106,7 +106,7 @@ async def report(run: Run) -> None:
     )
 
 
-async def _make(run: Run, content: _Content) -> None:
+async def make(run: Run, content: Content) -> None:
     """Store the file, and end the job with it."""
     with tempfile.TemporaryDirectory(prefix="ispgraph-export-", ignore_cleanup_errors=True) as place:
         sheet = _sheet(content, Path(place))
@@ -133,7 +133,7 @@ async def _make(run: Run, content: _Content) -> None:
         await run.succeed(session, content.told(rows))
 
 
-def _sheet(content: _Content, place: Path) -> Sheet:
+def _sheet(content: Content, place: Path) -> Sheet:
     if content.format is ExportFormat.CSV:
         return CsvSheet(content.columns)
     return XlsxSheet(content.columns, place)

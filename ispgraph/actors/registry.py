@@ -2,7 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, gateway_payments, gateways, hosting, packages, radius, runs, storage, vouchers
+from ispgraph.actors import (
+    bulk,
+    customer_exports,
+    exports,
+    gateway_payments,
+    gateways,
+    hosting,
+    packages,
+    radius,
+    runs,
+    storage,
+    vouchers,
+)
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -13,6 +25,8 @@ ACTIONS: dict[str, Action] = {
     jobs.PACKAGE: packages.apply,
     jobs.EXPORT_SESSIONS: exports.sessions,
     jobs.EXPORT_REPORT: exports.report,
+    jobs.EXPORT_CUSTOMERS: customer_exports.listed,
+    jobs.BULK: bulk.carry_out,
     jobs.BILLING_RUN: runs.bill,
     jobs.GATEWAY_CHECK: gateway_payments.check,
     jobs.GATEWAY_REFUND: gateway_payments.give_back,

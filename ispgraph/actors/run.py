@@ -60,6 +60,10 @@ class Run:
         """End the job badly, in a transaction that keeps what it learnt; nothing will try again by itself."""
         await self._end(session, JobStatus.FAILED, reason)
 
+    async def cancel(self, session: AsyncSession, message: str) -> None:
+        """End the job as somebody wanted it to end, in a transaction that keeps what was done until then."""
+        await self._end(session, JobStatus.CANCELLED, message)
+
     async def put_off(self, session: AsyncSession, until: datetime, reason: str) -> None:
         """Have the job wait for something outside of it, in a transaction that keeps what it learnt: no attempt."""
         jobs.put_off(session, await jobs.hold(session, self.job.id, self.lease), until, reason)

@@ -4,7 +4,7 @@ It can be told to leave things out that a panel may not have: the search by `bil
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,11 @@ class NextPanelDouble(Double):
         made = Hosted(self._last, {"username": username, "email": f"{username}@elsewhere.example", **said})
         self.accounts[made.id] = made
         return made
+
+    def restore(self, accounts: Iterable[Hosted]) -> None:
+        """Accounts that it had before it was started again."""
+        self.accounts = {one.id: one for one in accounts}
+        self._last = max([self._last, *self.accounts])
 
     def _known(self, answer: Answer) -> Answer:
         async def checked(request: Request) -> Response:

@@ -28,7 +28,9 @@ _OF_CUSTOMERS = ("customer", "ticket", "invoice", "payment", "payment_link", "pr
 SUBJECTS: Mapping[str, str] = {
     **dict.fromkeys(_OF_CUSTOMERS, "cus"),
     "billing": "run",
+    "bulk": "blk",
     "custom_field": "cfd",
+    "customers": "job",
     "draft": "dft",
     "gateway": "gwy",
     "job": "job",

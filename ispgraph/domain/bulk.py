@@ -29,7 +29,9 @@ class Result:
     faults: Sequence[Fault] = ()
 
 
-class _Change(Protocol):
+class Change(Protocol):
+    """Changes a service of a locked customer, locked with the others. Raises DomainError before anything is changed."""
+
     async def __call__(
         self, customer: Customer, service: Service, others: Sequence[Service], chosen: Chosen
     ) -> None: ...
@@ -47,12 +49,7 @@ async def suspend(
 ) -> Sequence[Result]:
     """`services.suspend` for each of these customers, at most 100, in their order."""
     told = services.note_of(note)
-
-    async def change(customer: Customer, service: Service, others: Sequence[Service], chosen: Chosen) -> None:
-        await services.take_off_line(
-            session, customer, service, others, chosen, reason=reason, told=told, notify=notify, by=by
-        )
-
+    change = suspending(session, reason=reason, told=told, notify=notify, by=by)
     given = {"reason": reason.value, "note": told, "notify": notify}
     return await _each(session, SUSPEND, customer_ids, change, given, idempotency_key, by)
 
@@ -68,19 +65,36 @@ async def activate(
 ) -> Sequence[Result]:
     """`services.activate` for each of these customers, at most 100, in their order."""
     told = services.note_of(note)
+    change = activating(session, told=told, notify=notify, by=by)
+    given = {"note": told, "notify": notify}
+    return await _each(session, ACTIVATE, customer_ids, change, given, idempotency_key, by)
+
+
+def suspending(session: AsyncSession, *, reason: SuspendReason, told: str | None, notify: bool, by: Viewer) -> Change:
+    """What suspends one."""
+
+    async def change(customer: Customer, service: Service, others: Sequence[Service], chosen: Chosen) -> None:
+        await services.take_off_line(
+            session, customer, service, others, chosen, reason=reason, told=told, notify=notify, by=by
+        )
+
+    return change
+
+
+def activating(session: AsyncSession, *, told: str | None, notify: bool, by: Viewer) -> Change:
+    """What activates one."""
 
     async def change(customer: Customer, service: Service, others: Sequence[Service], chosen: Chosen) -> None:
         await services.put_on_line(session, customer, service, others, chosen, told=told, notify=notify, by=by)
 
-    given = {"note": told, "notify": notify}
-    return await _each(session, ACTIVATE, customer_ids, change, given, idempotency_key, by)
+    return change
 
 
 async def _each(
     session: AsyncSession,
     operation: str,
     customer_ids: Sequence[UUID],
-    change: _Change,
+    change: Change,
     given: Mapping[str, object],
     key: str | None,
     by: Viewer,
@@ -90,6 +104,17 @@ async def _each(
     answer = await idempotency.claim(session, by=by, operation=operation, key=key, given=meant)
     if answer is not None:
         return await _again(session, answer, by)
+    results = await change_all(session, customer_ids, change, ("input", "customerIds"), by)
+    kept = {"results": [_as_kept(result) for result in results]}
+    await idempotency.keep(session, by=by, operation=operation, key=key, answer=kept)
+    return results
+
+
+async def change_all(
+    session: AsyncSession, customer_ids: Sequence[UUID], change: Change, at: tuple[str, ...], by: Viewer
+) -> Sequence[Result]:
+    """Change each of these customers whom the viewer may see. What is wrong with one is told at its place below `at`,
+    and does not stand in the way of the others."""
     # In the order of their ids, as everybody who locks several.
     rows = customers.visible(by).where(Customer.id.in_(customer_ids)).order_by(Customer.id)
     found = {row.id: row for row in await session.scalars(rows.with_for_update(of=Customer, key_share=True))}
@@ -98,7 +123,6 @@ async def _each(
     changed: dict[UUID, Service] = {}
     faults: dict[UUID, Sequence[Fault]] = {}
     for place, customer_id in enumerate(customer_ids):
-        at = ("input", "customerIds", str(place))
         try:
             if (customer := found.get(customer_id)) is None:
                 raise not_found("customer")
@@ -108,17 +132,14 @@ async def _each(
             await change(customer, service, owned[customer_id], chosen)
             changed[customer_id] = service
         except DomainError as error:
-            faults[customer_id] = [Fault(fault.code, fault.message, at) for fault in error.faults]
+            faults[customer_id] = [Fault(fault.code, fault.message, (*at, str(place))) for fault in error.faults]
     jobs = await changes.all_changed(session, list(changed.values()), by=by.operator_id)
-    results = [
+    return [
         Result(customer_id, found[customer_id], jobs[changed[customer_id].id])
         if customer_id in changed
         else Result(customer_id, faults=faults[customer_id])
         for customer_id in customer_ids
     ]
-    kept = {"results": [_as_kept(result) for result in results]}
-    await idempotency.keep(session, by=by, operation=operation, key=key, answer=kept)
-    return results
 
 
 def _check(customer_ids: Sequence[UUID]) -> None:

@@ -31,6 +31,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal,
     literal_column,
     not_,
     select,
@@ -212,6 +213,12 @@ def wanted(where: CustomerWhere | None, search: str | None, *, by: Viewer) -> di
     }
     faults.raise_if_any()
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def narrowed(asked: Mapping[str, Any], by: Viewer) -> Select[Customer]:
+    """The customers the viewer may see that the values of `wanted` leave."""
+    matches = (FILTERS[name].matches(literal(value, FILTERS[name].kind), by) for name, value in asked.items())
+    return customers.visible(by).where(*matches)
 
 
 def _names(members: Sequence[enum.Enum] | None) -> list[str] | None:

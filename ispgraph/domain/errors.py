@@ -47,6 +47,11 @@ def fail(code: ErrorCode, message: str, *field: str) -> DomainError:
     return DomainError([Fault(code, message, field or None)])
 
 
+def beneath(error: DomainError, *above: str) -> DomainError:
+    """The same error of something that stands deeper in the input: `above` goes before each path."""
+    return DomainError([Fault(fault.code, fault.message, (*above, *(fault.field or ()))) for fault in error.faults])
+
+
 def not_found(what: str, *field: str) -> DomainError:
     """The same answer for what does not exist and for what the viewer may not see."""
     return fail(ErrorCode.NOT_FOUND, f"There is no such {what}.", *field)

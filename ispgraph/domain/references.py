@@ -8,6 +8,7 @@ from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_fou
 
 _NAMES = {
     "atk": "API token",
+    "blk": "bulk run",
     "cfd": "custom field",
     "cus": "customer",
     "dft": "draft",

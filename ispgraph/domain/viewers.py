@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -182,10 +183,23 @@ async def find(session: AsyncSession, claims: Claims) -> Viewer | None:
 async def of_operator(session: AsyncSession, operator_id: UUID) -> Viewer | None:
     """What is done for an operator while nobody is there may as much as that one may now; None for one who may not
     sign in. No sign-in stands behind it."""
-    row = (await session.execute(_operator(), {"operator": operator_id, "now": clock.now()})).one_or_none()
+    row = (await session.execute(_at_work(), {"operator": operator_id, "now": clock.now()})).one_or_none()
     if row is None:
         return None
     return _viewer(Claims(row.tenant_id, row.id, row.id, row.token_version, clock.now() + _USED), row)
+
+
+async def on_behalf(session: AsyncSession, operator_id: UUID, *, job_id: UUID, acting_id: UUID | None) -> Viewer | None:
+    """The operator whose wish a job carries out, with what it may do by now; None when it may not sign in any more.
+
+    `acting_id` had signed in in its place, and is named in the record.
+    """
+    now = clock.now()
+    row = (await session.execute(_at_work(), {"operator": operator_id, "now": now})).one_or_none()
+    if row is None:
+        return None
+    viewer = _viewer(Claims(row.tenant_id, row.id, job_id, row.token_version, now), row)
+    return replace(viewer, acting_id=acting_id)
 
 
 async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Claims, Viewer]:
@@ -403,10 +417,10 @@ def _program() -> Executable:
 
 
 @cache
-def _operator() -> Executable:
-    """An operator, as columns."""
+def _at_work() -> Executable:
+    """An operator as columns, whoever has signed in."""
     return (
-        select(null().label("acting_id"), true().label("by_token"), null().label("at_most"), *_about())
+        select(null().label("acting_id"), false().label("by_token"), null().label("at_most"), *_about())
         .join(Tenant, Tenant.id == Operator.tenant_id)
         .where(Operator.id == bindparam("operator", type_=Uuid()), Operator.active)
     )

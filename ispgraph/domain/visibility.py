@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph.domain import (
     api_tokens,
     audit_log,
+    bulk_runs,
     customers,
     grants,
     jobs,
@@ -25,6 +26,7 @@ from ispgraph.domain.models import (
     ApiToken,
     AuditEntry,
     BillingRun,
+    BulkRun,
     CommissionRate,
     Customer,
     CustomerTransfer,
@@ -107,6 +109,7 @@ RULES: Mapping[type[Any], Rule] = {
     Job: (Permission.VIEW_CUSTOMERS, jobs.visible),
     AuditEntry: (Permission.VIEW_AUDIT_LOG, audit_log.visible),
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
+    BulkRun: (Permission.VIEW_CUSTOMERS, bulk_runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
     Operator: (None, operators.visible),
     OperatorGrant: (None, grants.visible),

@@ -11,6 +11,7 @@ from ispgraph.resolvers.billing import BillingQueries
 from ispgraph.resolvers.bills import BillMutations, BillQueries
 from ispgraph.resolvers.budgets import BudgetQueries
 from ispgraph.resolvers.bulk import BulkMutations
+from ispgraph.resolvers.bulk_runs import BulkRunMutations, BulkRunQueries
 from ispgraph.resolvers.catalogue import CatalogueMutations, CatalogueQueries
 from ispgraph.resolvers.commissions import CommissionMutations, CommissionQueries
 from ispgraph.resolvers.customer_access import CustomerAccessMutations
@@ -52,7 +53,7 @@ from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
 from ispgraph.schema.gateway_refunds import GatewayRefundJob
 from ispgraph.schema.gateways import GatewayJob
-from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
+from ispgraph.schema.jobs import BillingJob, BulkJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.portals import StorageJob
 from ispgraph.schema.scalars import SCALAR_MAP
@@ -77,6 +78,7 @@ class Query(
     PaymentLinkQueries,
     GatewayRefundQueries,
     BillQueries,
+    BulkRunQueries,
     VoucherQueries,
     JobQueries,
     MessageQueries,
@@ -102,6 +104,7 @@ class Mutation(
     CustomerAccessMutations,
     ServiceMutations,
     BulkMutations,
+    BulkRunMutations,
     LimitMutations,
     ExportMutations,
     OnboardingMutations,
@@ -148,6 +151,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
             NetworkJob,
             ExportJob,
             BillingJob,
+            BulkJob,
             GatewayPaymentJob,
             GatewayRefundJob,
             GatewayJob,

@@ -1,13 +1,8 @@
 """Looking at customers: one, lists of them, and the figures above the lists."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal
-from typing import Any
-
 import strawberry
 
-from ispgraph.domain import customer_lists, models
+from ispgraph.domain import customer_lists
 from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.errors import ErrorCode, fail
 from ispgraph.domain.permissions import Permission
@@ -16,6 +11,7 @@ from ispgraph.resolvers.base import query
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of, reading
 from ispgraph.schema.context import Info
+from ispgraph.schema.customer_lists import CustomerOrder, CustomerWhere
 from ispgraph.schema.customers import Customer, CustomerStats
 from ispgraph.schema.enums import OrderDirection
 from ispgraph.schema.pages import Connection
@@ -26,53 +22,6 @@ class CustomerBy:
     id: strawberry.ID | None = None
     account_number: str | None = None
     username: str | None = strawberry.field(default=None, description="Of any of the customer's services.")
-
-
-@strawberry.input(
-    description="What is left out is no condition, and an empty list matches nobody. All conditions are met: "
-    "connectionType, packageId, routerId and expiresBefore each by some service that is not terminated."
-)
-class CustomerWhere:
-    status: list[models.CustomerStatus] | None = None
-    connection_type: list[models.ConnectionType] | None = None
-    package_id: strawberry.ID | None = None
-    zone_id: strawberry.ID | None = None
-    operator_id: strawberry.ID | None = None
-    router_id: strawberry.ID | None = None
-    online: bool | None = strawberry.field(default=None, description="Whether a session is open.")
-    overdue: bool | None = strawberry.field(
-        default=None, description="Whether money is still due on an invoice whose due day is over."
-    )
-    joined_from: datetime | None = strawberry.field(default=None, description="At this instant or later.")
-    joined_to: datetime | None = strawberry.field(default=None, description="Earlier than this instant.")
-    expires_before: datetime | None = strawberry.field(
-        default=None, description="A service ends, or has ended, earlier than this instant."
-    )
-    balance_below: Decimal | None = strawberry.field(
-        default=None, description="In the tenant's currency; below -100 is who owes more than 100."
-    )
-    balance_above: Decimal | None = strawberry.field(
-        default=None, description="In the tenant's currency; above 0 is who has credit."
-    )
-
-    def checked(self) -> customer_lists.CustomerWhere:
-        """With ids as they stand in tables. Raises DomainError."""
-        keys: Mapping[str, Any] = {
-            "package_id": optional_id("pkg", self.package_id, "where", "packageId"),
-            "zone_id": optional_id("zon", self.zone_id, "where", "zoneId"),
-            "operator_id": optional_id("opr", self.operator_id, "where", "operatorId"),
-            "router_id": optional_id("rtr", self.router_id, "where", "routerId"),
-        }
-        return customer_lists.CustomerWhere(**{**vars(self), **keys})
-
-
-@strawberry.input
-class CustomerOrder:
-    field: CustomerOrderField = strawberry.field(
-        description="NAME goes without regard to case. EXPIRES_AT is that of the primary service; who has none, or one "
-        "without an end, comes last, and with DESC first."
-    )
-    direction: OrderDirection = OrderDirection.ASC
 
 
 async def customer(info: Info, by: CustomerBy) -> Customer | None:

@@ -5,6 +5,7 @@ import enum
 import strawberry
 
 from ispgraph.domain import models
+from ispgraph.domain.customer_exports import CustomerColumn
 from ispgraph.domain.customer_lists import CustomerOrderField
 from ispgraph.domain.errors import ErrorCode
 from ispgraph.domain.messaging.texts import Encoding
@@ -25,6 +26,8 @@ for _kind in (
     models.AssetKind,
     models.AssetStatus,
     models.BillingCycle,
+    models.BulkAction,
+    models.BulkOutcome,
     models.ConnectionType,
     models.CustomerStatus,
     models.CustomFieldType,
@@ -68,6 +71,7 @@ for _kind in (
     models.VoucherStatus,
     models.WebhookStatus,
     models.WizardStep,
+    CustomerColumn,
     CustomerOrderField,
     OrderDirection,
     PolicySource,

@@ -8,7 +8,7 @@ import strawberry
 from sqlalchemy import Integer, Uuid, and_, case, cast
 
 from ispgraph.domain import exports, links, models, visibility
-from ispgraph.domain.jobs import BILLING_RUN, EXPORT_REPORT, EXPORTS, GATEWAY_CHECK, OFFICE, VOUCHERS
+from ispgraph.domain.jobs import BILLING_RUN, BULK, EXPORT_REPORT, EXPORTS, GATEWAY_CHECK, OFFICE, VOUCHERS
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
@@ -17,6 +17,7 @@ from ispgraph.schema.context import Info
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
 BillingRunLink = Annotated["BillingRun", strawberry.lazy("ispgraph.schema.bills")]  # type: ignore[name-defined]  # noqa: F821
 GatewayPaymentLink = Annotated["GatewayPayment", strawberry.lazy("ispgraph.schema.payment_links")]  # type: ignore[name-defined]  # noqa: F821
+BulkRunLink = Annotated["BulkRun", strawberry.lazy("ispgraph.schema.bulk_runs")]  # type: ignore[name-defined]  # noqa: F821
 VoucherBatchLink = Annotated["VoucherBatch", strawberry.lazy("ispgraph.schema.vouchers")]  # type: ignore[name-defined]  # noqa: F821
 RouterLink = Annotated["Router", strawberry.lazy("ispgraph.schema.routers")]  # type: ignore[name-defined]  # noqa: F821
 
@@ -107,6 +108,14 @@ class GatewayPaymentJob(Job):
             attempt.check_job_id == job.id, visibility.condition(asked.viewer, models.GatewayPayment, attempt)
         ),
         description="The payment it asks about, as long as no other job has asked about it since.",
+    )
+
+
+@node("job", models.Job, when=lambda job: job.kind == BULK, description="A job that does the same to many customers.")
+class BulkJob(Job):
+    is_type_of = of_kind(lambda kind: kind == BULK)
+    bulk_run: BulkRunLink | None = one(
+        lambda job, run, asked: and_(run.job_id == job.id, visibility.condition(asked.viewer, models.BulkRun, run))
     )
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import ARRAY, Boolean, ColumnElement, String, Uuid, and_, any_, 
 from ispgraph.domain import (
     api_tokens,
     audit_log,
+    bulk_runs,
     customer_lists,
     gateway_refunds,
     gateways,
@@ -134,6 +135,7 @@ PAYMENT_LINKS = Pages(
     values_of(status=ARRAY(String()), customer=Uuid()),
 )
 BILLING_RUNS = Pages(lambda _, asked: runs.visible(asked.viewer), runs.NEWEST, {}, values_of())
+BULK_RUNS = Pages(lambda _, asked: bulk_runs.visible(asked.viewer, models.BulkRun), bulk_runs.NEWEST, {}, values_of())
 DRAFTS = Pages(lambda _, asked: _draft(asked), drafts.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 PORTALS = Pages(lambda _, asked: _portal(asked), portals.NEWEST, {}, values_of(status=ARRAY(String()), mine=Boolean()))
 JOBS = Pages(

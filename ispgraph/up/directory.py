@@ -57,7 +57,9 @@ class Ports:
     radius_auth: int
     radius_acct: int
     lab: int = 0
-    """0 where it was never needed."""
+    """0 where it was never needed, as the next two."""
+    panel: int = 0
+    panel_control: int = 0
 
     @classmethod
     def fresh(cls, radius_host: str) -> "Ports":
@@ -73,8 +75,11 @@ class Ports:
         for name, port in udp.items():
             if not is_free(port, socket.SOCK_DGRAM, radius_host):
                 changed[name] = server_port(socket.SOCK_DGRAM, radius_host)
-        if not self.lab or not is_free(self.lab):
-            changed["lab"] = server_port()
+        for name in ("lab", "panel", "panel_control"):
+            port = getattr(self, name)
+            while not port or port in tcp.values() or not is_free(port):
+                port = changed[name] = server_port()
+            tcp[name] = port
         return replace(self, **changed)
 
 
@@ -211,6 +216,8 @@ def environment(found: Secrets, ports: Ports) -> dict[str, str]:
         "ISPGRAPH_RADIUS_AUTH_PORT": str(ports.radius_auth),
         "ISPGRAPH_RADIUS_ACCT_PORT": str(ports.radius_acct),
         "ISPGRAPH_LAB_PORT": str(ports.lab),
+        "ISPGRAPH_PANEL_PORT": str(ports.panel),
+        "ISPGRAPH_PANEL_CONTROL_PORT": str(ports.panel_control),
     }
 
 

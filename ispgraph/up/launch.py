@@ -19,8 +19,8 @@ from ispgraph.up.valkey import Valkey
 
 PROGRAMS = ("api", "worker", "scheduler", "live", "radius")
 # Only beside the demo.
-_LAB = "lab"
-_STOP_ORDER = ("api", "scheduler", "worker", "live", _LAB, "radius", "valkey", "postgres")
+_LAB, _PANEL = "lab", "panel"
+_STOP_ORDER = ("api", "scheduler", "worker", "live", _LAB, _PANEL, "radius", "valkey", "postgres")
 _START_SECONDS = 60.0
 _LAB_ADDRESS = "127.0.0.11"
 
@@ -71,7 +71,7 @@ class _Launch:
         self._ports: Ports = directory.settle_ports(options.host)
         self._environment = self._child_environment()
         self._supervisor = Supervisor(say)
-        directory.rotate_logs(("postgres", "valkey", "migrate", "demo", _LAB, *PROGRAMS))
+        directory.rotate_logs(("postgres", "valkey", "migrate", "demo", _LAB, _PANEL, *PROGRAMS))
 
     def run(self) -> None:
         with self._supervisor.signals():
@@ -92,13 +92,12 @@ class _Launch:
         )
         self._supervisor.run_once(self._program("migrate"))
         charges = [Charge(self._program(name), self._serves if name == "api" else None) for name in PROGRAMS]
-        lab = Charge(self._program(_LAB))
-        if self._has_lab:
-            self._supervisor.start(lab)
+        beside = [Charge(self._program(name)) for name in self._beside]
+        for charge in beside:
+            self._supervisor.start(charge)
         for charge in charges:
             self._supervisor.start(charge)
-        if self._has_lab:
-            self._supervisor.wait_ready([lab], _START_SECONDS)
+        self._supervisor.wait_ready(beside, _START_SECONDS)
         # While the programs import what they need: this takes as long, and a laptop has more than one core.
         demo = self._fill() if self._options.demo else _Demo([], None)
         self._supervisor.wait_ready(charges, _START_SECONDS)
@@ -151,6 +150,8 @@ class _Launch:
             **os.environ,
             **environment(self._secrets, self._ports),
             **({"ISPGRAPH_LAB_URL": self._lab_url} if self._has_lab else {}),
+            **({"ISPGRAPH_PANEL_URL": self._panel_url} if self._options.demo else {}),
+            "ISPGRAPH_PANEL_FILE": str((self._directory.path / "panel.json").absolute()),
             "ISPGRAPH_HOST": self._options.host,
             "ISPGRAPH_PORT": str(self._options.port),
             "ISPGRAPH_RADIUS_HOST": self._options.host,
@@ -165,6 +166,15 @@ class _Launch:
     @property
     def _lab_url(self) -> str:
         return f"http://127.0.0.1:{self._ports.lab}"
+
+    @property
+    def _beside(self) -> list[str]:
+        """What runs beside the demo."""
+        return [*([_LAB] if self._has_lab else []), *([_PANEL] if self._options.demo else [])]
+
+    @property
+    def _panel_url(self) -> str:
+        return f"http://127.0.0.1:{self._ports.panel}"
 
     def _serves(self, _pid: int) -> bool:
         connection = http.client.HTTPConnection(_reachable(self._options.host), self._options.port, timeout=2)
@@ -194,7 +204,11 @@ class _Launch:
             },
             "operators": demo.operators,
             **({"lab": {"control": self._lab_url}} if self._has_lab else {}),
+            **({"hosting": self._hosting()} if self._options.demo else {}),
         }
+
+    def _hosting(self) -> dict[str, str]:
+        return {"panel": self._panel_url, "control": f"http://127.0.0.1:{self._ports.panel_control}"}
 
     def _announce(self, demo: _Demo, path: Path) -> None:
         description = self._description(demo)

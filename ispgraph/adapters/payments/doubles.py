@@ -200,9 +200,9 @@ def page(title: str, amount: str, action: str, choices: Mapping[str, str]) -> HT
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
-    """Run an application on a free port of this machine. Gives its address, such as ``http://127.0.0.1:40001``."""
-    config = uvicorn.Config(app, "127.0.0.1", 0, log_config=None, access_log=False, lifespan="off", ws="none")
+async def serve(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """Run an application on this machine, on a port or a free one. Gives its address, such as ``http://127.0.0.1:40001``."""
+    config = uvicorn.Config(app, "127.0.0.1", port, log_config=None, access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     if isinstance(app, Starlette):
         app.state.server = server

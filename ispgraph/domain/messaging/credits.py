@@ -58,6 +58,19 @@ async def there(session: AsyncSession, *, by: Viewer) -> bool:
     return bool(await session.scalar(select(Operator.sms_credits).where(Operator.id == by.scope_id)))
 
 
+async def require(session: AsyncSession, count: int, *, by: Viewer) -> None:
+    """Whether there is a credit for each of so many messages, of which none is reserved yet.
+
+    Raises DomainError INSUFFICIENT_FUNDS when not.
+    """
+    if by.scope_id is None:
+        return
+    there = await session.scalar(select(Operator.sms_credits).where(Operator.id == by.scope_id)) or 0
+    if there < count:
+        text = f"This takes at least {count} SMS credits, and {there} are left."
+        raise fail(ErrorCode.INSUFFICIENT_FUNDS, text, "input", "selection")
+
+
 async def settle(session: AsyncSession, message: Message, segments: int) -> None:
     """The gateway took a message in so many parts: what it costs more or less than was thought is put right, as far as
     there are credits."""

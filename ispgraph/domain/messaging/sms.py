@@ -59,12 +59,19 @@ class Preview:
 
 def refusal(tenant: Tenant, customer: Customer, *, gateway: bool) -> Refusal | None:
     """Why no SMS can be written to a customer; `gateway` is whether there is one in use."""
+    if (missing := _missing(tenant, gateway=gateway)) is not None:
+        return missing
+    if customer.sms_opt_out:
+        return Refusal(ErrorCode.INVALID_STATE, "This customer does not want SMS.")
+    return None
+
+
+def _missing(tenant: Tenant, *, gateway: bool) -> Refusal | None:
+    """Why no SMS can be written to anybody."""
     if not tenant.sms_enabled:
         return Refusal(ErrorCode.NOT_CONFIGURED, "SMS are switched off in the settings.")
     if not gateway:
         return Refusal(ErrorCode.NOT_CONFIGURED, "There is no SMS gateway in use.")
-    if customer.sms_opt_out:
-        return Refusal(ErrorCode.INVALID_STATE, "This customer does not want SMS.")
     return None
 
 
@@ -103,11 +110,7 @@ async def send(
     faults = Faults("input")
     to = values.checked(faults, values.phone, customer.mobile, tenant.country, at=("customerId",))
     composed = await _composed(session, faults, customer, tenant, wish, MessageChannel.SMS)
-    field = "body" if wish.template_key is None else "templateKey"
-    if composed.unknown:
-        told = ", ".join(f"{{{name}}}" for name in composed.unknown)
-        there = ", ".join(f"{{{name}}}" for name in OF_CUSTOMER)
-        faults.add(ErrorCode.INVALID, f"Nothing is known for {told}. Of a customer there is {there}.", field)
+    _all_known(faults, wish, composed.unknown)
     faults.raise_if_any()
     now = clock.now()
     message = Message(
@@ -134,6 +137,28 @@ async def send(
     return message
 
 
+async def require_sendable(session: AsyncSession, wish: Wish, *, by: Viewer) -> None:
+    """Whether this could be sent to some customer; what depends on the customer is for `send`.
+
+    Raises DomainError NOT_CONFIGURED without a gateway, and for what is wrong with the text itself.
+    """
+    tenant = await session.get_one(Tenant, by.tenant_id)
+    gateway = bool(await gateways.active(session, GatewayKind.SMS))
+    action_rules.require(_missing(tenant, gateway=gateway), "input")
+    faults = Faults("input")
+    text, _, _ = await _words(session, faults, tenant, None, wish, MessageChannel.SMS)
+    _all_known(faults, wish, texts.look(text, OF_CUSTOMER).unknown)
+    faults.raise_if_any()
+
+
+def _all_known(faults: Faults, wish: Wish, unknown: Sequence[str]) -> None:
+    if unknown:
+        told = ", ".join(f"{{{name}}}" for name in unknown)
+        there = ", ".join(f"{{{name}}}" for name in OF_CUSTOMER)
+        message = f"Nothing is known for {told}. Of a customer there is {there}."
+        faults.add(ErrorCode.INVALID, message, "body" if wish.template_key is None else "templateKey")
+
+
 @dataclass(frozen=True, slots=True)
 class _Composed:
     body: str
@@ -147,24 +172,7 @@ class _Composed:
 async def _composed(
     session: AsyncSession, faults: Faults, customer: Customer, tenant: Tenant, wish: Wish, channel: MessageChannel
 ) -> _Composed:
-    wanted = templates.languages(customer.language, tenant.message_language)
-    language, subject = wanted[0], None
-    if (wish.body is None) == (wish.template_key is None):
-        message = "Give a body or the key of a text, one of the two."
-        raise fail(ErrorCode.REQUIRED, message, "input", "body")
-    if wish.body is not None:
-        text = values.checked(faults, values.text, wish.body, texts.LONGEST, at=("body",), lines=True)
-        faults.raise_if_any()
-        assert text is not None
-        if texts.look(text, ()).lone:
-            message = "A brace that is meant as such is written twice: {{ or }}."
-            raise fail(ErrorCode.INVALID, message, "input", "body")
-    else:
-        assert wish.template_key is not None
-        words = (await templates.chosen(session, tenant.id, wish.template_key, wanted)).get(channel)
-        if words is None or not words.active:
-            raise not_found("text that is in use", "input", "templateKey")
-        text, language, subject = words.body, words.language, words.subject
+    text, language, subject = await _words(session, faults, tenant, customer.language, wish, channel)
     known = await _known(session, customer, tenant)
     found = texts.look(f"{text} {subject or ''}", known)
     filled = dict(known) | {name: f"{{{name}}}" for name in found.unknown}
@@ -184,6 +192,29 @@ async def _composed(
         segments=texts.segments(body) if sms else 0,
         encoding=texts.encoding(body),
     )
+
+
+async def _words(
+    session: AsyncSession, faults: Faults, tenant: Tenant, language: str | None, wish: Wish, channel: MessageChannel
+) -> tuple[str, str, str | None]:
+    """What was typed or is kept for who is written to in this language: the text, its language, and the subject."""
+    wanted = templates.languages(language, tenant.message_language)
+    if (wish.body is None) == (wish.template_key is None):
+        message = "Give a body or the key of a text, one of the two."
+        raise fail(ErrorCode.REQUIRED, message, "input", "body")
+    if wish.body is not None:
+        text = values.checked(faults, values.text, wish.body, texts.LONGEST, at=("body",), lines=True)
+        faults.raise_if_any()
+        assert text is not None
+        if texts.look(text, ()).lone:
+            message = "A brace that is meant as such is written twice: {{ or }}."
+            raise fail(ErrorCode.INVALID, message, "input", "body")
+        return text, wanted[0], None
+    assert wish.template_key is not None
+    words = (await templates.chosen(session, tenant.id, wish.template_key, wanted)).get(channel)
+    if words is None or not words.active:
+        raise not_found("text that is in use", "input", "templateKey")
+    return words.body, words.language, words.subject
 
 
 async def _known(session: AsyncSession, customer: Customer, tenant: Tenant) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from ispgraph.domain.models.billing import (
     Posting,
     Refund,
 )
+from ispgraph.domain.models.bulk import BulkAction, BulkOutcome, BulkRow, BulkRun
 from ispgraph.domain.models.catalogue import (
     BillingCycle,
     ConnectionType,
@@ -149,6 +150,10 @@ __all__ = [
     "BillingCycle",
     "BillingProfile",
     "BillingRun",
+    "BulkAction",
+    "BulkOutcome",
+    "BulkRow",
+    "BulkRun",
     "Commission",
     "CommissionRate",
     "CommissionShare",
