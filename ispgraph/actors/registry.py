@@ -2,7 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 
-from ispgraph.actors import exports, gateway_payments, gateways, hosting, packages, radius, runs, storage, vouchers
+from ispgraph.actors import (
+    exports,
+    gateway_payments,
+    gateways,
+    hosting,
+    imports,
+    packages,
+    radius,
+    runs,
+    storage,
+    vouchers,
+)
 from ispgraph.actors.run import Run
 from ispgraph.domain import jobs
 
@@ -13,6 +24,10 @@ ACTIONS: dict[str, Action] = {
     jobs.PACKAGE: packages.apply,
     jobs.EXPORT_SESSIONS: exports.sessions,
     jobs.EXPORT_REPORT: exports.report,
+    jobs.EXPORT_IMPORT: exports.imports,
+    jobs.IMPORT_CHECK: imports.check,
+    jobs.IMPORT_RUN: imports.make,
+    jobs.IMPORT_UNDO: imports.undo,
     jobs.BILLING_RUN: runs.bill,
     jobs.GATEWAY_CHECK: gateway_payments.check,
     jobs.GATEWAY_REFUND: gateway_payments.give_back,

@@ -29,6 +29,7 @@ SUBJECTS: Mapping[str, str] = {
     **dict.fromkeys(_OF_CUSTOMERS, "cus"),
     "billing": "run",
     "custom_field": "cfd",
+    "customer_import": "imp",
     "draft": "dft",
     "gateway": "gwy",
     "job": "job",

@@ -16,6 +16,7 @@ _NAMES = {
     "gwy": "gateway",
     "hac": "hosting account",
     "hsv": "hosting server",
+    "imp": "import",
     "inv": "invoice",
     "job": "job",
     "opr": "operator",

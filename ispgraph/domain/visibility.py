@@ -21,12 +21,14 @@ from ispgraph.domain import (
     vouchers,
 )
 from ispgraph.domain.billing import operator_wallets, overrides, runs
+from ispgraph.domain.imports import records
 from ispgraph.domain.models import (
     ApiToken,
     AuditEntry,
     BillingRun,
     CommissionRate,
     Customer,
+    CustomerImport,
     CustomerTransfer,
     CustomField,
     Draft,
@@ -105,6 +107,7 @@ RULES: Mapping[type[Any], Rule] = {
     AuditEntry: (Permission.VIEW_AUDIT_LOG, audit_log.visible),
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
+    CustomerImport: (Permission.CREATE_CUSTOMERS, records.visible),
     Operator: (None, operators.visible),
     OperatorGrant: (None, grants.visible),
     ApiToken: (None, api_tokens.visible),

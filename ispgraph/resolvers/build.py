@@ -19,6 +19,7 @@ from ispgraph.resolvers.gateway_refunds import GatewayRefundMutations, GatewayRe
 from ispgraph.resolvers.gateways import GatewayMutations, GatewayQueries
 from ispgraph.resolvers.hosting import HostingMutations, HostingQueries
 from ispgraph.resolvers.hotspot import HotspotMutations
+from ispgraph.resolvers.imports import ImportMutations, ImportQueries
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.live import LiveSubscriptions
@@ -47,6 +48,7 @@ from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
 from ispgraph.schema.gateway_refunds import GatewayRefundJob
 from ispgraph.schema.gateways import GatewayJob
+from ispgraph.schema.imports import ImportJob
 from ispgraph.schema.jobs import BillingJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.portals import StorageJob
@@ -73,6 +75,7 @@ class Query(
     GatewayRefundQueries,
     BillQueries,
     VoucherQueries,
+    ImportQueries,
     JobQueries,
     MessageQueries,
     TenantQueries,
@@ -110,6 +113,7 @@ class Mutation(
     HotspotMutations,
     VoucherMutations,
     RouterMutations,
+    ImportMutations,
     JobMutations,
     MessageMutations,
     TenantMutations,
@@ -138,6 +142,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         types=[
             NetworkJob,
             ExportJob,
+            ImportJob,
             BillingJob,
             GatewayPaymentJob,
             GatewayRefundJob,
