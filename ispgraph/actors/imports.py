@@ -37,6 +37,8 @@ from ispgraph.domain.models import (
 
 _BATCH = 500
 _TRIES = 5
+# After so many, and twice as many, and so on, the planner is told how many there are.
+_FEW = 250
 _READ_AS = {ImportSource.XLSX: "The first sheet of a workbook"}
 _O = ImportOutcome
 
@@ -70,6 +72,7 @@ async def check(run: Run) -> None:
             await staging.forget_file(session, row)
             await run.fail(session, str(error))
         return
+    await _analyze(run)
     async with run.transaction() as session:
         row = await _held(session, key)
         row.read_as = read_as
@@ -158,7 +161,7 @@ async def _each(
     left: tuple[ImportOutcome, ...],
 ) -> None:
     """Part by part, each committed with what is told of it. Whoever loses a race looks again."""
-    done, tries = 0, 0
+    done, tries, known = 0, 0, _FEW
     total: int | None = None
     while True:
         try:
@@ -179,6 +182,9 @@ async def _each(
                     await run.succeed(session, await _told(session, row))
                     return
             tries = 0
+            if done >= known:
+                await _analyze(run)
+                known = 2 * done
         except IntegrityError:
             tries += 1
             if tries == _TRIES:
@@ -195,6 +201,11 @@ async def _told(session: AsyncSession, row: CustomerImport) -> str:
     }
     counts = {word: await records.counted(session, row, outcome) for outcome, word in words.items()}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count) + "." if any(counts.values()) else ""
+
+
+async def _analyze(run: Run) -> None:
+    async with run.database.transaction(run.job.tenant_id) as session:
+        await staging.analyze(session)
 
 
 async def _held(session: AsyncSession, key: UUID) -> CustomerImport:

@@ -154,5 +154,3 @@ def told(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 def public(package: Package) -> str:
     """The id of a package."""
     return ids.encode("pkg", package.id)
-
-

@@ -281,7 +281,7 @@ def instant(raw: str, zone: ZoneInfo, day_first: bool | None, *, end_of_day: boo
         if end_of_day and len(text) <= len("2026-01-31"):
             found = found.replace(tzinfo=None) + timedelta(days=1)
             found = found.replace(tzinfo=zone)
-        if not 1970 <= found.year <= 2200:
+        if not 1970 <= found.year <= 9000:
             raise ValueError
     except (ValueError, OverflowError) as error:
         wanted = "2026-01-31" if day_first is None else "31/01/2026" if day_first else "01/31/2026"

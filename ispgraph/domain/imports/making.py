@@ -5,12 +5,14 @@ any other. What a customer had or owed is in the ledger: a credit in the wallet,
 one of today does. Neither is income of ours: ADJUSTMENT stands against both.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
@@ -28,6 +30,7 @@ from ispgraph.domain.models import (
     ImportRow,
     Invoice,
     InvoiceLine,
+    ProvisioningState,
     Service,
     ServiceMac,
     ServiceStatus,
@@ -39,6 +42,10 @@ from ispgraph.domain.network import changes
 CHUNK = 250
 OPENING = "Balance brought forward"
 _PASSWORD = 12
+_KEEP = text("""
+    UPDATE import_rows r SET outcome = 'CREATED', password = NULL, customer_id = v.customer, made = v.made
+      FROM jsonb_to_recordset(CAST(:rows AS jsonb)) v (id uuid, customer uuid, made jsonb)
+     WHERE r.tenant_id = :tenant AND r.id = v.id""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class _Makes:
     def __init__(self, session: AsyncSession, job: CustomerImport, network_key: bytes, by: Clerk) -> None:
         self.session, self.job, self.key, self.by = session, job, network_key, by
         self.at = clock.now()
+        self.made: dict[UUID, dict[str, str]] = {}
 
     async def all(self, rows: Sequence[ImportRow]) -> None:
         session, job = self.session, self.job
@@ -88,9 +96,10 @@ class _Makes:
         await self._balances(tenant, rows, customers)
         await self._network(list(services.values()))
         for row in rows:
-            row.outcome, row.password, row.customer_id = ImportOutcome.CREATED, None, customers[row.id].id
             self._record(row, customers[row.id])
         await session.flush()
+        kept = [{"id": str(row.id), "customer": str(customers[row.id].id), "made": self.made[row.id]} for row in rows]
+        await session.execute(_KEEP, {"tenant": job.tenant_id, "rows": json.dumps(kept)})
 
     async def _people(
         self, tenant: Tenant, rows: Sequence[ImportRow], names: dict[UUID, str | None]
@@ -102,7 +111,7 @@ class _Makes:
         customers: dict[UUID, Customer] = {}
         for place, row in enumerate(rows):
             number = numbers.account_number(tenant.account_prefix, first + place)
-            row.made = {"account_number": number}
+            self.made[row.id] = {"account_number": number}
             customers[row.id] = self._customer(row, row.account_number or number)
         session.add_all(customers.values())
         await session.flush()
@@ -170,7 +179,14 @@ class _Makes:
             suspend_reason=SuspendReason.OTHER if suspended else None,
             suspended_at=self.at if suspended else None,
             desired_version=1,
+            **self._known(),
         )
+
+    def _known(self) -> dict[str, Any]:
+        """How far the network is: without a router there is nothing to bring anywhere. See `changes.asked`."""
+        if self.job.router_id is not None:
+            return {}
+        return {"provisioning": ProvisioningState.APPLIED, "applied_version": 1, "checked_at": self.at}
 
     async def _belongings(
         self, rows: Sequence[ImportRow], customers: Mapping[UUID, Customer], services: Mapping[UUID, Service]
@@ -199,14 +215,14 @@ class _Makes:
         owing = {row: self._invoice(row, customers[row.id]) for row in rows if (row.balance_minor or 0) < 0}
         await self._debts(tenant, list(owing.values()))
         for row, invoice in owing.items():
-            row.made = {**(row.made or {}), "invoice": str(invoice.id)}
+            self.made[row.id]["invoice"] = str(invoice.id)
         credited = [row for row in rows if (row.balance_minor or 0) > 0]
         events = [credit(customers[row.id].id, row.balance_minor or 0) for row in credited]
         events += [earned_before(invoice) for invoice in owing.values()]
         if events:
             made = await ledger.post_all(self.session, events, tenant_id=tenant.id, at=self.at, by=self.by)
             for row, journal in zip(credited, made, strict=False):
-                row.made = {**(row.made or {}), "journal": str(journal.id)}
+                self.made[row.id]["journal"] = str(journal.id)
 
     def _invoice(self, row: ImportRow, customer: Customer) -> Invoice:
         minor = -(row.balance_minor or 0)

@@ -29,12 +29,16 @@ _ONCE = {
     "ip_address": ("ip_address", "AND status <> 'TERMINATED'"),
     "mac_address": ("mac_address", "AND connection_type = 'HOTSPOT'"),
 }
+# Materialized, for a planner without statistics would reckon the windows anew for each row.
 _TWICE = """
+    WITH d AS MATERIALIZED (
+      SELECT w.id, w.first FROM (
+        SELECT id, number, min(number) OVER (PARTITION BY {own}) AS first FROM import_rows
+         WHERE tenant_id = :tenant AND import_id = :import AND outcome = 'NEW' AND {own} IS NOT NULL {these}) w
+       WHERE w.number > w.first)
     UPDATE import_rows r SET outcome = 'FAULTY', faults = r.faults || jsonb_build_array(jsonb_build_object(
              'code', 'TAKEN', 'column', CAST(:column AS text), 'message', 'Row ' || d.first || ' has this as well.'))
-      FROM (SELECT id, number, min(number) OVER (PARTITION BY {own}) AS first FROM import_rows
-             WHERE tenant_id = :tenant AND import_id = :import AND outcome = 'NEW' AND {own} IS NOT NULL {these}) d
-     WHERE r.tenant_id = :tenant AND r.id = d.id AND d.number > d.first"""
+      FROM d WHERE r.tenant_id = :tenant AND r.id = d.id"""
 _SEEN = """
     UPDATE import_rows r SET outcome = 'UNCHANGED', customer_id = o.customer_id, password = NULL
       FROM customer_origins o
@@ -125,6 +129,11 @@ async def store(session: AsyncSession, rows: Sequence[dict[str, object]]) -> Non
     """Keep some rows."""
     if rows:
         await session.execute(insert(ImportRow), list(rows))
+
+
+async def analyze(session: AsyncSession) -> None:
+    """Have the planner know of what has come, in a transaction of its own."""
+    await session.execute(text("SELECT analyze_imported()"))
 
 
 async def blame(session: AsyncSession, job: CustomerImport, problems: Sequence[Problem]) -> None:

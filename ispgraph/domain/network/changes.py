@@ -62,16 +62,14 @@ async def all_promised(session: AsyncSession, services: Sequence[Service], by: U
 
 
 async def asked(session: AsyncSession, services: Sequence[Service]) -> None:
-    """New services that no router knows of, all at once and without a job: RADIUS says of each what its state asks for,
-    or what is wrong is said of it."""
+    """New services that no router knows of, made in this transaction as APPLIED, all at once and without a job: of whom
+    RADIUS would not say what the service's state asks for, that is said."""
     told = await desired.load(session, [service.id for service in services], None)
     for service in services:
         wanted = told[service.id]
-        service.checked_at = clock.now()
-        service.network_problem = None if wanted.agrees else wanted.detail
-        service.provisioning = ProvisioningState.APPLIED if wanted.agrees else ProvisioningState.FAILED
-        if wanted.agrees:
-            service.applied_version = service.desired_version
+        if not wanted.agrees:
+            service.provisioning, service.network_problem = ProvisioningState.FAILED, wanted.detail
+            service.applied_version = 0
     await session.flush()
 
 
