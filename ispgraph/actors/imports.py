@@ -88,7 +88,7 @@ async def check(run: Run) -> None:
 
 async def _read(run: Run, row: CustomerImport, items: Iterator[Item], rules: Rules, found: list[Plan]) -> None:
     """Keep every row, some at a time."""
-    rows, numbers = 0, set[int]()
+    rows, numbers = 0, dict[int, bool]()
     while batch := await asyncio.to_thread(_some, items):
         for item in batch:
             if isinstance(item, Plan):
@@ -98,10 +98,16 @@ async def _read(run: Run, row: CustomerImport, items: Iterator[Item], rules: Rul
             lambda these: [staging.staged(row, item, rules, run.settings.network_key) for item in these], people
         )
         # A reader may have something to say of a row that it gives as well, before or after: it is faulty then.
-        by_number = {each["number"]: each for each in reversed(staged)}
-        fresh = [each for number, each in by_number.items() if number not in numbers]
-        late = [each for each in people if isinstance(each, Problem) and each.number in numbers]
-        numbers |= {int(str(each["number"])) for each in fresh}
+        fresh: list[dict[str, object]] = []
+        late: list[Problem] = []
+        for item, row_of_it in zip(people, staged, strict=True):
+            if item.number not in numbers:
+                fresh.append(row_of_it)
+                numbers[item.number] = isinstance(item, Problem)
+            elif isinstance(item, Problem):
+                late.append(item)
+            elif not numbers[item.number]:
+                raise Unreadable(f"There are two rows {item.number} in it.")
         rows += len(fresh)
         if rows > records.MOST_ROWS or len(found) > plans.MOST:
             raise Unreadable(f"A file may have {records.MOST_ROWS} rows and {plans.MOST} packages: import it in parts.")

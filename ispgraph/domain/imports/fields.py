@@ -26,9 +26,9 @@ LONGEST_KEY = 255
 _ADDRESS = {"street": "street", "city": "city", "state": "state", "postalCode": "postal_code", "country": "country"}
 _COLUMNS = {"postalCode": "postal_code", "macAddress": "mac_address", "ipAddress": "ip_address"}
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,23}")
-_PLAIN = re.compile(r"[+-]?\d+(\.\d+)?")
-_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
-_DAY_FIRST = re.compile(r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})(.*)", re.DOTALL)
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
+_DAY_FIRST = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})(.*)", re.DOTALL)
 _BLANKS = re.compile(r"[\s\u00a0\u202f']")
 
 
