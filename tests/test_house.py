@@ -32,6 +32,8 @@ SHORT_LISTS = {
     "Customer.hostingAccounts": "a customer has few",
     "Customer.services": "a household has few",
     "CustomerCreatePayload.jobs": "what one creation promised",
+    "CustomerImport.packages": "at most five hundred are read",
+    "CustomerImportRow.faults": "a row has some twenty columns",
     "CustomerStats.topByBalance": "as many as were asked for, at most 100",
     "CustomerDraft.customFields": "one per custom field",
     "CustomerDraft.log": "the saves of one form within a day",

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import func, select, text
 
-from ispgraph import ids
+from ispgraph import clock, ids
 from ispgraph.db import Database
-from ispgraph.domain.imports import making, records, sources, staging
+from ispgraph.domain.imports import layout, making, records, sources, staging
 from ispgraph.domain.imports.layout import Layout
 from ispgraph.domain.imports.rows import Plan, Problem, Row
 from ispgraph.domain.models import (
@@ -316,6 +316,19 @@ async def test_nobody_reads_a_password(counter: Counter) -> None:
     await _nowhere(counter, "secret 1", "secret 2")
 
 
+async def test_what_nobody_runs_is_given_up(counter: Counter, moved_clock: None) -> None:
+    found = await counter.checked(sheet([person(1)]))
+    tenant, days = counter.house.tenant.id, records.KEPT.days
+    for after, status in ((days - 1, "CHECKED"), (days + 1, "FAILED")):
+        clock.set_clock((clock.now() + timedelta(days=after)).isoformat())
+        await counter.house.database.run(tenant, lambda session: records.clean(session, tenant))
+        assert (await counter.read(found))["status"] == status
+        clock.set_clock("")
+    async with counter.house.database.read(tenant) as session:
+        assert await session.scalar(select(func.count()).where(ImportRow.password.is_not(None))) == 0
+    assert faults(await counter.run(found)) == [("INVALID_STATE", "input.importId")]
+
+
 async def _nowhere(counter: Counter, *words: str) -> None:
     async with counter.house.database.read(counter.house.tenant.id) as session:
         for table in ("customer_imports", "import_chunks", "import_rows", "jobs", "services", "audit_entries"):
@@ -378,7 +391,7 @@ async def test_packages_of_the_source_and_what_its_reader_says(
 ) -> None:
     terms = {"price": "19.90", "download_kbps": "50000", "upload_kbps": "10000"}
 
-    def read(file: BinaryIO, layout: Layout) -> Iterator[Plan | Row | Problem]:
+    def read(file: BinaryIO, _layout: Layout) -> Iterator[Plan | Row | Problem]:
         yield Row(1, person(1, package="weekly 50"))
         yield Row(2, person(2, package="Broken"))
         yield Row(3, person(3))
@@ -388,6 +401,8 @@ async def test_packages_of_the_source_and_what_its_reader_says(
         yield Plan(2, {"name": "Broken", **terms, "price": "cheap"})
         yield Plan(3, {"name": "home 20", **terms})
 
+    assert set(sources.READERS) == layout.READ
+    monkeypatch.setattr(records, "READ", {ImportSource.PHPNUXBILL})
     monkeypatch.setitem(sources.READERS, ImportSource.PHPNUXBILL, read)  # type: ignore[misc]
     left = await counter.checked(b"x", source="PHPNUXBILL")
     assert counts(left) == {"rowCount": 4, "faultyCount": 4}

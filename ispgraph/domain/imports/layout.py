@@ -4,6 +4,13 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ispgraph.domain.models import ImportSource
+
+SHEETS = frozenset({ImportSource.CSV, ImportSource.XLSX})
+"""The sources whose columns somebody may have to name."""
+READ = SHEETS
+"""Those that can be read: see `sources.READERS`."""
+
 
 class Unreadable(Exception):
     """The file as a whole cannot be read; the text says why, for people."""

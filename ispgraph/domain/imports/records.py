@@ -5,24 +5,24 @@ REFUND_PAYMENTS (as `customerAdjustBalance`), a debt GENERATE_BILLS, packages MA
 operator CHANGE_OPERATOR, and taking them back DELETE_CUSTOMERS.
 """
 
+import asyncio
 import base64
 import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.domain import audit, idempotency, jobs, secrets, values
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.imports import plans, staging
-from ispgraph.domain.imports.layout import ImportEncoding, Layout
-from ispgraph.domain.imports.sources import READERS, SHEETS
+from ispgraph.domain.imports.layout import READ, SHEETS, ImportEncoding, Layout
 from ispgraph.domain.models import (
     ConnectionType,
     CustomerImport,
@@ -46,6 +46,8 @@ BEGIN, RUN, UNDO = "customerImportBegin", "customerImportRun", "customerImportUn
 LARGEST = 20 * 1024 * 1024
 """So many bytes a file may have."""
 MOST_ROWS = 200_000
+KEPT = timedelta(days=7)
+"""So long an import can be run after it was begun."""
 _CHUNK_BYTES = 1024 * 1024
 NEWEST = newest_first("customer-imports", CustomerImport.id)
 
@@ -130,7 +132,8 @@ async def begin(
     )
     session.add(row)
     await session.flush()
-    await session.execute(insert(ImportChunk), list(_sealed(row, body, network_key)))
+    chunks = await asyncio.to_thread(lambda: list(_sealed(row, body, network_key)))
+    await session.execute(insert(ImportChunk), chunks)
     details = {"label": label, "source": wish.source.value, "sha256": digest}
     audit.record(session, by=by, action="customer_import.begin", subject_id=row.id, details=details)
     job = await _promise(session, jobs.IMPORT_CHECK, row, by)
@@ -139,7 +142,7 @@ async def begin(
 
 
 def _check_file(faults: Faults, wish: Wish, body: bytes) -> None:
-    if wish.source not in READERS:
+    if wish.source not in READ:
         faults.add(ErrorCode.NOT_CONFIGURED, "This version does not read such files yet.", "source")
     if not body:
         faults.add(ErrorCode.INVALID, "This file is empty.", "file")
@@ -281,6 +284,21 @@ async def counted(session: AsyncSession, row: CustomerImport, *outcomes: ImportO
     """How many rows came to one of these."""
     asked = select(func.count()).where(ImportRow.import_id == row.id, ImportRow.outcome.in_(outcomes))
     return await session.scalar(asked) or 0
+
+
+async def clean(session: AsyncSession, tenant_id: UUID) -> None:
+    """Daily: what nobody ran in time is given up, and its passwords are forgotten."""
+    waiting = (ImportStatus.CHECKING, ImportStatus.CHECKED)
+    old = update(CustomerImport).where(
+        CustomerImport.tenant_id == tenant_id,
+        CustomerImport.status.in_(waiting),
+        CustomerImport.created_at < clock.now() - KEPT,
+    )
+    problem = f"Nobody ran it within {KEPT.days} days: begin again with the same file."
+    given_up = old.values(status=ImportStatus.FAILED, problem=problem).returning(CustomerImport.id)
+    for key in await session.scalars(given_up):
+        await session.execute(delete(ImportChunk).where(ImportChunk.import_id == key))
+        await session.execute(update(ImportRow).where(ImportRow.import_id == key).values(password=None))
 
 
 async def _new(session: AsyncSession, row: CustomerImport) -> tuple[int, int, int]:

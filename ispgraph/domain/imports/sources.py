@@ -1,4 +1,7 @@
-"""Which reader reads which kind of source. Each is a generator over the file that holds one row at a time."""
+"""Which reader reads which kind of source. Each is a generator over the file that holds one row at a time.
+
+Of `layout.READ` each has one. Whoever only takes files asks there: some of the readers take long to load.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
@@ -21,5 +24,3 @@ READERS: Mapping[ImportSource, Reader] = {
     ImportSource.CSV: csv_sheet.read,
     ImportSource.XLSX: xlsx_sheet.read,
 }
-SHEETS = frozenset({ImportSource.CSV, ImportSource.XLSX})
-"""Those whose columns somebody may have to name."""
