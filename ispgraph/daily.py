@@ -16,6 +16,7 @@ from ispgraph import clock
 from ispgraph.db import Database
 from ispgraph.domain import notices, retention, suspend_dates
 from ispgraph.domain.billing import dunning_run, runs
+from ispgraph.domain.imports import records as imports
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 
@@ -37,6 +38,7 @@ class Daily:
 DAILY = (
     Daily("billing.run", time(1, 0), runs.daily),
     Daily("drafts.expire", time(2, 30), drafts.clean),
+    Daily("imports.expire", time(2, 45), imports.clean),
     Daily("retention.prune", time(3, 30), retention.prune),
 )
 

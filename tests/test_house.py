@@ -33,6 +33,8 @@ SHORT_LISTS = {
     "Customer.services": "a household has few",
     "CustomerInvitePayload.messages": "one for each channel",
     "CustomerCreatePayload.jobs": "what one creation promised",
+    "CustomerImport.packages": "at most five hundred are read",
+    "CustomerImportRow.faults": "a row has some twenty columns",
     "CustomerStats.topByBalance": "as many as were asked for, at most 100",
     "CustomerDraft.customFields": "one per custom field",
     "CustomerDraft.log": "the saves of one form within a day",

@@ -14,6 +14,7 @@ from ispgraph.actors.run import Run
 from ispgraph.actors.sheets import CsvSheet, Sheet, XlsxSheet
 from ispgraph.domain import exports, files, jobs
 from ispgraph.domain.exports import Cell, ExportFormat, Totals, Wanted
+from ispgraph.domain.imports import comparing
 from ispgraph.domain.jobs import Permanent
 from ispgraph.domain.models import Customer, File, Tenant
 from ispgraph.domain.reports import exports as reports
@@ -106,6 +107,25 @@ async def report(run: Run) -> None:
     )
 
 
+async def imports(run: Run) -> None:
+    """The report of an import that a job was promised for: what became of each row."""
+    async with run.database.read(run.job.tenant_id) as session:
+        wanted = await comparing.wanted_of(session, run.job)
+        zone = ZoneInfo((await session.get_one(Tenant, run.job.tenant_id)).time_zone)
+    await make(
+        run,
+        Content(
+            stem=exports.stem(wanted.label, zone, "import"),
+            format=wanted.format,
+            columns=comparing.COLUMNS,
+            total=wanted.lines,
+            pages=_import_pages(run, wanted),
+            cells=lambda line: line,
+            told=lambda rows: f"{rows} lines.",
+        ),
+    )
+
+
 async def make(run: Run, content: Content) -> None:
     """Store the file, and end the job with it."""
     with tempfile.TemporaryDirectory(prefix="ispgraph-export-", ignore_cleanup_errors=True) as place:
@@ -148,6 +168,17 @@ async def _pages(run: Run, wanted: Wanted) -> AsyncIterator[Sequence[Any]]:
             return
         yield page
         after = (page[-1].started_at, page[-1].id)
+
+
+async def _import_pages(run: Run, wanted: comparing.Wanted) -> AsyncIterator[Sequence[Any]]:
+    after = 0
+    while True:
+        async with run.database.read(run.job.tenant_id) as session:
+            page = await comparing.page(session, wanted, after)
+        if not page:
+            return
+        yield [line for row in page for line in comparing.lines(row)]
+        after = page[-1].number
 
 
 async def _chunks(rows: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:

@@ -47,3 +47,24 @@ def noticed(
     session.add(
         AuditEntry(tenant_id=tenant_id, at=clock.now(), action=action, subject_id=subject_id, details=dict(details))
     )
+
+
+def on_behalf(
+    session: AsyncSession,
+    tenant_id: UUID,
+    operator_id: UUID,
+    action: str,
+    subject_id: UUID,
+    details: Mapping[str, object],
+) -> None:
+    """As `record`, for what a job does that an operator has asked for."""
+    session.add(
+        AuditEntry(
+            tenant_id=tenant_id,
+            at=clock.now(),
+            operator_id=operator_id,
+            action=action,
+            subject_id=subject_id,
+            details=dict(details),
+        )
+    )

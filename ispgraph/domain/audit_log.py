@@ -30,6 +30,7 @@ SUBJECTS: Mapping[str, str] = {
     "billing": "run",
     "bulk": "blk",
     "custom_field": "cfd",
+    "customer_import": "imp",
     "customers": "job",
     "draft": "dft",
     "gateway": "gwy",

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, exists, func, literal, or_, select
+from sqlalchemy import update as update_rows
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,12 +20,14 @@ from ispgraph.domain.errors import ErrorCode, Faults, fail
 from ispgraph.domain.hosting import Wish
 from ispgraph.domain.models import (
     Customer,
+    CustomerOrigin,
     CustomerPasswordReset,
     CustomerSignIn,
     CustomerStatus,
     CustomerTransfer,
     CustomFieldValue,
     HostingAccount,
+    ImportRow,
     Invoice,
     Job,
     Payment,
@@ -45,8 +48,7 @@ CREATE = "customerCreate"
 
 _UNIQUE = {"uq_customers_tenant_id_email": ("input", "email")}
 
-# What keeps a customer from being deleted: rows that are never deleted, with their names in ones and many.
-_HISTORY: Sequence[tuple[Any, str, str]] = (
+HISTORY: Sequence[tuple[Any, str, str]] = (
     (Invoice, "invoice", "invoices"),
     (Payment, "payment", "payments"),
     (Posting, "ledger entry", "ledger entries"),
@@ -58,9 +60,21 @@ _HISTORY: Sequence[tuple[Any, str, str]] = (
     (HostingAccount, "hosting account", "hosting accounts"),
     (CustomerTransfer, "transfer", "transfers"),
 )
+"""What keeps a customer from being deleted: rows that are never deleted, with their names in ones and many."""
 
 # What is deleted with a customer.
-_GO_ALONG = frozenset({CustomFieldValue.__table__, ServiceMac.__table__, Service.__table__})
+_GO_ALONG = frozenset(
+    table.__table__
+    for table in (
+        CustomFieldValue,
+        CustomerOrigin,
+        CustomerPasswordReset,
+        CustomerSignIn,
+        ImportRow,
+        Service,
+        ServiceMac,
+    )
+)
 _REFERRED_TO = "Something else refers to this customer: it cannot be deleted."
 
 
@@ -293,10 +307,10 @@ async def remove(session: AsyncSession, customer_id: UUID, *, by: Viewer) -> Non
     """
     # Alone: a payment on its way is either seen here or finds no customer; it is never lost.
     customer = await customers.lock(session, customer_id, by=by, at=("customerId",), alone=True)
-    counts = [_count(model, customer_id) for model, _, _ in _HISTORY]
+    counts = [_count(model, customer_id) for model, _, _ in HISTORY]
     found = (await session.execute(select(*counts))).one()
     faults = Faults()
-    for count, (_, one, many) in zip(found, _HISTORY, strict=True):
+    for count, (_, one, many) in zip(found, HISTORY, strict=True):
         if count:
             message = f"A customer with {count} {one if count == 1 else many} cannot be deleted."
             faults.add(ErrorCode.INVALID_STATE, message, "customerId")
@@ -305,7 +319,12 @@ async def remove(session: AsyncSession, customer_id: UUID, *, by: Viewer) -> Non
         raise fail(ErrorCode.INVALID_STATE, _REFERRED_TO, "customerId")
     services = select(Service.id).where(Service.customer_id == customer_id)
     try:
-        for table in (CustomFieldValue, CustomerSignIn, CustomerPasswordReset):
+        # Whoever came from another system can come again, and what was read of it stays in the report.
+        await session.execute(
+            update_rows(ImportRow).where(ImportRow.customer_id == customer_id).values(customer_id=None),
+            execution_options={"synchronize_session": False},
+        )
+        for table in (CustomFieldValue, CustomerSignIn, CustomerPasswordReset, CustomerOrigin):
             await session.execute(delete(table).where(table.customer_id == customer_id))
         await session.execute(delete(ServiceMac).where(ServiceMac.service_id.in_(services)))
         await session.execute(delete(Service).where(Service.customer_id == customer_id))

@@ -196,9 +196,9 @@ def neutral(text: str | None) -> str | None:
     return f"'{text}" if text is not None and text.startswith(_FORMULA) else text
 
 
-def stem(account_number: str, zone: ZoneInfo) -> str:
-    """What a file of today is called, without its ending."""
-    return f"sessions-{account_number}-{clock.now().astimezone(zone):%Y-%m-%d}"
+def stem(name: str, zone: ZoneInfo, what: str = "sessions") -> str:
+    """What a file of today is called, without its ending: `name` is an account number, or a label."""
+    return f"{what}-{name}-{clock.now().astimezone(zone):%Y-%m-%d}"
 
 
 def file_name(stem: str, format: ExportFormat) -> str:

@@ -28,7 +28,8 @@ PROVISION, DISCONNECT = "service.provision", "service.disconnect"
 TEST, RECONCILE = "router.test", "router.reconcile"
 PACKAGE = "package.apply"
 EXPORT_SESSIONS, EXPORT_REPORT, EXPORT_CUSTOMERS = "sessions.export", "report.export", "customers.export"
-EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT, EXPORT_CUSTOMERS)
+EXPORT_IMPORT = "import.export"
+EXPORTS = (EXPORT_SESSIONS, EXPORT_REPORT, EXPORT_CUSTOMERS, EXPORT_IMPORT)
 """The kinds that make a file."""
 BILLING_RUN = "billing.run"
 GATEWAY_CHECK, GATEWAY_REFUND = "gateway.check", "gateway.refund"
@@ -37,7 +38,10 @@ GATEWAY_TEST = "gateway.test"
 HOSTING, HOSTING_TEST, HOSTING_CHECK, HOSTING_STATS = "hosting.apply", "hosting.test", "hosting.check", "hosting.stats"
 STORAGE_SWEEP = "storage.sweep"
 BULK = "customers.bulk"
-OFFICE = (*EXPORTS, BILLING_RUN, GATEWAY_CHECK, GATEWAY_REFUND, VOUCHERS, GATEWAY_TEST, STORAGE_SWEEP, BULK)
+IMPORT_CHECK, IMPORT_RUN, IMPORT_UNDO = "import.check", "import.run", "import.undo"
+IMPORTS = (IMPORT_CHECK, IMPORT_RUN, IMPORT_UNDO)
+"""The kinds of an import of customers."""
+OFFICE = (*EXPORTS, *IMPORTS, BILLING_RUN, GATEWAY_CHECK, GATEWAY_REFUND, VOUCHERS, GATEWAY_TEST, STORAGE_SWEEP, BULK)
 """All kinds that do not reach the network."""
 
 LEASE = timedelta(seconds=30)
@@ -283,14 +287,13 @@ FILTERS = {"status": Filter(ARRAY(String()), lambda value, by: type_coerce(Job.s
 
 
 def visible(by: Viewer, job: Any = Job) -> ColumnElement[bool]:
-    """Jobs of the viewer's customers; a job without a customer is for those who see the whole tenant, but for the
-    files, vouchers and bulk runs that somebody of the viewer's subtree asked for."""
+    """Jobs of the viewer's customers; a job without a customer is for those who see the whole tenant, but for files,
+    vouchers, bulk runs and imports that somebody of the viewer's subtree asked for."""
     own = customers.belonging(by, job.customer_id)
     if by.scope_id is None:
         return own
-    return or_(
-        own, and_(job.kind.in_((EXPORT_REPORT, EXPORT_CUSTOMERS, VOUCHERS, BULK)), in_scope(by, job.created_by_id))
-    )
+    theirs = job.kind.in_((EXPORT_REPORT, EXPORT_CUSTOMERS, EXPORT_IMPORT, VOUCHERS, BULK, *IMPORTS))
+    return or_(own, and_(theirs, in_scope(by, job.created_by_id)))
 
 
 async def find(session: AsyncSession, job_id: UUID, *, by: Viewer) -> Job | None:

@@ -107,12 +107,17 @@ async def sold(session: AsyncSession, package: Package, tenant: Tenant) -> Sold:
 
 async def create(session: AsyncSession, terms: Terms, *, by: Viewer) -> Package:
     """A new package."""
-    package = Package(tenant_id=by.tenant_id, **await _columns(session, terms, None, by))
+    package = Package(tenant_id=by.tenant_id, **await _columns(session, terms, None, by.currency))
     session.add(package)
     async with taken(_UNIQUE):
         await session.flush()
     audit.record(session, by=by, action="package.create", subject_id=package.id, details={"name": package.name})
     return package
+
+
+async def check(session: AsyncSession, terms: Terms, currency: str) -> None:
+    """Whether a new package could have these terms. Raises DomainError as `create`."""
+    await _columns(session, terms, None, currency)
 
 
 async def update(session: AsyncSession, package_id: UUID, terms: Terms, *, by: Viewer) -> tuple[Package, Sequence[Job]]:
@@ -123,7 +128,7 @@ async def update(session: AsyncSession, package_id: UUID, terms: Terms, *, by: V
     package = await session.get(Package, package_id, with_for_update=True)
     if package is None:
         raise not_found("package", "packageId")
-    columns = await _columns(session, terms, package_id, by)
+    columns = await _columns(session, terms, package_id, by.currency)
     changes = {name: (getattr(package, name), new) for name, new in columns.items() if getattr(package, name) != new}
     if not changes:
         return package, []
@@ -145,7 +150,7 @@ async def _spread(session: AsyncSession, package: Package, by: Viewer) -> Sequen
     return [await jobs.enqueue(session, jobs.PACKAGE, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments)]
 
 
-async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by: Viewer) -> dict[str, object]:
+async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, currency: str) -> dict[str, object]:
     faults = Faults("input")
     name = values.checked(faults, values.text, terms.name, 100, at=("name",))
     same = select(Package.id).where(Package.name == name, Package.id.is_distinct_from(own_id))
@@ -155,8 +160,8 @@ async def _columns(session: AsyncSession, terms: Terms, own_id: UUID | None, by:
     if terms.description is not None and terms.description.strip():
         description = values.checked(faults, values.text, terms.description, 2000, at=("description",), lines=True)
     _check_ranges(faults, terms)
-    price = _amount(faults, terms.price, by.currency, "price")
-    daily_rate = None if terms.daily_rate is None else _amount(faults, terms.daily_rate, by.currency, "dailyRate")
+    price = _amount(faults, terms.price, currency, "price")
+    daily_rate = None if terms.daily_rate is None else _amount(faults, terms.daily_rate, currency, "dailyRate")
     fair_use = _fair_use(faults, terms)
     if terms.tax_profile_id is not None and await session.get(TaxProfile, terms.tax_profile_id) is None:
         faults.add(ErrorCode.NOT_FOUND, "There is no such tax profile.", "taxProfileId")

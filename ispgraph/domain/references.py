@@ -17,6 +17,7 @@ _NAMES = {
     "gwy": "gateway",
     "hac": "hosting account",
     "hsv": "hosting server",
+    "imp": "import",
     "inv": "invoice",
     "job": "job",
     "opr": "operator",

@@ -31,6 +31,16 @@ def draft_password(tenant_id: UUID, draft_id: UUID) -> str:
     return f"draft:{tenant_id}:{draft_id}"
 
 
+def import_password(tenant_id: UUID, row_id: UUID) -> str:
+    """What the network password in a row of an import is bound to."""
+    return f"import:{tenant_id}:{row_id}"
+
+
+def import_chunk(tenant_id: UUID, import_id: UUID, number: int) -> str:
+    """What a part of a file to be imported is bound to."""
+    return f"import-file:{tenant_id}:{import_id}:{number}"
+
+
 def router_radius(tenant_id: UUID, router_id: UUID) -> str:
     """What the RADIUS secret of a router is bound to."""
     return f"router-radius:{tenant_id}:{router_id}"

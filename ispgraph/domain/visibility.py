@@ -22,6 +22,7 @@ from ispgraph.domain import (
     vouchers,
 )
 from ispgraph.domain.billing import operator_wallets, overrides, runs
+from ispgraph.domain.imports import records
 from ispgraph.domain.models import (
     ApiToken,
     AuditEntry,
@@ -29,6 +30,7 @@ from ispgraph.domain.models import (
     BulkRun,
     CommissionRate,
     Customer,
+    CustomerImport,
     CustomerTransfer,
     CustomField,
     Draft,
@@ -111,6 +113,7 @@ RULES: Mapping[type[Any], Rule] = {
     BillingRun: (Permission.GENERATE_BILLS, runs.visible),
     BulkRun: (Permission.VIEW_CUSTOMERS, bulk_runs.visible),
     Draft: (Permission.CREATE_CUSTOMERS, drafts.visible),
+    CustomerImport: (Permission.CREATE_CUSTOMERS, records.visible),
     Operator: (None, operators.visible),
     OperatorGrant: (None, grants.visible),
     ApiToken: (None, api_tokens.visible),

@@ -22,6 +22,7 @@ from ispgraph.resolvers.gateway_refunds import GatewayRefundMutations, GatewayRe
 from ispgraph.resolvers.gateways import GatewayMutations, GatewayQueries
 from ispgraph.resolvers.hosting import HostingMutations, HostingQueries
 from ispgraph.resolvers.hotspot import HotspotMutations
+from ispgraph.resolvers.imports import ImportMutations, ImportQueries
 from ispgraph.resolvers.jobs import JobMutations, JobQueries, JobSubscriptions
 from ispgraph.resolvers.limits import LimitMutations
 from ispgraph.resolvers.live import LiveSubscriptions
@@ -53,6 +54,7 @@ from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.schema.errors import ApiSchema
 from ispgraph.schema.gateway_refunds import GatewayRefundJob
 from ispgraph.schema.gateways import GatewayJob
+from ispgraph.schema.imports import ImportJob
 from ispgraph.schema.jobs import BillingJob, BulkJob, ExportJob, GatewayPaymentJob, NetworkJob, VoucherJob
 from ispgraph.schema.limits import EXTENSIONS
 from ispgraph.schema.portals import StorageJob
@@ -80,6 +82,7 @@ class Query(
     BillQueries,
     BulkRunQueries,
     VoucherQueries,
+    ImportQueries,
     JobQueries,
     MessageQueries,
     TenantQueries,
@@ -121,6 +124,7 @@ class Mutation(
     HotspotMutations,
     VoucherMutations,
     RouterMutations,
+    ImportMutations,
     JobMutations,
     MessageMutations,
     TenantMutations,
@@ -150,6 +154,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         types=[
             NetworkJob,
             ExportJob,
+            ImportJob,
             BillingJob,
             BulkJob,
             GatewayPaymentJob,

@@ -26,6 +26,7 @@ from ispgraph.domain import (
 )
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
 from ispgraph.domain.customers import belonging, seen
+from ispgraph.domain.imports import records as imports
 from ispgraph.domain.messaging import credits
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import in_scope
@@ -207,6 +208,7 @@ VOUCHERS = Pages(lambda _, asked: _voucher(asked), vouchers.NEWEST, {}, values_o
 VOUCHER_BATCHES = Pages(
     lambda _, asked: vouchers.visible(asked.viewer, models.VoucherBatch), vouchers.NEWEST_BATCHES, {}, values_of()
 )
+CUSTOMER_IMPORTS = Pages(lambda _, asked: imports.visible(asked.viewer), imports.NEWEST, {}, values_of())
 CUSTOM_FIELDS = Many(lambda _, field, asked: true(), lambda field, asked: [field.id])
 TICKETS = {
     field: Pages(

@@ -67,6 +67,15 @@ from ispgraph.domain.models.files import File, FileChunk
 from ispgraph.domain.models.gateway_refunds import GatewayRefund, GatewayRefundState
 from ispgraph.domain.models.gateways import Gateway, GatewayKind
 from ispgraph.domain.models.hosting import HostingAccount, HostingServer, HostingStatus, HostingWish
+from ispgraph.domain.models.imports import (
+    CustomerImport,
+    CustomerOrigin,
+    ImportChunk,
+    ImportOutcome,
+    ImportRow,
+    ImportSource,
+    ImportStatus,
+)
 from ispgraph.domain.models.limits import ServiceLimit, ServiceWatch
 from ispgraph.domain.models.messages import (
     CreditKind,
@@ -164,6 +173,8 @@ __all__ = [
     "CustomFieldValue",
     "Customer",
     "CustomerBalance",
+    "CustomerImport",
+    "CustomerOrigin",
     "CustomerPasswordReset",
     "CustomerSignIn",
     "CustomerStatus",
@@ -191,6 +202,11 @@ __all__ = [
     "HostingStatus",
     "HostingWish",
     "IdempotencyKey",
+    "ImportChunk",
+    "ImportOutcome",
+    "ImportRow",
+    "ImportSource",
+    "ImportStatus",
     "Invoice",
     "InvoiceEarner",
     "InvoiceKind",

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph import clock
 from ispgraph.domain import jobs
 from ispgraph.domain.models import Job, OpenSession, ProvisioningState, Service, Session
+from ispgraph.domain.network import desired
 
 
 async def changed(session: AsyncSession, service: Service, *, by: UUID | None) -> list[Job]:
@@ -30,7 +31,7 @@ async def all_changed(
     """As `changed` for many services: the jobs of each by its id, in three statements however many."""
     for service in services:
         service.desired_version += 1
-    made = await _all_promised(session, services, by)
+    made = await all_promised(session, services, by)
     # From here on only what differs from this is worth another job.
     await session.execute(select(func.watch_told(Service.id, clock.now())).where(Service.id.in_(made)))
     return made
@@ -41,12 +42,11 @@ async def promised(session: AsyncSession, service: Service, *, by: UUID | None) 
 
     Without a router there is one all the same: it asks what RADIUS would say.
     """
-    return (await _all_promised(session, [service], by))[service.id]
+    return (await all_promised(session, [service], by))[service.id]
 
 
-async def _all_promised(
-    session: AsyncSession, services: Sequence[Service], by: UUID | None
-) -> Mapping[UUID, list[Job]]:
+async def all_promised(session: AsyncSession, services: Sequence[Service], by: UUID | None) -> Mapping[UUID, list[Job]]:
+    """As `promised` for many services: the jobs of each by its id."""
     # Before anything is asked, so that all that has changed of a service goes out as one update.
     for service in services:
         service.provisioning = ProvisioningState.PENDING
@@ -59,6 +59,18 @@ async def _all_promised(
         made[service.id] = [_job(jobs.PROVISION, service, router_id, arguments, by) for router_id in concerned]
     await jobs.enqueue_all(session, [job for each in made.values() for job in each])
     return made
+
+
+async def asked(session: AsyncSession, services: Sequence[Service]) -> None:
+    """New services that no router knows of, made in this transaction as APPLIED, all at once and without a job: of whom
+    RADIUS would not say what the service's state asks for, that is said."""
+    told = await desired.load(session, [service.id for service in services], None)
+    for service in services:
+        wanted = told[service.id]
+        if not wanted.agrees:
+            service.provisioning, service.network_problem = ProvisioningState.FAILED, wanted.detail
+            service.applied_version = 0
+    await session.flush()
 
 
 async def disconnected(

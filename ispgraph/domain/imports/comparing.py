@@ -1,0 +1,158 @@
+"""What an import comes to: how its rows ended, and the source against what is here now, in all and row by row."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Integer,
+    String,
+    and_,
+    any_,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.domain import audit, idempotency, jobs
+from ispgraph.domain.errors import not_found
+from ispgraph.domain.exports import Cell, ExportFormat, neutral
+from ispgraph.domain.imports.records import visible
+from ispgraph.domain.lists import Filter, Key, Order
+from ispgraph.domain.models import (
+    Customer,
+    CustomerBalance,
+    CustomerImport,
+    CustomerStatus,
+    ImportRow,
+    Job,
+)
+from ispgraph.domain.permissions import Viewer
+
+EXPORT = "customerImportReport"
+PAGE = 2_000
+COLUMNS = ("Row", "Outcome", "Key", "Name", "Username", "Column", "Code", "Message")
+
+# Lists are read downwards, and rows are shown as they stand in the file.
+ROWS = Order("import-rows", (Key(-ImportRow.number, Integer()),))
+
+
+def rows_of(job: Any, *these: ColumnElement[bool]) -> ColumnElement[int]:
+    """How many rows an import has, or how many of them are such."""
+    asked = select(func.count()).select_from(ImportRow).where(ImportRow.import_id == job.id, *these)
+    return asked.correlate_except(ImportRow).scalar_subquery()
+
+
+# -- the source against what is here
+
+
+def here_of(job: Any, *these: ColumnElement[bool]) -> ColumnElement[int]:
+    """How many of the customers are here, or how many of them are such."""
+    asked = select(func.count()).select_from(ImportRow)
+    asked = asked.join(Customer, and_(Customer.tenant_id == ImportRow.tenant_id, Customer.id == ImportRow.customer_id))
+    return asked.where(ImportRow.import_id == job.id, *these).correlate_except(ImportRow, Customer).scalar_subquery()
+
+
+def balance_there(job: Any) -> ColumnElement[int]:
+    """The sum of the balances that the source names, in minor units."""
+    total = func.coalesce(func.sum(ImportRow.balance_minor), 0, type_=BigInteger())
+    return select(total).where(ImportRow.import_id == job.id).correlate_except(ImportRow).scalar_subquery()
+
+
+def balance_of_all(job: Any) -> ColumnElement[int]:
+    """The sum of the balances that the customers have here now."""
+    minor = CustomerBalance.wallet_minor - CustomerBalance.receivable_minor
+    same = and_(CustomerBalance.tenant_id == ImportRow.tenant_id, CustomerBalance.customer_id == ImportRow.customer_id)
+    asked = select(func.coalesce(func.sum(minor), 0, type_=BigInteger())).select_from(ImportRow)
+    asked = asked.join(CustomerBalance, same).where(ImportRow.import_id == job.id)
+    return asked.correlate_except(ImportRow, CustomerBalance).scalar_subquery()
+
+
+def balance_here(row: Any) -> ColumnElement[int]:
+    """What the customer of a row has or owes now, in minor units; NULL where there is none."""
+    asked = select(CustomerBalance.wallet_minor - CustomerBalance.receivable_minor)
+    asked = asked.where(CustomerBalance.tenant_id == row.tenant_id, CustomerBalance.customer_id == row.customer_id)
+    return asked.correlate_except(CustomerBalance).scalar_subquery()
+
+
+def status_here(row: Any) -> ColumnElement[Any]:
+    """The status of the customer of a row now; NULL where there is none."""
+    # The version is in no index: without it a planner that has no statistics yet would take the index of statuses, and
+    # go through all customers for each.
+    asked = select(Customer.status).where(Customer.id == row.customer_id, Customer.version > 0)
+    return asked.correlate_except(Customer).scalar_subquery()
+
+
+def differs(row: Any) -> ColumnElement[bool]:
+    """Whether the customer of a row is not here, or with another balance or status."""
+    there, here = type_coerce(row.status, String()), type_coerce(status_here(row), String())
+    return or_(
+        row.customer_id.is_(None), row.balance_minor.is_distinct_from(balance_here(row)), there.is_distinct_from(here)
+    )
+
+
+ACTIVE = CustomerStatus.ACTIVE
+FILTERS = {
+    "outcome": Filter(ARRAY(String()), lambda value, by: type_coerce(ImportRow.outcome, String()) == any_(value)),
+    "differs": Filter(Boolean(), lambda value, by: differs(ImportRow) == value),
+}
+
+# -- the report as a file
+
+
+async def promise(
+    session: AsyncSession, import_id: UUID, format: ExportFormat, *, idempotency_key: str | None, by: Viewer
+) -> Job:
+    """The job that makes a file of the report. Raises DomainError NOT_FOUND."""
+    given = {"import": import_id, "format": format.value}
+    first = await idempotency.claim(session, by=by, operation=EXPORT, key=idempotency_key, given=given)
+    if first is not None:
+        return await session.get_one(Job, UUID(str(first["job"])))
+    if await session.scalar(select(CustomerImport.id).where(CustomerImport.id == import_id, visible(by))) is None:
+        raise not_found("import", "input", "importId")
+    arguments: dict[str, object] = {"import": str(import_id), "format": format.value}
+    kind = jobs.EXPORT_IMPORT
+    job = await jobs.enqueue(session, kind, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments)
+    details = {"job": str(job.id), "format": format.value}
+    audit.record(session, by=by, action="customer_import.report", subject_id=import_id, details=details)
+    await idempotency.keep(session, by=by, operation=EXPORT, key=idempotency_key, answer={"job": str(job.id)})
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The report of an import as a file."""
+
+    import_id: UUID
+    format: ExportFormat
+    label: str
+    lines: int
+
+
+async def wanted_of(session: AsyncSession, job: Job) -> Wanted:
+    """What a job was promised for. A row with several faults has a line for each."""
+    key = UUID(str(job.arguments["import"]))
+    lines = func.sum(func.greatest(1, func.jsonb_array_length(ImportRow.faults)))
+    count = await session.scalar(select(lines).where(ImportRow.import_id == key))
+    row = await session.get_one(CustomerImport, key)
+    return Wanted(key, ExportFormat(str(job.arguments["format"])), row.label, int(count or 0))
+
+
+async def page(session: AsyncSession, wanted: Wanted, after: int) -> Sequence[ImportRow]:
+    """The next rows after a number; none at the end."""
+    asked = select(ImportRow).where(ImportRow.import_id == wanted.import_id, ImportRow.number > after)
+    return (await session.scalars(asked.order_by(ImportRow.number).limit(PAGE))).all()
+
+
+def lines(row: ImportRow) -> Iterator[Sequence[Cell]]:
+    """The lines of a row."""
+    told = [row.number, row.outcome.value, *(neutral(each) for each in (row.source_key, row.name, row.username))]
+    for fault in row.faults or [{}]:
+        yield [*told, fault.get("column"), fault.get("code"), neutral(fault.get("message"))]
