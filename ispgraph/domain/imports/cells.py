@@ -8,9 +8,8 @@ whole, of which there is nothing else then.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from zoneinfo import ZoneInfo
 
 from ispgraph.domain.imports.rows import Plan, Problem, Row
 from ispgraph.domain.values import Unfit, mac
@@ -103,22 +102,22 @@ def rate_limit(value: str) -> tuple[str, str] | None:
     return (rates[0], rates[1]) if rates[0] is not None and rates[1] is not None else None
 
 
-def instant(date: str, zone: ZoneInfo | None, time: str = "") -> str:
+def instant(date: str, zone: tzinfo | None, time: str = "") -> str:
     """A date of a database, with its time, as ISO 8601: with the offset where the zone is known. '' for none, such as
     0000-00-00."""
     found = _DATE.match(f"{date.strip()} {time.strip()}".strip())
     if found is None:
         return ""
     try:
-        at = datetime(*(int(part or 0) for part in found.groups()))  # type: ignore[arg-type]
-        return at.replace(tzinfo=zone).isoformat()
+        year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
+        return datetime(year, month, day, hour, minute, second, tzinfo=zone).isoformat()
     except (ValueError, OverflowError):
         return ""
 
 
 def in_utc(date: str, known: bool) -> str:
     """A timestamp of a dump that says, or does not say, that it has them in UTC."""
-    return instant(date, ZoneInfo("UTC") if known else None)
+    return instant(date, UTC if known else None)
 
 
 def device(value: str) -> str | None:

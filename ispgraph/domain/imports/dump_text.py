@@ -106,12 +106,10 @@ class Window:
 def window(file: BinaryIO, most: int = LARGEST) -> Window:
     """A window on a dump, from its beginning on. Reading raises BadDump beyond `most` bytes, unpacked."""
     file.seek(0)
-    packed = file.read(2) == b"\x1f\x8b"
+    packed = _head(file.read, 2) == b"\x1f\x8b"
     file.seek(0)
     read = _counted(_unpacked(file) if packed else file.read, most)
-    head = b""
-    while len(head) < 3 and (piece := read(3 - len(head))):
-        head += piece
+    head = _head(read, 3)
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return Window(_from_utf16(_after(head, read)))
     return Window(_after(head.removeprefix(codecs.BOM_UTF8), read))
@@ -165,6 +163,13 @@ def _character(code: int) -> bytes:
         return chr(code).encode()
     except (ValueError, OverflowError, UnicodeEncodeError):
         return "\N{REPLACEMENT CHARACTER}".encode()
+
+
+def _head(read: _Read, size: int) -> bytes:
+    head = b""
+    while len(head) < size and (piece := read(size - len(head))):
+        head += piece
+    return head
 
 
 def _counted(read: _Read, most: int) -> _Read:
