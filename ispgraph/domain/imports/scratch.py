@@ -18,7 +18,8 @@ _CACHE_KIB = 8192
 
 
 class Scratch:
-    """The columns of `tables` of a dump, by name; `keys` are the columns by which rows are looked for.
+    """The columns of `tables` of a dump, by name; `keys` are the columns, or what is made of them, by which
+    rows are looked for.
 
     All is text, as the dump has it: '' for NULL and for what the dump does not have. Raises BadDump.
     """
@@ -48,9 +49,9 @@ class Scratch:
         found: Texts | None = self._database.execute(question, given).fetchone()
         return found
 
-    def function(self, name: str, work: object) -> None:
-        """Have questions use a function of one text."""
-        self._database.create_function(name, 1, work, deterministic=True)  # type: ignore[arg-type]
+    def change(self, statement: str) -> None:
+        """Change what was taken from the dump."""
+        self._database.execute(statement)
 
     def _fill(self, dump: Dump, tables: Mapping[str, Sequence[str]], keys: Mapping[str, Sequence[str]]) -> None:
         run = self._database.execute
@@ -59,7 +60,7 @@ class Scratch:
         insert = {}
         for table, columns in tables.items():
             run(f"CREATE TABLE {table} ({', '.join(f'{column} TEXT NOT NULL' for column in columns)})")
-            insert[table] = f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608  names of ours
+            insert[table] = f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})"
         waiting: dict[str, list[list[str]]] = {table: [] for table in tables}
         for record in dump.records():
             batch = waiting[record.table]
@@ -70,8 +71,8 @@ class Scratch:
         for table, batch in waiting.items():
             self._database.executemany(insert[table], batch)
         for table, columns in keys.items():
-            for column in columns:
-                run(f"CREATE INDEX {table}_{column} ON {table} ({column})")
+            for place, column in enumerate(columns):
+                run(f"CREATE INDEX {table}_{place} ON {table} ({column})")
         self.found, self.of_postgresql, self.in_utc = dump.found, dump.of_postgresql, dump.in_utc
 
 
