@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph import jobs as queue
-from ispgraph.actors import disconnect, provision, routers
+from ispgraph.actors import disconnect, provision, router_users, routers
 from ispgraph.actors.turns import Turn
 from ispgraph.adapters.errors import AdapterError, Refusal, Refused
 from ispgraph.db import Database
@@ -42,6 +42,7 @@ ACTIONS: Mapping[str, Action] = {
     jobs.DISCONNECT: disconnect.disconnect,
     jobs.TEST: routers.test,
     jobs.RECONCILE: routers.reconcile,
+    jobs.READ_USERS: router_users.read,
 }
 
 

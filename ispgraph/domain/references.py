@@ -11,6 +11,7 @@ _NAMES = {
     "cfd": "custom field",
     "cus": "customer",
     "dft": "draft",
+    "fil": "file",
     "gra": "grant",
     "gpy": "online payment",
     "gwy": "gateway",

@@ -1,8 +1,8 @@
 """The cells of a row: the canonical columns, and the values that several sources write in the same way.
 
-Of a row of which something could not be read, the problems come first and then the row itself, without what is in
-question. Plans and rows of one source are counted together, plans first. A problem with number 0 is of the source as a
-whole, of which there is nothing else then.
+What the import itself can judge, such as an amount or an address, is handed on as it is written. A problem is what only
+the reader can know: it comes before its row. Plans and rows of one source are counted together, plans first. A problem
+with number 0 is of the source as a whole, of which there is nothing else then.
 """
 
 import re
@@ -42,18 +42,14 @@ class Reading:
 
     def row(self) -> list[Row | Plan | Problem]:
         """A customer, after what is to be said of it."""
-        self._legible()
-        return [*self.problems, Row(self.number, dict.fromkeys(ROW, "") | self.values)]
-
-    def plan(self) -> list[Row | Plan | Problem]:
-        """A package, after what is to be said of it."""
-        self._legible()
-        return [*self.problems, Plan(self.number, dict.fromkeys(PLAN, "") | self.values)]
-
-    def _legible(self) -> None:
         for column, value in self.values.items():
             if "\N{REPLACEMENT CHARACTER}" in value:
                 self.doubt(column, "This has bytes that are no text in the character set of the source.")
+        return [*self.problems, Row(self.number, dict.fromkeys(ROW, "") | self.values)]
+
+    def plan(self) -> list[Row | Plan | Problem]:
+        """A package."""
+        return [Plan(self.number, dict.fromkeys(PLAN, "") | self.values)]
 
 
 def first(*values: str) -> str:
@@ -64,15 +60,6 @@ def first(*values: str) -> str:
 def joined(parts: Iterable[str], between: str) -> str:
     """The parts that were given."""
     return between.join(part.strip() for part in parts if part.strip())
-
-
-def money(reading: Reading, column: str, value: str) -> str:
-    """An amount as Decimal text; what is none is a problem."""
-    text = value.strip()
-    if not text or _MONEY.fullmatch(text):
-        return text
-    reading.doubt(column, f"{text[:40]} is not an amount of money.")
-    return ""
 
 
 def amount(value: str) -> Decimal:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import BinaryIO
 
 from ispgraph.domain.imports import radius_attributes
-from ispgraph.domain.imports.cells import Reading, amount, device, first, instant, joined, kbps, money
+from ispgraph.domain.imports.cells import Reading, amount, device, first, instant, joined, kbps
 from ispgraph.domain.imports.dump_text import BadDump
 from ispgraph.domain.imports.radius_attributes import Attribute
 from ispgraph.domain.imports.rows import Plan, Problem, Row
@@ -92,9 +92,10 @@ AND NOT EXISTS (
 _DAYS = {"daily": 1, "weekly": 7, "monthly": 30, "quarterly": 90, "semi-yearly": 182, "yearly": 365}
 # The router is to choose the address, or the user is.
 _NO_ADDRESS = ("255.255.255.254", "255.255.255.255")
+_PLACED = ("calling-station-id", "framed-ip-address")
 _TAKEN = frozenset(
     (
-        *("auth-type", "expiration", "wispr-session-terminate-time", "calling-station-id", "framed-ip-address"),
+        *("auth-type", "expiration", "wispr-session-terminate-time"),
         *("framed-protocol", "service-type", "nas-port-type"),
     )
 )
@@ -177,22 +178,19 @@ def _plan(tables: Scratch, number: int, plan: Texts) -> list[Row | Plan | Proble
         rates = rates or radius_attributes.rates(_of_group(tables, each))
     reading.values = {
         "name": name,
-        "price": money(reading, "price", cost),
-        "upload_kbps": rates[0] if rates else _kbps(reading, "upload_kbps", up),
-        "download_kbps": rates[1] if rates else _kbps(reading, "download_kbps", down),
+        "price": cost,
+        "upload_kbps": rates[0] if rates else _kbps(up),
+        "download_kbps": rates[1] if rates else _kbps(down),
         "validity_days": str(_DAYS.get(period.lower(), "")) if recurring.lower() == "yes" else "",
         "external_id": key,
     }
     return reading.plan()
 
 
-def _kbps(reading: Reading, column: str, rate: str) -> str:
-    if not rate or rate == "0":
-        return ""
+def _kbps(rate: str) -> str:
+    """In kbit/s, when it says in which unit it is: nothing in daloRADIUS does."""
     found = None if rate[-1:].isdecimal() else kbps(rate)
-    if found is None:
-        reading.doubt(column, f"{rate} does not say in which unit: give the package its rate here.")
-    return found or ""
+    return found or (f"{rate} of an unknown unit" if rate.strip("0") else "")
 
 
 def _group_plan(tables: Scratch, number: int, group: str) -> list[Row | Plan | Problem]:
@@ -219,7 +217,7 @@ def _customer(tables: Scratch, number: int, key: str) -> list[Row | Plan | Probl
     info, bill = _of_user(tables, "userinfo", key), _of_user(tables, "userbillinfo", key)
     entering = [group for group in groups if not _shuts_out(tables, group)]
     every = [attribute for group in entering for attribute in _of_group(tables, group)]
-    mac, others = _devices(reading, checks)
+    devices, address = _devices(checks), _address(replies)
     plan = bill["planname"] or first(*entering)
     reading.values = {
         "external_id": info["id"],
@@ -235,13 +233,13 @@ def _customer(tables: Scratch, number: int, key: str) -> list[Row | Plan | Probl
         or radius_attributes.connection_type(every),
         "username": _username(tables, reading, key),
         "password": radius_attributes.clear_password(checks),
-        "ip_address": _address(reading, replies),
-        "mac_address": mac,
+        "ip_address": address,
+        "mac_address": first(*devices),
         "package": plan,
-        "expires_at": _expiry(reading, checks, replies),
+        "expires_at": _expiry(checks, replies),
         "balance": _balance(tables, key),
         "created_at": instant(first(info["creationdate"], bill["creationdate"]), None),
-        "note": "\n".join([*_notes(info, bill), *others, *_left([*checks, *replies])]),
+        "note": "\n".join([*_notes(info, bill), *_left([*checks, *replies], {*devices[:1], address})]),
     }
     reading.values["status"] = _status(tables, reading, key, checks)
     return reading.row()
@@ -266,33 +264,24 @@ def _username(tables: Scratch, reading: Reading, key: str) -> str:
     return key
 
 
-def _devices(reading: Reading, checks: list[Attribute]) -> tuple[str, list[str]]:
-    given = [each.value.strip() for each in checks if each.name == "calling-station-id" and each.value.strip()]
-    known = [found for each in given if (found := device(each)) is not None]
-    for each in given:
-        if device(each) is None:
-            reading.doubt("mac_address", f"The Calling-Station-Id {each[:60]} is not the address of one device.")
-    return first(*known), [f"Another device: {each}" for each in known[1:]]
+def _devices(checks: list[Attribute]) -> list[str]:
+    """The hardware addresses that a user is bound to, the first of which has a place of its own."""
+    given = (device(each.value) for each in checks if each.name == "calling-station-id")
+    return [each for each in given if each is not None]
 
 
-def _address(reading: Reading, replies: list[Attribute]) -> str:
+def _address(replies: list[Attribute]) -> str:
     given = radius_attributes.value(replies, "framed-ip-address")
-    if not given or given in _NO_ADDRESS:
-        return ""
     try:
-        return host(given)
+        return "" if given in _NO_ADDRESS else host(given)
     except Unfit:
-        reading.doubt("ip_address", f"The Framed-IP-Address {given[:60]} is not the address of a host.")
         return ""
 
 
-def _expiry(reading: Reading, checks: list[Attribute], replies: list[Attribute]) -> str:
+def _expiry(checks: list[Attribute], replies: list[Attribute]) -> str:
     given = radius_attributes.value(checks, "expiration")
     given = given or radius_attributes.value(replies, "wispr-session-terminate-time")
-    found = radius_attributes.moment(given)
-    if given and not found:
-        reading.doubt("expires_at", f"The Expiration {given[:60]} is not a date.")
-    return found
+    return radius_attributes.moment(given) or given
 
 
 def _status(tables: Scratch, reading: Reading, key: str, checks: list[Attribute]) -> str:
@@ -304,8 +293,6 @@ def _status(tables: Scratch, reading: Reading, key: str, checks: list[Attribute]
         reading.doubt("password", message)
     if radius_attributes.accepts(checks):
         reading.values["mac_address"] = reading.values["mac_address"] or device(key) or ""
-    elif secret is None:
-        reading.doubt("password", "There is no password.")
     if _is_shut_out(tables, key, checks):
         return "SUSPENDED"
     return "ACTIVE" if secret is not None or radius_attributes.accepts(checks) else "PENDING"
@@ -330,10 +317,12 @@ def _notes(info: dict[str, str], bill: dict[str, str]) -> Iterator[str]:
         yield bill["notes"]
 
 
-def _left(attributes: list[Attribute]) -> list[str]:
-    """What a user has of their own, beside what has a place of its own here."""
+def _left(attributes: list[Attribute], placed: set[str]) -> list[str]:
+    """What a user has of their own that has no place of its own here."""
     return [
         f"RADIUS: {each.written} {each.op} {each.value}"
         for each in attributes
-        if each.name not in _TAKEN and not radius_attributes.is_secret(each.name)
+        if each.name not in _TAKEN
+        and not radius_attributes.is_secret(each.name)
+        and not (each.name in _PLACED and {each.value.strip(), device(each.value)} & {*placed, *_NO_ADDRESS})
     ]

@@ -7,11 +7,11 @@ the network when pppoe_username and pppoe_password are set. The balance is a wal
 
 from collections.abc import Iterator
 from datetime import tzinfo
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
-from ispgraph.domain.imports.cells import Reading, amount, first, in_utc, instant, joined, money
+from ispgraph.domain.imports.cells import Reading, amount, first, in_utc, instant, joined
 from ispgraph.domain.imports.dump_text import BadDump
 from ispgraph.domain.imports.rows import Plan, Problem, Row
 from ispgraph.domain.imports.scratch import Scratch, Texts, scratch
@@ -114,44 +114,32 @@ def _plan(tables: Scratch, number: int, plan: Texts, names: dict[str, str]) -> l
     reading = Reading(number)
     # The same name on two routers is two plans there.
     names[key] = name if name not in names.values() else f"{name} ({joined((routers, key), ' ')})"
-    rates = tables.one(
-        "SELECT rate_down, rate_down_unit, rate_up, rate_up_unit FROM tbl_bandwidth WHERE id = ?", bandwidth
-    )
-    if rates is None:
-        reading.doubt("download_kbps", f"The bandwidth {bandwidth} of the plan {name} is not in the dump.")
-        rates = ("", "", "", "")
+    question = "SELECT rate_down, rate_down_unit, rate_up, rate_up_unit FROM tbl_bandwidth WHERE id = ?"
+    down, down_unit, up, up_unit = tables.one(question, bandwidth) or ("", "", "", "")
     reading.values = {
         "name": names[key],
-        "price": money(reading, "price", price),
-        "download_kbps": _kbps(reading, "download_kbps", rates[0], rates[1]),
-        "upload_kbps": _kbps(reading, "upload_kbps", rates[2], rates[3]),
-        "validity_days": _days(reading, validity, unit),
+        "price": price,
+        "download_kbps": _kbps(down, down_unit),
+        "upload_kbps": _kbps(up, up_unit),
+        "validity_days": _days(validity, unit),
         "connection_type": _KINDS.get(kind.lower(), ""),
         "external_id": key,
     }
     return reading.plan()
 
 
-def _kbps(reading: Reading, column: str, rate: str, unit: str) -> str:
-    if not rate:
-        return ""
+def _kbps(rate: str, unit: str) -> str:
     factor = _FACTORS.get(unit.strip().lower())
-    if factor is None or not rate.isdecimal() or int(rate) == 0:
-        reading.doubt(column, f"{rate} {unit} is not a rate that can be taken over.")
-        return ""
-    return str(int(rate) * factor)
+    return f"{rate} {unit}".strip() if factor is None or not rate.isdecimal() else str(int(rate) * factor)
 
 
-def _days(reading: Reading, validity: str, unit: str) -> str:
-    if not validity.isdecimal() or len(validity) > 6 or (factor := _DAYS.get(unit.lower())) is None:
-        reading.doubt("validity_days", f"{validity} {unit} is not a time for which a plan is sold.")
-        return ""
+def _days(validity: str, unit: str) -> str:
+    """In days; what is no whole number of them stays as it is written."""
+    factor = _DAYS.get(unit.lower())
+    if factor is None or not validity.isdecimal() or len(validity) > 6:
+        return f"{validity} {unit}".strip()
     days = int(validity) * factor
-    whole = int(days.to_integral_value(ROUND_CEILING))
-    if abs(days - round(days)) > Decimal("0.0001"):
-        reading.doubt("validity_days", f"{validity} {unit} is not a number of days; {whole} would be the next.")
-        return ""
-    return str(round(days))
+    return str(round(days)) if abs(days - round(days)) < Decimal("0.0001") else f"{validity} {unit}"
 
 
 def _customer(
@@ -170,6 +158,7 @@ def _customer(
         bought = list(tables.rows(_BOUGHT % free, given["username"]))
     kind = given["service_type"].lower()
     notes = [*_notes(tables, given)]
+    until = bought[0][2:4] if bought else ("", "")
     if bought:
         kind = bought[0][6]
         notes += [f"Router: {bought[0][5]}"] if bought[0][5] else []
@@ -192,15 +181,13 @@ def _customer(
         "username": username,
         "password": (given["pppoe_password"] if pppoe else "") or given["password"],
         "ip_address": given["pppoe_ip"] if pppoe else "",
-        "package": _package(reading, bought[0], names) if bought else "",
+        "package": _name(bought[0], names) if bought else "",
         "status": _status(given["status"], bought),
-        "expires_at": instant(bought[0][2], zone, bought[0][3]) if bought else "",
-        "balance": money(reading, "balance", given["balance"]),
+        "expires_at": instant(until[0], zone, until[1]) or joined(until, " "),
+        "balance": given["balance"],
         "created_at": in_utc(given["created_at"], tables.in_utc),
         "note": "\n".join(notes),
     }
-    if bought and not reading.values["expires_at"]:
-        reading.doubt("expires_at", f"{bought[0][2]} {bought[0][3]} is not a date with a time.")
     return reading.row()
 
 
@@ -225,9 +212,3 @@ def _status(status: str, bought: list[Texts]) -> str:
 
 def _name(bought: Texts, names: dict[str, str]) -> str:
     return names.get(bought[0].strip()) or bought[1].strip()
-
-
-def _package(reading: Reading, bought: Texts, names: dict[str, str]) -> str:
-    if bought[0].strip() not in names:
-        reading.doubt("package", f"The plan {bought[0]} ({bought[1]}) of this customer is not in the dump.")
-    return _name(bought, names)
