@@ -46,7 +46,7 @@ def test_customers_with_what_they_bought():
     created = {"created_at": "2024-05-23T06:29:11+00:00"}
     assert rows[7] == {
         **{"external_id": "1", "name": "রহিম উদ্দিন 😀", "mobile": "01711000001", "email": "rahim@example.com"},
-        **{"street": '12 O\'Brien "Lane"\nFlat 3, Mirpur', "city": "ঢাকা", "state": "Dhaka", "postal_code": "1216"},
+        **{"street": '12 O\'Brien "Lane", Flat 3, Mirpur', "city": "ঢাকা", "state": "Dhaka", "postal_code": "1216"},
         **{"connection_type": "PPPOE", "username": "rahim-net", "password": 'net"pass\\', "ip_address": "10.64.0.9"},
         **{"package": "Home 10M", "status": "ACTIVE", "expires_at": "2026-12-21T14:30:05+06:00", "balance": "250.75"},
         **created,

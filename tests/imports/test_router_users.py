@@ -75,7 +75,7 @@ def test_users_with_their_profiles():
         {"name": "hidden", "username": "hidden", "connection_type": "PPPOE", "status": "ACTIVE", "package": "10M"},
         {"name": "guest", "username": "guest", "connection_type": "HOTSPOT", "status": "ACTIVE"}
         | {"package": "10M (hotspot)", "email": "guest@example.com", "note": "limit-uptime: 1h"},
-        {"name": "AA:BB:CC:00:44:55", "username": "AA:BB:CC:00:44:55", "password": "y", "connection_type": "HOTSPOT"}
+        {"name": "AA:BB:CC:00:44:55", "external_id": "AA:BB:CC:00:44:55", "password": "y", "connection_type": "HOTSPOT"}
         | {"status": "SUSPENDED", "package": "default", "mac_address": "AA:BB:CC:00:44:55", "ip_address": "10.5.0.7"}
         | {"note": "server: hs1"},
     ]

@@ -45,11 +45,20 @@ class Reading:
         for column, value in self.values.items():
             if "\N{REPLACEMENT CHARACTER}" in value:
                 self.doubt(column, "This has bytes that are no text in the character set of the source.")
-        return [*self.problems, Row(self.number, dict.fromkeys(ROW, "") | self.values)]
+        values = {column: _in_lines(column, value) for column, value in self.values.items()}
+        return [*self.problems, Row(self.number, dict.fromkeys(ROW, "") | values)]
 
     def plan(self) -> list[Row | Plan | Problem]:
         """A package."""
         return [Plan(self.number, dict.fromkeys(PLAN, "") | self.values)]
+
+
+def _in_lines(column: str, value: str) -> str:
+    """A value without the ends of lines that have no place in it."""
+    if column == "password":
+        return value
+    lines = [line.strip() for line in value.splitlines() if line.strip()]
+    return {"note": "\n", "street": ", "}.get(column, " ").join(lines)
 
 
 def first(*values: str) -> str:

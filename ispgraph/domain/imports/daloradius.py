@@ -291,8 +291,10 @@ def _status(tables: Scratch, reading: Reading, key: str, checks: list[Attribute]
             f"There is only a hash of the password ({secret}), which cannot be used with CHAP: set a new password."
         )
         reading.doubt("password", message)
-    if radius_attributes.accepts(checks):
-        reading.values["mac_address"] = reading.values["mac_address"] or device(key) or ""
+    if radius_attributes.accepts(checks) and (mac := device(key)) is not None:
+        # A device that its hotspot lets in by its address alone.
+        alone = {"username": "", "connection_type": "HOTSPOT", "mac_address": mac}
+        reading.values |= alone | {"external_id": reading.values["external_id"] or mac}
     if _is_shut_out(tables, key, checks):
         return "SUSPENDED"
     return "ACTIVE" if secret is not None or radius_attributes.accepts(checks) else "PENDING"

@@ -151,11 +151,14 @@ def _user(
     kind = "HOTSPOT" if menu == items.HOTSPOT_USERS else "PPPOE" if service in _PPPOE else "OTHER"
     if "password" not in item:
         reading.doubt("password", _HIDDEN)
+    # A device that the hotspot lets in by its address alone.
+    alone = mac is not None and kind == "HOTSPOT" and device(given.get("name", "")) == mac
     reading.values = {
+        "external_id": mac if alone and mac else "",
         "name": given.get("name", ""),
         "email": given.get("email", ""),
         "connection_type": kind,
-        "username": given.get("name", ""),
+        "username": "" if alone else given.get("name", ""),
         "password": item.get("password", ""),
         "ip_address": address,
         "mac_address": mac or "",
