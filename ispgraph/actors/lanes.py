@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, metrics
 from ispgraph import jobs as queue
-from ispgraph.actors import disconnect, provision, routers
+from ispgraph.actors import disconnect, provision, router_users, routers
 from ispgraph.actors.turns import Turn
 from ispgraph.adapters.errors import AdapterError, Refusal, Refused
 from ispgraph.db import Database
@@ -43,6 +43,7 @@ ACTIONS: Mapping[str, Action] = {
     jobs.DISCONNECT: disconnect.disconnect,
     jobs.TEST: routers.test,
     jobs.RECONCILE: routers.reconcile,
+    jobs.READ_USERS: router_users.read,
 }
 
 

@@ -25,7 +25,7 @@ from ispgraph.domain.pages import newest_first
 from ispgraph.domain.permissions import Permission, Viewer, in_scope
 
 PROVISION, DISCONNECT = "service.provision", "service.disconnect"
-TEST, RECONCILE = "router.test", "router.reconcile"
+TEST, RECONCILE, READ_USERS = "router.test", "router.reconcile", "router.readUsers"
 PACKAGE = "package.apply"
 EXPORT_SESSIONS, EXPORT_REPORT, EXPORT_CUSTOMERS = "sessions.export", "report.export", "customers.export"
 EXPORT_IMPORT = "import.export"

@@ -12,6 +12,7 @@ _NAMES = {
     "cfd": "custom field",
     "cus": "customer",
     "dft": "draft",
+    "fil": "file",
     "gra": "grant",
     "gpy": "online payment",
     "gwy": "gateway",

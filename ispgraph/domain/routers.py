@@ -139,6 +139,20 @@ async def reconcile(session: AsyncSession, router_id: UUID, *, dry_run: bool, by
     return Saved(router, [await _enqueue(session, router, jobs.RECONCILE, by, {"dryRun": dry_run})])
 
 
+async def read_users(session: AsyncSession, router_id: UUID, *, idempotency_key: str | None, by: Viewer) -> Saved:
+    """Promise to read the users that a router keeps itself, for an import. Raises NOT_FOUND, NOT_CONFIGURED."""
+    claim = _Claim("routerReadUsers", idempotency_key, {"router": router_id})
+    if (answer := await claim.made(session, by)) is not None:
+        return await _again(session, answer)
+    router = await session.get(Router, router_id)
+    if router is None:
+        raise not_found("router", "input", "routerId")
+    if not _has_login(router):
+        raise fail(ErrorCode.NOT_CONFIGURED, _NO_LOGIN, "input", "routerId")
+    audit.record(session, by=by, action="router.readUsers", subject_id=router.id)
+    return await claim.keep(session, by, Saved(router, [await _enqueue(session, router, jobs.READ_USERS, by)]))
+
+
 # -- saving
 
 

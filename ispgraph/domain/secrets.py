@@ -51,6 +51,11 @@ def router_api(tenant_id: UUID, router_id: UUID) -> str:
     return f"router-api:{tenant_id}:{router_id}"
 
 
+def router_reading(tenant_id: UUID, job_id: UUID, number: int) -> str:
+    """What a part of what a router was read as is bound to."""
+    return f"router-reading:{tenant_id}:{job_id}:{number}"
+
+
 def gateway(tenant_id: UUID, gateway_id: UUID) -> str:
     """What the secrets of a tenant's account with a provider are bound to."""
     return f"gateway:{tenant_id}:{gateway_id}"

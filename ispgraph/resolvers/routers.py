@@ -12,7 +12,7 @@ from ispgraph.resolvers.base import SIGNED_IN, action, query
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
-from ispgraph.schema.routers import Router, RouterInput, RouterPayload
+from ispgraph.schema.routers import Router, RouterInput, RouterPayload, RouterReadUsersInput
 
 
 async def list_routers(info: Info) -> list[Router]:
@@ -66,6 +66,21 @@ async def reconcile_router(info: Info, router_id: strawberry.ID, dry_run: bool =
     return _payload(saved)
 
 
+async def read_users(info: Info, input: RouterReadUsersInput) -> RouterPayload:
+    """Read the users that a router keeps itself, PPP secrets and hotspot users with their profiles, and change nothing.
+
+    When the job has succeeded, its `fileId` names what was read, for an import of customers. Errors: NOT_FOUND, and
+    NOT_CONFIGURED for a router without a login to its API, at routerId.
+    """
+    saved = await routers.read_users(
+        info.context.session,
+        typed_id("rtr", input.router_id, "input", "routerId"),
+        idempotency_key=input.idempotency_key,
+        by=info.context.viewer_or_refuse(),
+    )
+    return _payload(saved)
+
+
 def _terms(given: RouterInput) -> Terms:
     return Terms(**{name: value for name, value in vars(given).items() if name != "idempotency_key"})
 
@@ -87,3 +102,4 @@ class RouterMutations:
     router_update: RouterPayload = action(update_router, Permission.MANAGE_ROUTERS)
     router_test: RouterPayload = action(test_router, Permission.MANAGE_ROUTERS)
     router_reconcile: RouterPayload = action(reconcile_router, Permission.MANAGE_ROUTERS)
+    router_read_users: RouterPayload = action(read_users, Permission.MANAGE_ROUTERS)

@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import Integer, Uuid, and_, case, cast
+from sqlalchemy import ColumnElement, Integer, Text, Uuid, and_, case, cast, literal_column, null
 
 from ispgraph.domain import exports, links, models, visibility
-from ispgraph.domain.jobs import BILLING_RUN, BULK, EXPORT_REPORT, EXPORTS, GATEWAY_CHECK, OFFICE, VOUCHERS
+from ispgraph.domain.jobs import BILLING_RUN, BULK, EXPORT_REPORT, EXPORTS, GATEWAY_CHECK, OFFICE, READ_USERS, VOUCHERS
 from ispgraph.domain.permissions import Permission
 from ispgraph.schema.base import Node, Payload, node, row
 from ispgraph.schema.compiler.fields import expression, many, one, row_of
+from ispgraph.schema.compiler.sources import Asked
 from ispgraph.schema.context import Info
 
 CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers")]  # type: ignore[name-defined]  # noqa: F821
@@ -58,6 +59,13 @@ def of_kind(is_one: Callable[[str], bool]) -> Any:
     return classmethod(lambda _cls, value, _info: isinstance(value, models.Job) and is_one(value.kind))
 
 
+def _file_id(job: Any, asked: Asked) -> ColumnElement[str | None]:
+    if not asked.viewer.may(Permission.MANAGE_ROUTERS):
+        return cast(null(), Text())
+    file: ColumnElement[str | None] = job.arguments["file"].astext
+    return case((job.kind == READ_USERS, literal_column("'fil_'") + file))
+
+
 @node("job", models.Job, when=lambda job: job.kind.not_in(OFFICE), description="A job that reaches the network.")
 class NetworkJob(Job):
     is_type_of = of_kind(lambda kind: kind not in OFFICE)
@@ -68,6 +76,11 @@ class NetworkJob(Job):
     )
     router: RouterLink | None = one("router_id")
     steps: list[NetworkStep] = many("job_id")
+    file_id: strawberry.ID | None = expression(
+        _file_id,
+        description="Of routerReadUsers: what was read, which an import of customers takes within 24 hours. It cannot "
+        "be downloaded. Null before, of other jobs, and for those without the permission MANAGE_ROUTERS.",
+    )
 
 
 @node("job", models.Job, when=lambda job: job.kind.in_(EXPORTS), description="A job that makes a file.")

@@ -117,6 +117,12 @@ class RouterInput:
     idempotency_key: str | None = None
 
 
+@strawberry.input
+class RouterReadUsersInput:
+    router_id: strawberry.ID
+    idempotency_key: str | None = None
+
+
 @strawberry.type
 class RouterPayload(Payload):
     router: Router | None = None
