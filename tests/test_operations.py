@@ -62,7 +62,7 @@ WHO = {
 
 # What comes before many others is done once: there is one router at an address, and one new customer is enough for all
 # who leave the service as it is.
-ONCE = {"03-wizard/8-confirm", "09-network/add-router"}
+ONCE = {"03-wizard/9-confirm", "09-network/add-router"}
 APART = {
     "02-customers/request-transfer",
     "02-customers/decide-transfer",
@@ -170,7 +170,7 @@ async def test_every_operation_does_in_the_demo_what_it_is_for(walk: Walk) -> No
             continue
         own = await walk.sign_in(WHO[path]) if path in WHO else token
         if path in APART:
-            walk.once.pop("03-wizard/8-confirm", None)
+            walk.once.pop("03-wizard/9-confirm", None)
         wrong = await walk.carry_out(one, Memory(), own, set())
         expected = REFUSED.get(path)
         if [error.split()[0] for error in wrong] != ([expected] if expected else []):
@@ -221,5 +221,5 @@ async def test_every_subscription_tells_something(walk: Walk, owner: Database) -
                 # Of a job there is something to tell when it is promised.
                 suspend = collection()["04-actions/suspend"]
                 await asyncio.sleep(0.5)
-                assert await walk.carry_out(suspend, memory, token, {"03-wizard/8-confirm"}) == []
+                assert await walk.carry_out(suspend, memory, token, {"03-wizard/9-confirm"}) == []
             assert await panel.until(lambda events: events, path), path
