@@ -13,7 +13,8 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 _PLAIN = Path(__file__).with_name("playground.html")
-_BUILT = Path(__file__).parent.parent / "playground" / "built"
+BUILT = Path(__file__).parent.parent / "playground" / "built"
+"""Where npm puts what it makes of ispgraph/playground."""
 _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -33,8 +34,8 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 class Playground:
     """The page, and the files that it loads."""
 
-    def __init__(self, built: Path = _BUILT) -> None:
-        page, folder = built / "index.html", built / "assets"
+    def __init__(self) -> None:
+        page, folder = BUILT / "index.html", BUILT / "assets"
         self._page = page.read_text(encoding="utf-8") if page.is_file() else None
         # Only what was there at the start is served: no path of a request reaches the disk.
         self._files = {path.name: path for path in folder.iterdir()} if self._page is not None else {}
