@@ -11,7 +11,9 @@ import pytest
 from graphql import GraphQLList, GraphQLObjectType, get_named_type, get_nullable_type, is_leaf_type
 from graphql import build_schema as parse_schema
 
+from ispgraph.domain.errors import DomainError
 from ispgraph.domain.permissions import Permission
+from ispgraph.domain.references import typed_id
 from ispgraph.resolvers.base import Customers, Public, SignedIn
 from ispgraph.resolvers.build import Mutation, Query, Subscription
 from tests.api import schema
@@ -136,6 +138,16 @@ def test_every_list_of_objects_is_a_page_or_short_for_a_reason() -> None:
                 found.add(f"{name}.{field}")
     assert found - set(SHORT_LISTS) == set(), "a page, or a reason"
     assert set(SHORT_LISTS) - found == set(), "no longer there"
+
+
+def test_every_kind_of_id_that_is_read_has_a_name() -> None:
+    # Without one, an id of another kind would be an internal error in place of NOT_FOUND.
+    read = re.compile(r"(?:typed_ids?|optional_id)\(\s*\"(\w+)\"")
+    kinds = {kind for path in SOURCES for kind in read.findall(path.read_text())}
+    assert len(kinds) > 20
+    for kind in kinds:
+        with pytest.raises(DomainError):
+            typed_id(kind, "no id")
 
 
 def test_only_the_database_module_begins_and_commits() -> None:

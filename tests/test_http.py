@@ -230,20 +230,7 @@ async def test_an_operation_that_takes_too_long_is_given_up(
     assert (answer.status_code, code(answer)) == (503, "UNAVAILABLE")
 
 
-# ------------------------------------------------------------------------------ playground, health
-
-
-async def test_the_playground_is_one_page_without_foreign_addresses(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/graphql", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "https://" not in answer.text
-    assert "//" not in answer.text.replace("// ", "")
-    nonce = answer.text.split('<script nonce="')[1].split('"')[0]
-    assert f"script-src 'nonce-{nonce}'" in answer.headers["content-security-policy"]
-    queried = await client.get("/graphql", params={"query": "{ hello }"}, headers={"Accept": "text/html,*/*"})
-    assert queried.json() == {"data": {"hello": "world"}}
-    assert (await client.get("/")).headers["location"] == "/graphql"
+# ------------------------------------------------------------------------------------------ health
 
 
 async def test_health_names_what_is_away(tokens: ToyTokens) -> None:

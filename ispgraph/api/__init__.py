@@ -1,18 +1,17 @@
 """The API of one process: GraphQL over HTTP, server-sent events and WebSocket, the playground, and a health check."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from ispgraph.api import playground
 from ispgraph.api.connections import Authorities, ContextFactory, OpenConnections
 from ispgraph.api.documents import Documents
 from ispgraph.api.over_http import GraphQLOverHTTP
@@ -26,8 +25,6 @@ Probe = Callable[[], Awaitable[Any]]
 """Asks something the API depends on for a sign of life; raises when there is none."""
 
 _PROBE_SECONDS = 2.0
-_PAGE = Path(__file__).with_name("playground.html")
-_PAGE_HEADERS = {"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 
 
 def create_api(
@@ -51,8 +48,10 @@ def create_api(
     over_http = GraphQLOverHTTP(schema, context_factory, origins, stopping, authorities, documents, opened)
     over_websocket = GraphQLOverWebSocket(schema, context_factory, origins, authorities, documents, opened)
 
+    browsers = playground.Playground()
+
     async def graphql(request: Request) -> Response:
-        return _playground() if _wants_playground(request) else await over_http(request)
+        return browsers.page(request) if playground.wanted(request) else await over_http(request)
 
     async def health(_request: Request) -> Response:
         return await _health(probes or {}, stopping)
@@ -66,6 +65,7 @@ def create_api(
             Route("/livez", lambda _request: JSONResponse({"ok": True})),
             Route("/readyz", health),
             Route("/healthz", health),
+            *browsers.routes(),
             *routes,
             Route("/", lambda _request: RedirectResponse("/graphql")),
         ],
@@ -88,21 +88,6 @@ def _cross_origin(settings: Settings) -> list[Middleware]:
             max_age=3600,
         )
     ]
-
-
-def _wants_playground(request: Request) -> bool:
-    accepted = request.headers.get("accept", "")
-    return request.method == "GET" and "text/html" in accepted and "query" not in request.query_params
-
-
-def _playground() -> Response:
-    nonce = secrets.token_urlsafe(16)
-    policy = (
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    page = _PAGE.read_text(encoding="utf-8").replace("{{nonce}}", nonce)
-    return HTMLResponse(page, headers={**_PAGE_HEADERS, "Content-Security-Policy": policy})
 
 
 async def _health(probes: Mapping[str, Probe], stopping: asyncio.Event) -> Response:

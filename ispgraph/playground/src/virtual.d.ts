@@ -1,0 +1,4 @@
+declare module "virtual:operations" {
+  const operations: import("./collection").Operation[];
+  export default operations;
+}
