@@ -224,7 +224,9 @@ async def test_an_endpoint_that_takes_nothing_for_days_is_paused_and_operators_a
     assert (await hooks.shown(endpoint))["failures"] == 0
 
 
-async def test_gone_means_gone(hooks: Hooks, double: WebhookDouble, base: str, house: House) -> None:
+async def test_gone_means_gone(
+    hooks: Hooks, double: WebhookDouble, base: str, house: House, database: Database
+) -> None:
     endpoint = await hooks.endpoint(double, base, *STATUSES)
     customer = await customer_of(house)
     double.status = 410
@@ -235,6 +237,9 @@ async def test_gone_means_gone(hooks: Hooks, double: WebhookDouble, base: str, h
     rows = await hooks.log(endpoint=endpoint)
     assert [each["status"] for each in rows] == ["GIVEN_UP", "GIVEN_UP"]
     assert len(double.asked) == 1
+    async with database.read(house.tenant.id) as session:
+        told = (await session.scalars(select(Message.event).where(Message.operator_id == house.admin.id))).all()
+    assert told == ["webhook.disabled"]
     # And nothing more is kept for it, until somebody resumes it.
     await hooks.suspend(customer)
     assert len(await hooks.log(endpoint=endpoint)) == 2

@@ -197,7 +197,7 @@ async def missed(session: AsyncSession, parcel: Parcel, answer: Answer, *, wait:
     if endpoint.failing_since <= now - PATIENCE:
         endpoints.stop(endpoint, WebhookStatus.PAUSED, f"Paused: it has taken nothing for days. {reason}"[:300])
         audit.noticed(session, endpoint.tenant_id, "webhook.paused", endpoint.id, {"problem": reason})
-        await _alert(session, endpoint, "webhook.paused", reason)
+        await _alert(session, endpoint, reason)
 
 
 async def gone(session: AsyncSession, parcel: Parcel, answer: Answer) -> None:
@@ -214,7 +214,7 @@ async def gone(session: AsyncSession, parcel: Parcel, answer: Answer) -> None:
     for each in await session.scalars(waiting.with_for_update()):
         _end(each, DeliveryStatus.GIVEN_UP, problem)
     audit.noticed(session, endpoint.tenant_id, "webhook.disabled", endpoint.id, {"problem": problem})
-    await _alert(session, endpoint, "webhook.disabled", problem)
+    await _alert(session, endpoint, problem)
 
 
 def backoff(attempts: int) -> timedelta:
@@ -312,7 +312,9 @@ def _end(row: WebhookDelivery, status: DeliveryStatus, reason: str | None) -> No
     row.status, row.error, row.ended_at = status, reason, clock.now()
 
 
-async def _alert(session: AsyncSession, endpoint: WebhookEndpoint, event: str, problem: str) -> None:
+async def _alert(session: AsyncSession, endpoint: WebhookEndpoint, problem: str) -> None:
+    """Tell those who look after settings, and the owner, that an endpoint was stopped."""
+    event = "webhook.paused" if endpoint.status is WebhookStatus.PAUSED else "webhook.disabled"
     may = Operator.permissions.contains([Permission.MANAGE_SETTINGS.value])
     told = select(Operator).where(Operator.active, may | (Operator.id == endpoint.owner_id)).order_by(Operator.id)
     for operator in await session.scalars(told):
