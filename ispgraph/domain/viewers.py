@@ -14,42 +14,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
-    Executable,
-    Uuid,
-    and_,
-    any_,
-    bindparam,
-    false,
-    func,
-    null,
-    or_,
-    select,
-    true,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from ispgraph import clock
 from ispgraph.db import Database, after_commit
+from ispgraph.domain import viewer_rows
 from ispgraph.domain.models import (
     ApiToken,
-    Customer,
-    CustomerSignIn,
-    CustomerStatus,
-    Operator,
-    OperatorGrant,
-    PortalAdmin,
     Role,
-    SignIn,
-    Tenant,
 )
 from ispgraph.domain.permissions import LEVELS, Permission, Viewer, scope_of
 from ispgraph.domain.tokens import Claims
@@ -59,7 +37,6 @@ _MOST = 10_000
 API_TOKEN = "ispg_"  # noqa: S105  the beginning of all of them
 """What the tokens of programs begin with."""
 _USED = timedelta(minutes=1)
-_NOW: Any = bindparam("now", type_=SignIn.expires_at.type)
 
 
 class _Recent:
@@ -113,7 +90,7 @@ async def of_api_token(database: Database, token: str) -> Viewer | None:
         return known
     now = clock.now()
     async with database.read(tenant_id) as session:
-        row = (await session.execute(_program(), {"token": token_id, "now": now})).one_or_none()
+        row = (await session.execute(viewer_rows.program(), {"token": token_id, "now": now})).one_or_none()
     if row is None or not hmac.compare_digest(row.digest, digest):
         return None
     if row.last_used_at is None or row.last_used_at <= now - _USED:
@@ -183,7 +160,7 @@ async def find(session: AsyncSession, claims: Claims) -> Viewer | None:
 async def of_operator(session: AsyncSession, operator_id: UUID) -> Viewer | None:
     """What is done for an operator while nobody is there may as much as that one may now; None for one who may not
     sign in. No sign-in stands behind it."""
-    row = (await session.execute(_at_work(), {"operator": operator_id, "now": clock.now()})).one_or_none()
+    row = (await session.execute(viewer_rows.at_work(), {"operator": operator_id, "now": clock.now()})).one_or_none()
     if row is None:
         return None
     return _viewer(Claims(row.tenant_id, row.id, row.id, row.token_version, clock.now() + _USED), row)
@@ -195,7 +172,7 @@ async def on_behalf(session: AsyncSession, operator_id: UUID, *, job_id: UUID, a
     `acting_id` had signed in in its place, and is named in the record.
     """
     now = clock.now()
-    row = (await session.execute(_at_work(), {"operator": operator_id, "now": now})).one_or_none()
+    row = (await session.execute(viewer_rows.at_work(), {"operator": operator_id, "now": now})).one_or_none()
     if row is None:
         return None
     viewer = _viewer(Claims(row.tenant_id, row.id, job_id, row.token_version, now), row)
@@ -204,7 +181,10 @@ async def on_behalf(session: AsyncSession, operator_id: UUID, *, job_id: UUID, a
 
 async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Claims, Viewer]:
     found = {}
-    for statement, viewer, of_customers in ((_signed_in, _viewer, False), (_customers, _customer, True)):
+    for statement, viewer, of_customers in (
+        (viewer_rows.signed_in, _viewer, False),
+        (viewer_rows.customers, _customer, True),
+    ):
         mine = [claims for claims in presented if claims.of_customer is of_customers]
         if not mine:
             continue
@@ -273,154 +253,3 @@ def _viewer(claims: Claims, row: Any) -> Viewer:
 def forget_after_commit(session: AsyncSession) -> None:
     """Believe nothing in this process that was read before the transaction at hand commits."""
     after_commit(session, _recent.drop)
-
-
-def _granted(now: Any) -> Any:
-    """What an operator was granted that counts at this instant, as JSON: permission, zone, and when it ends."""
-    grant = OperatorGrant
-    return (
-        select(
-            func.coalesce(
-                func.jsonb_agg(func.jsonb_build_array(grant.permission, grant.zone_id, grant.expires_at)),
-                func.jsonb_build_array(),
-                type_=JSONB,
-            )
-        )
-        .where(
-            grant.tenant_id == Operator.tenant_id,
-            grant.operator_id == Operator.id,
-            grant.ended_at.is_(None),
-            or_(grant.expires_at.is_(None), grant.expires_at > now),
-        )
-        .correlate(Operator)
-        .scalar_subquery()
-    )
-
-
-def _about() -> tuple[Any, ...]:
-    """What of an operator and its tenant is read for a viewer."""
-    higher = aliased(Operator)
-    above = (
-        select(func.coalesce(func.jsonb_object_agg(higher.id, higher.role), func.jsonb_build_object(), type_=JSONB))
-        .where(higher.tenant_id == Operator.tenant_id, higher.id == any_(Operator.ancestors))
-        .correlate(Operator)
-        .scalar_subquery()
-    )
-    return (
-        Operator.id,
-        Operator.tenant_id,
-        Operator.name,
-        Operator.role,
-        Operator.level,
-        Operator.permissions,
-        Operator.ancestors,
-        Operator.token_version,
-        Tenant.currency,
-        Tenant.country,
-        Tenant.time_zone,
-        above.label("above"),
-        _granted(_NOW).label("granted"),
-    )
-
-
-@cache
-def _signed_in() -> Executable:
-    """Operators behind sign-ins that go on, as columns: a row is read for each who listens, every second."""
-    acting = aliased(Operator)
-    in_place = (acting.tenant_id == SignIn.tenant_id) & (acting.id == SignIn.acting_id)
-    return (
-        select(
-            SignIn.id.label("sign_in_id"),
-            SignIn.acting_id,
-            false().label("by_token"),
-            # Who acts for another may not do more than before.
-            acting.permissions.label("at_most"),
-            *_about(),
-        )
-        .join(Operator, (SignIn.tenant_id == Operator.tenant_id) & (SignIn.operator_id == Operator.id))
-        .join(Tenant, Tenant.id == Operator.tenant_id)
-        .outerjoin(acting, in_place)
-        .where(
-            SignIn.id == any_(bindparam("sign_ins", type_=ARRAY(Uuid))),
-            SignIn.ended_at.is_(None),
-            SignIn.expires_at > _NOW,
-            SignIn.token_version == Operator.token_version,
-            Operator.active,
-            or_(
-                SignIn.acting_id.is_(None),
-                and_(
-                    acting.active,
-                    acting.token_version == SignIn.acting_version,
-                    any_(acting.permissions) == Permission.MANAGE_OPERATORS.value,
-                ),
-            ),
-        )
-    )
-
-
-@cache
-def _customers() -> Executable:
-    """Customers behind sign-ins that go on, as columns."""
-    version = func.coalesce(PortalAdmin.token_version, Customer.token_version)
-    of_tenant = Customer.tenant_id == CustomerSignIn.tenant_id
-    return (
-        select(
-            CustomerSignIn.id.label("sign_in_id"),
-            CustomerSignIn.admin_id,
-            Customer.id,
-            Customer.tenant_id,
-            func.coalesce(PortalAdmin.name, Customer.name).label("name"),
-            version.label("token_version"),
-            Tenant.currency,
-            Tenant.country,
-            Tenant.time_zone,
-        )
-        .join(Customer, of_tenant & (Customer.id == CustomerSignIn.customer_id))
-        .join(Tenant, Tenant.id == Customer.tenant_id)
-        .outerjoin(
-            PortalAdmin,
-            (PortalAdmin.tenant_id == CustomerSignIn.tenant_id) & (PortalAdmin.id == CustomerSignIn.admin_id),
-        )
-        .where(
-            CustomerSignIn.id == any_(bindparam("sign_ins", type_=ARRAY(Uuid))),
-            CustomerSignIn.ended_at.is_(None),
-            CustomerSignIn.expires_at > _NOW,
-            CustomerSignIn.token_version == version,
-            Customer.status != CustomerStatus.TERMINATED,
-            Customer.portal_access,
-        )
-    )
-
-
-@cache
-def _program() -> Executable:
-    """The operator behind the token of a program, as columns."""
-    return (
-        select(
-            ApiToken.digest,
-            ApiToken.last_used_at,
-            ApiToken.expires_at.label("ends_at"),
-            null().label("acting_id"),
-            true().label("by_token"),
-            ApiToken.permissions.label("at_most"),
-            *_about(),
-        )
-        .join(Operator, (ApiToken.tenant_id == Operator.tenant_id) & (ApiToken.operator_id == Operator.id))
-        .join(Tenant, Tenant.id == Operator.tenant_id)
-        .where(
-            ApiToken.id == bindparam("token", type_=Uuid()),
-            ApiToken.revoked_at.is_(None),
-            ApiToken.expires_at > _NOW,
-            Operator.active,
-        )
-    )
-
-
-@cache
-def _at_work() -> Executable:
-    """An operator as columns, whoever has signed in."""
-    return (
-        select(null().label("acting_id"), false().label("by_token"), null().label("at_most"), *_about())
-        .join(Tenant, Tenant.id == Operator.tenant_id)
-        .where(Operator.id == bindparam("operator", type_=Uuid()), Operator.active)
-    )
