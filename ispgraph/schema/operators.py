@@ -113,6 +113,7 @@ class OperatorInput:
     permissions: list[Permission] | None = strawberry.field(
         default=None, description="Left out: those usual for the role, as far as the viewer has them."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.type(description="Send the token as `Authorization: Bearer …`; renew it before `expiresAt`.")
@@ -143,6 +144,7 @@ class OperatorUpdateInput:
         description="Below the viewer's rank, below whoever stands right above and above all who stand right below. "
         "The permissions stay as they are.",
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -151,6 +153,7 @@ class OperatorDeactivateInput:
     with_subordinates: bool = strawberry.field(
         default=False, description="All who stand below are deactivated too; otherwise they go on as before."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.type
@@ -180,3 +183,4 @@ class OperatorGrantInput:
     expires_at: datetime | None = strawberry.field(
         default=None, description="Later than now. Null: without an end, which a zone makes possible."
     )
+    idempotency_key: str | None = None
