@@ -1,5 +1,6 @@
 """What is done to operators, grants, tokens and sign-ins happens once for a key."""
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -17,7 +18,7 @@ async def test_what_is_done_to_operators_is_done_once(api: Api, house: House, da
     manager = await house.operator(Role.MANAGER)
     entry = await sign_in(database, other)
     await house.add(SecondFactor(operator_id=other.id, secret=b"sealed", confirmed_at=clock.now(), recovery=[]))
-    soon = clock.now().replace(year=clock.now().year + 1).isoformat()
+    soon = (clock.now() + timedelta(days=300)).isoformat()
     new = {"name": "New Example", "email": "new@example.net", "password": PASSWORD, "role": "STAFF"}
     lent = {"operatorId": public(clerk), "permission": "SEND_SMS", "expiresAt": soon}
     granted = await _ask(
@@ -26,7 +27,8 @@ async def test_what_is_done_to_operators_is_done_once(api: Api, house: House, da
     whom = {"operatorId": ("ID!", public(clerk))}
     cases: list[tuple[str, dict[str, tuple[str, Any]], str]] = [
         ("operatorCreate", {"input": ("OperatorInput!", new)}, "operator { id name }"),
-        ("operatorSetPermissions", {**whom, "permissions": ("[Permission!]!", ["SEND_SMS"])}, "operator { permissions }"),
+        ("operatorSetPermissions", {**whom, "permissions": ("[Permission!]!", ["SEND_SMS"])},
+         "operator { permissions }"),
         ("operatorUpdate", {"input": ("OperatorUpdateInput!", {"operatorId": public(clerk), "name": "Other"})},
          "operator { name }"),
         ("operatorSetParent", {**whom, "parentId": ("ID!", public(manager))}, "operator { parent { id } }"),
@@ -63,7 +65,7 @@ async def test_what_is_done_to_operators_is_done_once(api: Api, house: House, da
 
 
 async def test_a_token_is_told_once_also_to_the_same_key(api: Api, house: House, database: Database) -> None:
-    soon = clock.now().replace(year=clock.now().year + 1).isoformat()
+    soon = (clock.now() + timedelta(days=300)).isoformat()
     given = {"input": ("ApiTokenInput!", {"name": "Panel", "permissions": ["SEND_SMS"], "expiresAt": soon})}
     answers = [
         await _ask(api, house.admin, "apiTokenCreate", given, "token apiToken { id inForce }", "one") for _ in range(2)

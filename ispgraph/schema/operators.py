@@ -178,7 +178,8 @@ class OperatorGrantInput:
     zone_id: strawberry.ID | None = strawberry.field(
         default=None,
         description="For the customers of this zone alone, which the permissions can be that are used on one customer "
-        "at a time. Null: wherever they are.",
+        "at a time. VIEW_CUSTOMERS shows these customers and what belongs to them, but no list of all, such as "
+        "`invoices`, no figures and no subscription. Null: wherever they are.",
     )
     expires_at: datetime | None = strawberry.field(
         default=None, description="Later than now. Null: without an end, which a zone makes possible."

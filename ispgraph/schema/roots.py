@@ -24,17 +24,16 @@ from ispgraph.domain import (
     vouchers,
 )
 from ispgraph.domain.billing import commission_rates, invoices, operator_wallets, overrides, runs
-from ispgraph.domain.customers import belonging
+from ispgraph.domain.customers import belonging, seen
 from ispgraph.domain.messaging import credits
 from ispgraph.domain.onboarding import drafts
-from ispgraph.domain.permissions import in_scope
 from ispgraph.domain.portals import records as portals
 from ispgraph.schema.compiler.sources import Asked, Many, One, Pages, Rows, kinds_of, values_of
 
 
 def _customer(customer: Any, asked: Asked) -> ColumnElement[bool]:
     given = asked.given
-    wanted = [in_scope(asked.viewer, customer.operator_id)]
+    wanted = [seen(asked.viewer, customer)]
     if "id" in given:
         wanted.append(customer.id == given["id"])
     if "account_number" in given:
@@ -99,7 +98,7 @@ CUSTOMER = One(
 )
 CUSTOMERS = {
     field: Pages(
-        lambda _, asked: in_scope(asked.viewer, models.Customer.operator_id),
+        lambda _, asked: seen(asked.viewer),
         order,
         customer_lists.FILTERS,
         values_of(**kinds_of(customer_lists.FILTERS)),

@@ -133,4 +133,5 @@ def _plans(schema: Any) -> Plans:
 
 def _rights(viewer: Any) -> tuple[Any, ...]:
     """What of the viewer a statement depends on."""
-    return (viewer.scope_id is None, viewer.role, viewer.currency, viewer.permissions, viewer.time_zone)
+    scoped, zoned = viewer.scope_id is None, viewer.zones_seen is None
+    return (scoped, zoned, viewer.role, viewer.currency, viewer.permissions, viewer.time_zone)
