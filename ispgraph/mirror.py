@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+import ispgraph.resolvers.build  # noqa: F401  it registers the types, and with them the prefixes of their ids
 from ispgraph import clock, ids, mirror_rows
 from ispgraph.db import Database
 from ispgraph.domain import custom_fields, gateways, hosting_servers, packages, passwords, secrets, tax_profiles, zones
@@ -44,7 +45,6 @@ from ispgraph.domain.models import (
 from ispgraph.domain.permissions import DEFAULTS, LEVELS, Permission, Viewer
 from ispgraph.domain.tokens import Claims, issue
 from ispgraph.mirror_rows import Ground, Place
-from ispgraph.resolvers.build import Query
 from ispgraph.schema.compiler.sources import PREFIXES
 from ispgraph.settings import Settings, SettingsError
 
@@ -106,7 +106,6 @@ def main(settings: Settings, *, as_json: bool) -> int:
 
 async def seed(settings: Settings) -> dict[str, Any]:
     """Both providers, as they are printed."""
-    assert Query is not None, "the types are registered by now, and with them the prefixes of their ids"
     if settings.owner_database_url is None or settings.radius_database_url is None:
         raise SettingsError("ISPGRAPH_OWNER_DATABASE_URL and ISPGRAPH_RADIUS_DATABASE_URL are needed")
     databases = [Database(url, pool_size=2) for url in (settings.owner_database_url, settings.database_url)]

@@ -58,6 +58,12 @@ QUERY: Mapping[str, str] = {
     "zones": SIGNED_IN,
 }
 
+EITHER: Mapping[str, frozenset[str]] = {
+    "jobCancel": frozenset({"ACTIVATE_CUSTOMERS", "MANAGE_ROUTERS"}),
+    "jobRetry": frozenset({"ACTIVATE_CUSTOMERS", "MANAGE_ROUTERS"}),
+}
+"""Of what anybody may ask who is signed in, that which is refused to who has none of these permissions."""
+
 MUTATION: Mapping[str, str] = {
     "apiTokenCreate": SIGNED_IN,
     "apiTokenRevoke": SIGNED_IN,

@@ -128,6 +128,52 @@ async def test_a_grant_for_a_zone_holds_there_alone(api: Api, house: House, cler
     assert await suspend(api, clerk, there) == []
 
 
+async def test_who_sees_the_customers_of_a_zone_sees_no_others(api: Api, house: House) -> None:
+    north, south = await house.zone("North"), await house.zone("South")
+    here, there, nowhere = [
+        await line(house, zone, name) for name, zone in (("n", north), ("s", south), ("o", None))
+    ]  # fmt: skip
+    blind = await house.operator(Role.STAFF, permissions=[])
+    bill = """mutation ($id: ID!) { customerGenerateBill(input: {customerId: $id, amount: "5"}) {
+      invoice { id } errors { code } } }"""
+    papers = [
+        (await api.data(bill, house.admin, id=ids.encode("cus", each.id)))["customerGenerateBill"]["invoice"]["id"]
+        for each in (here, there)
+    ]
+    looks = "{ customers { totalCount nodes { name } } }"
+    assert (await api(looks, blind))["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    zone = ids.encode("zon", north.id)
+    for permission in ("VIEW_CUSTOMERS", "SUSPEND_CUSTOMERS"):
+        assert (await grant(api, house.admin, blind, permission, zoneId=zone))["errors"] == []
+    assert (await api.data(looks, blind))["customers"] == {"totalCount": 1, "nodes": [{"name": "n"}]}
+    keys = [ids.encode("cus", each.id) for each in (here, there, nowhere)]
+    one = """query ($id: ID!) { customer(by: {id: $id}) { name allowedActions invoices { totalCount }
+      timeline { nodes { kind } } jobs { totalCount } service { username } } }"""
+    found = [(await api.data(one, blind, id=key))["customer"] for key in keys]
+    assert found[1:] == [None, None]
+    assert (found[0]["name"], found[0]["allowedActions"]) == ("n", ["SUSPEND_CUSTOMERS"])
+    assert found[0]["invoices"] == {"totalCount": 1}
+    assert found[0]["timeline"]["nodes"]
+    nodes = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    shown = (await api.data(nodes, blind, ids=[*keys, *papers]))["nodes"]
+    assert [row and row["id"] for row in shown] == [keys[0], None, None, papers[0], None]
+    # What is about all of them stays closed, and what is done by the other permission stays as it was.
+    for closed in (
+        "{ invoices { totalCount } }",
+        "{ messages { totalCount } }",
+        "{ jobs { totalCount } }",
+        "{ customerStats { total } }",
+        "{ customerTransfers { totalCount } }",
+    ):
+        assert (await api(closed, blind))["errors"][0]["extensions"]["code"] == "FORBIDDEN", closed
+    assert await suspend(api, blind, there) == [("NOT_PERMITTED", "input.customerId")]
+    assert await suspend(api, blind, here) == []
+    # Nobody else's rights are read off the same statement.
+    assert (await api.data(looks, house.admin))["customers"]["totalCount"] == 3
+    await grant(api, house.admin, blind, "VIEW_CUSTOMERS", zoneId=ids.encode("zon", south.id))
+    assert (await api.data(looks, blind))["customers"]["totalCount"] == 2
+
+
 async def test_a_question_by_a_permission_for_a_zone(api: Api, house: House, clerk: Operator) -> None:
     north, south = await house.zone("North"), await house.zone("South")
     here, there = await line(house, north, "n"), await line(house, south, "s")
@@ -209,7 +255,7 @@ async def test_what_cannot_be_granted(api: Api, house: House, other_house: House
         (house.admin, clerk, "SEND_SMS", {}, [("REQUIRED", "input.expiresAt")]),
         (house.admin, clerk, "SEND_SMS", {"expiresAt": in_hours(-1)}, [("INVALID", "input.expiresAt")]),
         (house.admin, clerk, "MANAGE_ROUTERS", {"zoneId": zone}, [("INVALID", "input.zoneId")]),
-        (house.admin, clerk, "VIEW_CUSTOMERS", {"zoneId": zone}, [("INVALID", "input.zoneId")]),
+        (house.admin, clerk, "CREATE_CUSTOMERS", {"zoneId": zone}, [("INVALID", "input.zoneId")]),
         (house.admin, clerk, "SEND_SMS", {"zoneId": elsewhere}, [("NOT_FOUND", "input.zoneId")]),
         (house.admin, clerk, "SEND_SMS", {"zoneId": "zon_1"}, [("NOT_FOUND", "input.zoneId")]),
         (house.admin, house.admin, "SEND_SMS", own, [("NOT_PERMITTED", "input.operatorId")]),

@@ -37,7 +37,7 @@ from ispgraph.resolvers.build import Mutation, Query, Subscription
 from ispgraph.resolvers.context import ContextFactory
 from ispgraph.schema.base import KINDS
 from ispgraph.settings import Settings
-from tests.access_table import MUTATION, PUBLIC, QUERY, SIGNED_IN, SUBSCRIPTION
+from tests.access_table import EITHER, MUTATION, PUBLIC, QUERY, SIGNED_IN, SUBSCRIPTION
 from tests.api import Api, schema
 from tests.servers import ROOT
 from tests.undone import undone
@@ -300,11 +300,13 @@ def visible(viewer: Viewer, place: str, kind: str) -> bool:
     return place in viewer.sees
 
 
-def expected(viewer: Viewer | None, access: str, place: str, kinds: set[str]) -> set[str]:
+def expected(name: str, viewer: Viewer | None, access: str, place: str, kinds: set[str]) -> set[str]:
     """What may come of it."""
     if viewer is None:
         return {ALLOWED} if access == PUBLIC else {ANONYMOUS}
     if access not in (PUBLIC, SIGNED_IN) and access not in viewer.permissions:
+        return {REFUSED}
+    if name in EITHER and not EITHER[name] & viewer.permissions:
         return {REFUSED}
     if access == SIGNED_IN and {KIND_NEEDS[kind] for kind in kinds & set(KIND_NEEDS)} - viewer.permissions:
         return {REFUSED, HIDDEN}
@@ -377,7 +379,9 @@ async def differences(land: Land, names: Sequence[str], places: Sequence[str]) -
                     continue
                 if who == "sub-operator" and place == "reseller" and "trf" in kinds:
                     continue
-                wanted = expected(BY_NAME.get(who), access, place, kinds)
+                if name in _NARROWED:
+                    kinds = kinds | {_NARROWED[name]}
+                wanted = expected(name, BY_NAME.get(who), access, place, kinds)
                 if name in FILES and wanted == {ALLOWED}:
                     continue
                 if name in FILES:
@@ -393,8 +397,8 @@ async def differences(land: Land, names: Sequence[str], places: Sequence[str]) -
     return found
 
 
-# Queries in which an id that may be left out says whose things are meant.
-_NARROWED = {"apiTokens", "signIns"}
+# Queries in which an id that may be left out says whose things are meant, and what these are.
+_NARROWED = {"apiTokens": "atk", "signIns": "sgn"}
 
 
 # -- what is held

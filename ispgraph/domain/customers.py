@@ -3,13 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, true
+from sqlalchemy import ColumnElement, Select, and_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ispgraph.domain.errors import ErrorCode, fail, not_found
 from ispgraph.domain.models import Customer
-from ispgraph.domain.permissions import Scoped, Viewer, in_scope
+from ispgraph.domain.permissions import Permission, Scoped, Viewer, in_scope, in_zones_seen
 
 
 def visible(by: Scoped) -> Select[Customer]:
@@ -29,6 +29,12 @@ def seen(by: Scoped, customer: Any = Customer) -> ColumnElement[bool]:
 
 def _own(by: Scoped) -> UUID | None:
     return by.customer_id if isinstance(by, Viewer) else None
+
+
+def seen(by: Viewer, customer: Any = Customer) -> ColumnElement[bool]:
+    """The same for whoever looks at customers, perhaps at those of some zones alone."""
+    placed = in_scope(by, customer.operator_id)
+    return placed if by.may(Permission.VIEW_CUSTOMERS) else and_(placed, in_zones_seen(by, customer.zone_id))
 
 
 def belonging(by: Scoped, customer_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:

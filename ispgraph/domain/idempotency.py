@@ -6,7 +6,7 @@ key waits for the first one's end at the claim.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from sqlalchemy import delete, select, update
@@ -57,6 +57,26 @@ async def keep(
         .filter_by(tenant_id=by.tenant_id, operator_id=by.operator_id, operation=operation, key=key)
         .values(answer=dict(answer))
     )
+
+
+async def once(
+    session: AsyncSession,
+    act: Callable[[], Awaitable[Mapping[str, object]]],
+    *,
+    by: Viewer,
+    operation: str,
+    key: str | None,
+    given: Mapping[str, object],
+) -> Mapping[str, object]:
+    """What `act` answers, kept under the key; the first answer, without `act`, when it was done with the key before.
+
+    Raises DomainError as `claim`."""
+    first = await claim(session, by=by, operation=operation, key=key, given=given)
+    if first is not None:
+        return first
+    answer = await act()
+    await keep(session, by=by, operation=operation, key=key, answer=answer)
+    return answer
 
 
 async def prune(session: AsyncSession) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, any_, or_, select, true
+from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, false, literal, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from ispgraph.domain.models import Operator, Role
@@ -94,9 +94,11 @@ DEFAULTS: Mapping[Role, frozenset[Permission]] = {
     Role.CUSTOMER: frozenset(),
 }
 
-# What can be granted for the customers of one zone: all of it is done to one customer at a time.
+# What can be granted for the customers of one zone: all of it is done to one customer at a time, but for looking at
+# them, which shows those of the zone and what belongs to them; lists that are not of one customer stay closed.
 IN_ZONES: frozenset[Permission] = frozenset(
     {
+        _P.VIEW_CUSTOMERS,
         *(_P.EDIT_CUSTOMERS, _P.DELETE_CUSTOMERS, _P.ACTIVATE_CUSTOMERS, _P.SUSPEND_CUSTOMERS),
         *(_P.DISCONNECT_CUSTOMERS, _P.CHANGE_PACKAGE, _P.EDIT_SPEED_LIMIT, _P.EDIT_TIME_LIMIT, _P.EDIT_VOLUME_LIMIT),
         *(_P.ACTIVATE_FUP, _P.REMOVE_MAC_BIND, _P.GENERATE_BILLS, _P.EDIT_BILLING_PROFILE, _P.RECORD_PAYMENTS),
@@ -133,6 +135,8 @@ class Viewer:
     """Those of the permissions that are held for a while only: they cannot be passed on."""
     zoned: frozenset[tuple[Permission, UUID]] = frozenset()
     """Permissions that are held for the customers of a zone alone, with the zone; not among `permissions`."""
+    zones_seen: Any = None
+    """Where VIEW_CUSTOMERS is held in zones alone, these: a tuple, or a parameter that stands for it; else None."""
     acting_id: UUID | None = None
     """Who has signed in in the operator's place, from above."""
     by_token: bool = False
@@ -196,6 +200,17 @@ def in_scope(viewer: Scoped, operator_id: InstrumentedAttribute[UUID]) -> Column
         return true()
     operator = aliased(Operator)
     return operator_id.in_(select(operator.id).where(manageable(viewer, operator)))
+
+
+def in_zones_seen(viewer: Viewer, zone_id: Any) -> ColumnElement[bool]:
+    """Whether a customer of this zone is one of those whom a viewer sees who sees the customers of some zones alone."""
+    if viewer.zones_seen is None:
+        return false()
+    zones = viewer.zones_seen
+    if isinstance(zones, tuple):
+        zones = literal(list(zones), ARRAY(Uuid()))
+    found: ColumnElement[bool] = zone_id == any_(zones)
+    return found
 
 
 def manageable(viewer: Scoped, operator: Any = Operator) -> ColumnElement[bool]:

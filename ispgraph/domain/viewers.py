@@ -224,6 +224,7 @@ def _viewer(claims: Claims, row: Any) -> Viewer:
         for name, zone, ends in row.granted
         if Permission(name) in at_most
     ]
+    looks_at = {zone for permission, zone, _ in granted if permission is Permission.VIEW_CUSTOMERS and zone is not None}
     everywhere = {permission for permission, zone, _ in granted if zone is None}
     for_good = own | {permission for permission, zone, ends in granted if zone is None and not ends}
     return Viewer(
@@ -239,6 +240,7 @@ def _viewer(claims: Claims, row: Any) -> Viewer:
             for permission, zone, _ in granted
             if zone is not None and permission not in own | everywhere
         ),
+        zones_seen=tuple(sorted(looks_at)) if looks_at and Permission.VIEW_CUSTOMERS not in own | everywhere else None,
         acting_id=row.acting_id,
         by_token=row.by_token,
         scope_id=scope_of(row, {UUID(key): Role(role) for key, role in row.above.items()}),

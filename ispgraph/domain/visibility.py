@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from ispgraph.domain import (
     api_tokens,
@@ -67,7 +68,7 @@ from ispgraph.domain.models import (
     Zone,
 )
 from ispgraph.domain.onboarding import drafts
-from ispgraph.domain.permissions import Permission, Viewer
+from ispgraph.domain.permissions import Permission, Viewer, in_zones_seen
 from ispgraph.domain.webhooks import deliveries, endpoints
 
 Rule = tuple[Permission | None, Callable[[Viewer, Any], ColumnElement[bool]]]
@@ -145,12 +146,37 @@ OF_CUSTOMERS: frozenset[type[Any]] = frozenset(
 )
 
 
+# Kinds whose rows belong to a customer: those of the customers of a zone can be seen by whoever sees these alone.
+_IN_ZONES = (
+    *(Service, Session, Invoice, Payment, PaymentLink, GatewayRefund, GatewayPayment, Posting, Message),
+    *(HostingAccount, Portal, Job),
+)
+
+
+def _of_zones(by: Viewer, model: type[Any], row: Any) -> ColumnElement[bool]:
+    """Whether a row is of a customer of the zones in which alone the viewer sees customers."""
+    if model is Customer:
+        return true()
+    customer = aliased(Customer)
+    owned = select(customer.id).where(in_zones_seen(by, customer.zone_id))
+    if model is PackageChange:
+        service = aliased(Service)
+        found: ColumnElement[bool] = row.service_id.in_(select(service.id).where(service.customer_id.in_(owned)))
+    else:
+        found = row.customer_id.in_(owned) if model in _IN_ZONES else false()
+    return found
+
+
 def condition(by: Viewer, model: type[Any], row: Any) -> ColumnElement[bool]:
     """Whether the viewer may see a row of this kind: the permission and the rule."""
     permission, visible = RULES[model]
     if by.customer_id is not None:
         return visible(by, row) if model in OF_CUSTOMERS else false()
-    return visible(by, row) if permission is None or by.may(permission) else false()
+    if permission is None or by.may(permission):
+        return visible(by, row)
+    if permission is Permission.VIEW_CUSTOMERS and by.zones_seen is not None:
+        return and_(visible(by, row), _of_zones(by, model, row))
+    return false()
 
 
 async def find(session: AsyncSession, model: type[Any], key: UUID, *, by: Viewer) -> Any:

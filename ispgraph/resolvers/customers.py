@@ -74,6 +74,6 @@ async def stats(info: Info) -> CustomerStats:
 
 @strawberry.type
 class CustomerQueries:
-    customer = query(customer, Permission.VIEW_CUSTOMERS)
-    customers = query(customers, Permission.VIEW_CUSTOMERS)
+    customer = query(customer, Permission.VIEW_CUSTOMERS, narrowed=True)
+    customers = query(customers, Permission.VIEW_CUSTOMERS, narrowed=True)
     customer_stats = query(stats, Permission.VIEW_CUSTOMERS)

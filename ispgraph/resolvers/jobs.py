@@ -76,7 +76,7 @@ async def updated(
 @strawberry.type
 class JobQueries:
     jobs = query(jobs, Permission.VIEW_CUSTOMERS)
-    job = query(job, Permission.VIEW_CUSTOMERS)
+    job = query(job, Permission.VIEW_CUSTOMERS, narrowed=True)
 
 
 @strawberry.type

@@ -2,19 +2,21 @@
 
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 import strawberry
 
 from ispgraph.db import after_commit
-from ispgraph.domain import customer_sign_in, grants, operator_changes, sign_in
+from ispgraph.domain import customer_sign_in, grants, idempotency, models, operator_changes, secrets, sign_in
 from ispgraph.domain import operators as domain
 from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers import authentication
 from ispgraph.resolvers.base import PUBLIC, SIGNED_IN, action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.access import OperatorGrantPayload
-from ispgraph.schema.compiler.reading import reading
+from ispgraph.schema.compiler.reading import RowOf, reading
 from ispgraph.schema.context import Info
 from ispgraph.schema.operators import (
     Operator,
@@ -73,29 +75,49 @@ async def end(info: Info) -> SignInPayload:
 
 async def create(info: Info, input: OperatorInput) -> OperatorPayload:
     """Create an operator below the viewer."""
-    made: Any = await domain.create(
-        info.context.session, domain.NewOperator(**asdict(input)), by=info.context.viewer_or_refuse()
+    context, by = info.context, info.context.viewer_or_refuse()
+    told = asdict(input)
+    key = told.pop("idempotency_key")
+    found = await once(
+        info,
+        models.Operator,
+        lambda: domain.create(context.session, domain.NewOperator(**told), by=by),
+        operation="operatorCreate",
+        key=key,
+        given={**told, "password": secrets.digest(context.settings.network_key, input.password)},
     )
-    return OperatorPayload(operator=made)
+    return OperatorPayload(operator=found)
 
 
-async def set_permissions(info: Info, operator_id: strawberry.ID, permissions: list[Permission]) -> OperatorPayload:
+async def set_permissions(
+    info: Info, operator_id: strawberry.ID, permissions: list[Permission], idempotency_key: str | None = None
+) -> OperatorPayload:
     """Replace the permissions of an operator below the viewer."""
-    changed: Any = await domain.set_permissions(
-        info.context.session, operator_id, permissions, by=info.context.viewer_or_refuse()
+    session, by = info.context.session, info.context.viewer_or_refuse()
+    found = await once(
+        info,
+        models.Operator,
+        lambda: domain.set_permissions(session, operator_id, permissions, by=by),
+        operation="operatorSetPermissions",
+        key=idempotency_key,
+        given={"operator": operator_id, "permissions": sorted(each.value for each in permissions)},
     )
-    return OperatorPayload(operator=changed)
+    return OperatorPayload(operator=found)
 
 
 async def update(info: Info, input: OperatorUpdateInput) -> OperatorPayload:
     """Change the name, the e-mail address or the role of an operator below the viewer."""
-    changed: Any = await operator_changes.change(
-        info.context.session,
-        input.operator_id,
-        operator_changes.Changes(input.name, input.email, input.role),
-        by=info.context.viewer_or_refuse(),
+    session, by = info.context.session, info.context.viewer_or_refuse()
+    changes = operator_changes.Changes(input.name, input.email, input.role)
+    found = await once(
+        info,
+        models.Operator,
+        lambda: operator_changes.change(session, input.operator_id, changes, by=by),
+        operation="operatorUpdate",
+        key=input.idempotency_key,
+        given={"operator": input.operator_id, **asdict(changes)},
     )
-    return OperatorPayload(operator=changed)
+    return OperatorPayload(operator=found)
 
 
 async def deactivate(info: Info, input: OperatorDeactivateInput) -> OperatorDeactivatePayload:
@@ -104,50 +126,85 @@ async def deactivate(info: Info, input: OperatorDeactivateInput) -> OperatorDeac
     Customers, drafts, wallets and prices stay as they are; open tickets go back to nobody. The last active
     administrator cannot be deactivated.
     """
-    left = await operator_changes.deactivate(
-        info.context.session,
-        input.operator_id,
-        with_subordinates=input.with_subordinates,
-        by=info.context.viewer_or_refuse(),
+    session, by = info.context.session, info.context.viewer_or_refuse()
+
+    async def leave() -> dict[str, object]:
+        left = await operator_changes.deactivate(
+            session, input.operator_id, with_subordinates=input.with_subordinates, by=by
+        )
+        return {"id": str(left.operators[0].id), "operators": len(left.operators), "tickets": left.tickets}
+
+    given = {"operator": input.operator_id, "with_subordinates": input.with_subordinates}
+    kept: Any = await idempotency.once(
+        session, leave, by=by, operation="operatorDeactivate", key=input.idempotency_key, given=given
     )
-    found: Any = left.operators[0]
+    found: Any = RowOf(models.Operator, UUID(kept["id"]), if_visible=True)
     return OperatorDeactivatePayload(
-        operator=found, deactivated_count=len(left.operators), released_ticket_count=left.tickets
+        operator=found, deactivated_count=kept["operators"], released_ticket_count=kept["tickets"]
     )
 
 
-async def activate(info: Info, operator_id: strawberry.ID) -> OperatorPayload:
+async def activate(info: Info, operator_id: strawberry.ID, idempotency_key: str | None = None) -> OperatorPayload:
     """Let a deactivated operator below the viewer sign in again; API tokens stay revoked."""
-    found: Any = await operator_changes.activate(info.context.session, operator_id, by=info.context.viewer_or_refuse())
+    session, by = info.context.session, info.context.viewer_or_refuse()
+    found = await once(
+        info,
+        models.Operator,
+        lambda: operator_changes.activate(session, operator_id, by=by),
+        operation="operatorActivate",
+        key=idempotency_key,
+        given={"operator": operator_id},
+    )
     return OperatorPayload(operator=found)
 
 
-async def set_parent(info: Info, operator_id: strawberry.ID, parent_id: strawberry.ID) -> OperatorPayload:
+async def set_parent(
+    info: Info, operator_id: strawberry.ID, parent_id: strawberry.ID, idempotency_key: str | None = None
+) -> OperatorPayload:
     """Put an operator below the viewer, with all who stand below, below another operator, or right below the viewer.
 
     Their customers stay with them.
     """
-    moved: Any = await operator_changes.move(
-        info.context.session, operator_id, parent_id, by=info.context.viewer_or_refuse()
+    session, by = info.context.session, info.context.viewer_or_refuse()
+    found = await once(
+        info,
+        models.Operator,
+        lambda: operator_changes.move(session, operator_id, parent_id, by=by),
+        operation="operatorSetParent",
+        key=idempotency_key,
+        given={"operator": operator_id, "parent": parent_id},
     )
-    return OperatorPayload(operator=moved)
+    return OperatorPayload(operator=found)
 
 
 async def grant(info: Info, input: OperatorGrantInput) -> OperatorGrantPayload:
     """Grant an operator below the viewer a permission for a while, for one zone, or both, in place of a grant of the
     same. Only what the viewer has for good can be given."""
-    made: Any = await grants.give(
-        info.context.session,
-        grants.Wanted(input.operator_id, input.permission, input.zone_id, input.expires_at),
-        by=info.context.viewer_or_refuse(),
+    session, by = info.context.session, info.context.viewer_or_refuse()
+    wanted = grants.Wanted(input.operator_id, input.permission, input.zone_id, input.expires_at)
+    found = await once(
+        info,
+        models.OperatorGrant,
+        lambda: grants.give(session, wanted, by=by),
+        operation="operatorGrant",
+        key=input.idempotency_key,
+        given=asdict(wanted),
     )
-    return OperatorGrantPayload(grant=made)
+    return OperatorGrantPayload(grant=found)
 
 
-async def revoke_grant(info: Info, grant_id: strawberry.ID) -> OperatorGrantPayload:
+async def revoke_grant(info: Info, grant_id: strawberry.ID, idempotency_key: str | None = None) -> OperatorGrantPayload:
     """Take a grant back before it ends."""
-    ended: Any = await grants.take_back(info.context.session, grant_id, by=info.context.viewer_or_refuse())
-    return OperatorGrantPayload(grant=ended)
+    session, by = info.context.session, info.context.viewer_or_refuse()
+    found = await once(
+        info,
+        models.OperatorGrant,
+        lambda: grants.take_back(session, grant_id, by=by),
+        operation="operatorRevokeGrant",
+        key=idempotency_key,
+        given={"grant": grant_id},
+    )
+    return OperatorGrantPayload(grant=found)
 
 
 def signed_in_payload(signed_in: sign_in.SignedIn) -> SignInPayload:

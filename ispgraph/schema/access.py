@@ -71,6 +71,7 @@ class ApiTokenInput:
     name: str = strawberry.field(description="What it is for.")
     permissions: list[Permission] = strawberry.field(description="Of those that the viewer has.")
     expires_at: datetime = strawberry.field(description="Within 730 days.")
+    idempotency_key: str | None = None
 
 
 @strawberry.type(description="Send the token as `Authorization: Bearer …`. It is told this once.")

@@ -130,6 +130,7 @@ class OperatorInput:
     permissions: list[Permission] | None = strawberry.field(
         default=None, description="Left out: those usual for the role, as far as the viewer has them."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.type(description="Send the token as `Authorization: Bearer …`; renew it before `expiresAt`.")
@@ -160,6 +161,7 @@ class OperatorUpdateInput:
         description="Below the viewer's rank, below whoever stands right above and above all who stand right below. "
         "The permissions stay as they are.",
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -168,6 +170,7 @@ class OperatorDeactivateInput:
     with_subordinates: bool = strawberry.field(
         default=False, description="All who stand below are deactivated too; otherwise they go on as before."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.type
@@ -192,8 +195,10 @@ class OperatorGrantInput:
     zone_id: strawberry.ID | None = strawberry.field(
         default=None,
         description="For the customers of this zone alone, which the permissions can be that are used on one customer "
-        "at a time. Null: wherever they are.",
+        "at a time. VIEW_CUSTOMERS shows these customers and what belongs to them, but no list of all, such as "
+        "`invoices`, no figures and no subscription. Null: wherever they are.",
     )
     expires_at: datetime | None = strawberry.field(
         default=None, description="Later than now. Null: without an end, which a zone makes possible."
     )
+    idempotency_key: str | None = None

@@ -235,6 +235,7 @@ async def _access(house: House, operators: dict[str, Operator], zones: list[mode
             ("seller", "SEND_SMS", zones[0].id, NOW + timedelta(days=1), None),
             ("seller", "GENERATE_BILLS", None, NOW - timedelta(days=1), None),
             ("clerk", "GENERATE_BILLS", None, NOW + timedelta(days=1), NOW - timedelta(days=2)),
+            ("blind", "VIEW_CUSTOMERS", zones[0].id, None, None),
         )
     ]
     await _add(house, made)

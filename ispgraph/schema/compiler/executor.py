@@ -133,5 +133,5 @@ def _plans(schema: Any) -> Plans:
 
 def _rights(viewer: Any) -> tuple[Any, ...]:
     """What of the viewer a statement depends on."""
-    own = viewer.customer_id is not None
-    return (own, viewer.scope_id is None, viewer.role, viewer.currency, viewer.permissions, viewer.time_zone)
+    own, scoped, zoned = viewer.customer_id is not None, viewer.scope_id is None, viewer.zones_seen is None
+    return (own, scoped, zoned, viewer.role, viewer.currency, viewer.permissions, viewer.time_zone)

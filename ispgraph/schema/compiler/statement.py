@@ -10,6 +10,7 @@ from typing import Any
 
 from graphql import is_non_null_type
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     DateTime,
     Label,
@@ -62,6 +63,7 @@ Visible = Callable[[Viewer, Any], ColumnElement[bool]]
 
 def symbolic(viewer: Viewer) -> Viewer:
     """The viewer with parameters in place of ids, so that one statement serves all who have the same rights."""
+    zones = None if viewer.zones_seen is None else parameter("viewer_zones_seen", ARRAY(Uuid()))
     scope = None if viewer.scope_id is None else parameter("viewer_scope_id", Uuid())
     return replace(
         viewer,
@@ -69,6 +71,7 @@ def symbolic(viewer: Viewer) -> Viewer:
         operator_id=parameter("viewer_operator_id", Uuid()),
         scope_id=scope,
         customer_id=None if viewer.customer_id is None else parameter("viewer_customer_id", Uuid()),
+        zones_seen=zones,
     )
 
 
