@@ -230,11 +230,19 @@ async def test_an_invitation_and_a_code_set_a_password_once(
     clock.set_clock("2026-05-01T11:01:00Z")
     assert faults(await home.public(RESET, code=late, new=PASSWORD)) == [("INVALID", "input.code")]
     assert faults(await home.sign_in(password=NEW)) == [], "nothing came of it"
+    # Who has another number now is not reached by what was sent to the last one.
+    await home.public(REQUEST, input={"login": "01712345678", "tenant": "north"})
+    moved = (await home.codes())[-1]
+    update_ = """mutation ($id: ID!, $mobile: PhoneNumber!) { done: customerUpdate(input: {customerId: $id,
+      mobile: $mobile}) { errors { code } } }"""
+    home.api.sign_in_again()
+    assert await home.office(update_, id=home.id, mobile="+8801812345678") == {"errors": []}
+    assert faults(await home.public(RESET, code=moved, new=PASSWORD)) == [("INVALID", "input.code")]
     # By the way of the name alone, so that it proves who reads it; and no table holds a code.
     async with database.read(house.tenant.id) as session:
         ways = [(row.event, row.channel.value) for row in await session.scalars(select(Message).order_by(Message.id))]
         assert ways[:2] == [("customer.invited", "EMAIL"), ("customer.password_reset", "SMS")]
-        assert ways[-1] == ("customer.password_reset", "EMAIL")
+        assert ways[-2:] == [("customer.password_reset", "EMAIL"), ("customer.password_reset", "SMS")]
         for table in ("customer_password_resets", "messages", "jobs", "audit_entries", "idempotency_keys"):
             rows = (await session.execute(text(f"SELECT t::text FROM {table} t"))).scalars().all()
             assert not any(code in row for row in rows for code in (first, second, late)), table
