@@ -25,9 +25,11 @@ from tests.messaging import post
 from tests.messaging.mail_server import mail_server
 from tests.portals.test_people import _mail_gateway
 from tests.self_care.home import ACCESS, CHANGE, INVITE, ME, NEW, OUT, REQUEST, RESET, Home, faults
+from tests.wizard import PPPOE, Wizard
 
 RENEW = "mutation { done: tokenRenew { token viewer { customer { id } } errors { code } } }"
 WRONG = [("INVALID", "input")]
+NEWCOMER = {"name": "Jane Example", "mobile": "01912345678", "email": "jane@example.com"}
 
 
 async def change(house: House, row: Customer, **values: Any) -> None:
@@ -74,6 +76,21 @@ async def test_a_customer_signs_in_by_any_name_and_is_nobody_else(home: Home, ot
     # An operator's token is none of a customer's, nor the other way about.
     operators = 'mutation ($email: EmailAddress!) { done: signIn(input: {email: $email, password: "%s"}) { token } }'
     assert (await home.public(operators % PASSWORD, email="ann@example.net"))["token"] is None
+
+
+async def test_the_wizard_tells_a_password_to_sign_in_with(home: Home, house: House) -> None:
+    wizard = await (await Wizard.begin(home.api, house.admin)).fill(await house.package(), Basics=NEWCOMER)
+    told = (await wizard.confirm())["credentials"]
+    assert told["password"] == PPPOE["pppoe"]["password"]
+    assert faults(await home.sign_in(told["loginName"], told["password"])) == WRONG, "the network's is another one"
+    payload = await home.sign_in(told["loginName"], told["loginPassword"])
+    assert payload["viewer"]["customer"]["accountNumber"] == told["loginName"]
+    # Nor is the network's shown by any way that a customer has.
+    me = (await home.ask("{ viewer { customer { name services { username } messages { nodes { body } } } } }"))[
+        "viewer"
+    ]
+    assert me["customer"]["services"] == [{"username": told["username"]}]
+    assert told["password"] not in str(me)
 
 
 async def test_a_name_that_several_have_in_common(home: Home, house: House) -> None:
