@@ -88,7 +88,8 @@ async def request(database: Database, redis: Redis, settings: Settings, *, named
     customer_sign_in.require_place(named)
     where = await customer_sign_in.place(database, named)
     of_name = customer_sign_in.account(where, named)
-    await throttle.begin(redis, of_name, caller.address, realm="customer-reset-", account_free=REQUESTS_FREE)
+    free = {"account_free": REQUESTS_FREE, "address_free": customer_sign_in.ADDRESS_FREE}
+    await throttle.begin(redis, of_name, caller.address, realm="customer-reset-", **free)
 
     async def work(session: AsyncSession) -> None:
         for found in await customer_sign_in.people(session, where, named.login):
