@@ -88,7 +88,8 @@ async def request(database: Database, redis: Redis, settings: Settings, *, named
     customer_sign_in.require_place(named)
     where = await customer_sign_in.place(database, named)
     of_name = customer_sign_in.account(where, named)
-    await throttle.begin(redis, of_name, caller.address, realm="customer-reset-", account_free=REQUESTS_FREE)
+    free = {"account_free": REQUESTS_FREE, "address_free": customer_sign_in.ADDRESS_FREE}
+    await throttle.begin(redis, of_name, caller.address, realm="customer-reset-", **free)
 
     async def work(session: AsyncSession) -> None:
         for found in await customer_sign_in.people(session, where, named.login):
@@ -161,7 +162,7 @@ async def set_password(session: AsyncSession, person: Person, hashed: str, *, bu
     """Give somebody, who is locked, a password: sign-ins end, but for the one that is named, and codes are void."""
     (person.admin or person.customer).password_hash = hashed
     await customer_sign_in.shut_out(session, person, but=but)
-    await _void(session, person)
+    await void(session, person.customer.id, person.admin.id if person.admin else None)
 
 
 async def _reset(session: AsyncSession, reset_id: UUID, code: str, new: str) -> None:
@@ -187,7 +188,7 @@ async def _reset(session: AsyncSession, reset_id: UUID, code: str, new: str) -> 
 
 async def _send(session: AsyncSession, settings: Settings, person: Person, by: Viewer | None) -> Sequence[Message]:
     """A code, by an operator's invitation, or because somebody has asked for it."""
-    await _void(session, person)
+    await void(session, person.customer.id, person.admin.id if person.admin else None)
     lasts = CODE_LASTS if by is None else INVITATION_LASTS
     key, now = ids.uuid7(), clock.now()
     code = password_codes.code(settings.network_key, person.customer.tenant_id, key)
@@ -223,10 +224,11 @@ async def _warn(session: AsyncSession, person: Person, what: str) -> None:
     await messages.tell(session, person.customer, "customer.security", by=None, contact=contact, what=what)
 
 
-async def _void(session: AsyncSession, person: Person) -> None:
+async def void(session: AsyncSession, customer_id: UUID, admin_id: UUID | None = None) -> None:
+    """Codes that were sent to a customer, or to the admin of its portal, are of no use from now on."""
     theirs = (
-        CustomerPasswordReset.customer_id == person.customer.id,
-        CustomerPasswordReset.admin_id.is_not_distinct_from(person.admin.id if person.admin else None),
+        CustomerPasswordReset.customer_id == customer_id,
+        CustomerPasswordReset.admin_id.is_not_distinct_from(admin_id),
         CustomerPasswordReset.used_at.is_(None),
     )
     await session.execute(update(CustomerPasswordReset).where(*theirs).values(used_at=clock.now()))

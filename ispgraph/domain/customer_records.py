@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, custom_fields, customers, idempotency, message_settings
+from ispgraph.domain import audit, custom_fields, customer_passwords, customers, idempotency, message_settings
 from ispgraph.domain import hosting as accounts
 from ispgraph.domain.billing import numbers
 from ispgraph.domain.conflicts import taken
@@ -245,6 +245,9 @@ async def update(
     customer.updated_at = clock.now()
     async with taken(_UNIQUE):
         await session.flush()
+    if made.keys() & {"mobile", "email"}:
+        # A code that was sent to where the customer is not any more sets no password.
+        await customer_passwords.void(session, customer.id)
     details: dict[str, object] = {name: [_plain(old), _plain(new)] for name, (old, new) in made.items()}
     if replied:
         details["custom_fields"] = {field.key: replied[field.id] for field in fields if field.id in replied}

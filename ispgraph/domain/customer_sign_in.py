@@ -36,7 +36,8 @@ from ispgraph.settings import Settings
 
 MOST = 3
 """So many may be known by one name, as a family by its mobile number: the others take their account numbers."""
-_REALM = "customer-"
+ADDRESS_FREE = 50
+"""So many failures from one address are free of a wait: many customers come from one, where theirs are translated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ async def start(
     _require_place(faults, named)
     faults.raise_if_any()
     where = await place(database, named)
-    attempt = await throttle.begin(redis, account(where, named), caller.address, realm=_REALM)
+    attempt = await throttle.begin(
+        redis, account(where, named), caller.address, realm="customer-", address_free=ADDRESS_FREE
+    )
     async with database.read(where.tenant_id) as session:
         found = [person for person in await people(session, where, named.login) if person.password_hash is not None]
     known: list[Person | None] = [*found[:MOST], *[None] * (MOST - len(found))]

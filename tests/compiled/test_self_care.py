@@ -59,7 +59,7 @@ async def test_a_customer_sees_its_own_and_nothing_else(
         people = list(await session.scalars(rows))
     names = {each.account_number for each in people}
     asked, seen, owners = documents(), set[str](), dict[str, UUID | None]()
-    for person in people[:8]:
+    for person in people[:3]:
         token = await token_of(database, person)
         for document in asked:
             one, other = [await api(document, token=token) for api in (both.compiled, both.loaded)]
@@ -109,9 +109,9 @@ async def test_by_their_ids_only_the_own_rows_are_found(
     me = ids.encode("cus", person.id)
     by = "query ($by: CustomerBy!) { customer(by: $by) { id } }"
     for wish in (
-        *({"id": public} for public in [*land.ids["cus"], *south.ids["cus"]]),
-        *({"accountNumber": number} for number in land.account_numbers),
-        *({"username": name} for name in land.usernames[:40]),
+        *({"id": public} for public in [*land.ids["cus"][:6], south.ids["cus"][0]]),
+        *({"accountNumber": number} for number in land.account_numbers[:6]),
+        *({"username": name} for name in land.usernames[:6]),
     ):
         for api in (both.compiled, both.loaded):
             answer = await api(by, token=token, by=wish)

@@ -25,9 +25,11 @@ from tests.messaging import post
 from tests.messaging.mail_server import mail_server
 from tests.portals.test_people import _mail_gateway
 from tests.self_care.home import ACCESS, CHANGE, INVITE, ME, NEW, OUT, REQUEST, RESET, Home, faults
+from tests.wizard import PPPOE, Wizard
 
 RENEW = "mutation { done: tokenRenew { token viewer { customer { id } } errors { code } } }"
 WRONG = [("INVALID", "input")]
+NEWCOMER = {"name": "Jane Example", "mobile": "01912345678", "email": "jane@example.com"}
 
 
 async def change(house: House, row: Customer, **values: Any) -> None:
@@ -74,6 +76,20 @@ async def test_a_customer_signs_in_by_any_name_and_is_nobody_else(home: Home, ot
     # An operator's token is none of a customer's, nor the other way about.
     operators = 'mutation ($email: EmailAddress!) { done: signIn(input: {email: $email, password: "%s"}) { token } }'
     assert (await home.public(operators % PASSWORD, email="ann@example.net"))["token"] is None
+
+
+async def test_the_wizard_tells_a_password_to_sign_in_with(home: Home, house: House) -> None:
+    wizard = await (await Wizard.begin(home.api, house.admin)).fill(await house.package(), Basics=NEWCOMER)
+    told = (await wizard.confirm())["credentials"]
+    assert told["password"] == PPPOE["pppoe"]["password"]
+    assert faults(await home.sign_in(told["loginName"], told["password"])) == WRONG, "the network's is another one"
+    payload = await home.sign_in(told["loginName"], told["loginPassword"])
+    assert payload["viewer"]["customer"]["accountNumber"] == told["loginName"]
+    # Nor is the network's shown by any way that a customer has.
+    document = "{ viewer { customer { services { username } messages { nodes { body } } } } }"
+    me = (await home.ask(document))["viewer"]["customer"]
+    assert me["services"] == [{"username": told["username"]}]
+    assert told["password"] not in str(me)
 
 
 async def test_a_name_that_several_have_in_common(home: Home, house: House) -> None:
@@ -230,11 +246,19 @@ async def test_an_invitation_and_a_code_set_a_password_once(
     clock.set_clock("2026-05-01T11:01:00Z")
     assert faults(await home.public(RESET, code=late, new=PASSWORD)) == [("INVALID", "input.code")]
     assert faults(await home.sign_in(password=NEW)) == [], "nothing came of it"
+    # Who has another number now is not reached by what was sent to the last one.
+    await home.public(REQUEST, input={"login": "01712345678", "tenant": "north"})
+    moved = (await home.codes())[-1]
+    update_ = """mutation ($id: ID!, $mobile: PhoneNumber!) { done: customerUpdate(input: {customerId: $id,
+      mobile: $mobile}) { errors { code } } }"""
+    home.api.sign_in_again()
+    assert await home.office(update_, id=home.id, mobile="+8801812345678") == {"errors": []}
+    assert faults(await home.public(RESET, code=moved, new=PASSWORD)) == [("INVALID", "input.code")]
     # By the way of the name alone, so that it proves who reads it; and no table holds a code.
     async with database.read(house.tenant.id) as session:
         ways = [(row.event, row.channel.value) for row in await session.scalars(select(Message).order_by(Message.id))]
         assert ways[:2] == [("customer.invited", "EMAIL"), ("customer.password_reset", "SMS")]
-        assert ways[-1] == ("customer.password_reset", "EMAIL")
+        assert ways[-2:] == [("customer.password_reset", "EMAIL"), ("customer.password_reset", "SMS")]
         for table in ("customer_password_resets", "messages", "jobs", "audit_entries", "idempotency_keys"):
             rows = (await session.execute(text(f"SELECT t::text FROM {table} t"))).scalars().all()
             assert not any(code in row for row in rows for code in (first, second, late)), table
