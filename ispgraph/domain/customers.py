@@ -15,11 +15,19 @@ from ispgraph.domain.permissions import Permission, Scoped, Viewer, in_scope, in
 def visible(by: Scoped) -> Select[Customer]:
     """Customers of the viewer's tenant whose responsible operator stands in the viewer's subtree; a customer sees
     itself alone."""
-    return select(Customer).where(seen(by))
+    return select(Customer).where(_placed(by, Customer))
 
 
-def seen(by: Scoped, customer: Any = Customer) -> ColumnElement[bool]:
-    """Whether a customer is one of the `visible`."""
+def seen(by: Viewer, customer: Any = Customer) -> ColumnElement[bool]:
+    """Whether a customer is one of the `visible`, for whoever looks at customers, perhaps at those of some zones
+    alone."""
+    placed = _placed(by, customer)
+    if by.customer_id is not None or by.may(Permission.VIEW_CUSTOMERS):
+        return placed
+    return and_(placed, in_zones_seen(by, customer.zone_id))
+
+
+def _placed(by: Scoped, customer: Any) -> ColumnElement[bool]:
     own = _own(by)
     if own is not None:
         itself: ColumnElement[bool] = customer.id == own
@@ -29,12 +37,6 @@ def seen(by: Scoped, customer: Any = Customer) -> ColumnElement[bool]:
 
 def _own(by: Scoped) -> UUID | None:
     return by.customer_id if isinstance(by, Viewer) else None
-
-
-def seen(by: Viewer, customer: Any = Customer) -> ColumnElement[bool]:
-    """The same for whoever looks at customers, perhaps at those of some zones alone."""
-    placed = in_scope(by, customer.operator_id)
-    return placed if by.may(Permission.VIEW_CUSTOMERS) else and_(placed, in_zones_seen(by, customer.zone_id))
 
 
 def belonging(by: Scoped, customer_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
