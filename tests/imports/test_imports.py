@@ -29,6 +29,7 @@ from ispgraph.domain.models import (
 from tests.billing.changing import sound
 from tests.factories import House
 from tests.imports.counter import REPORT, Counter, counts, person, public, sheet, told
+from tests.imports.test_sheets import book
 from tests.wizard import faults
 
 
@@ -228,6 +229,21 @@ async def test_what_is_said_of_all_rows(counter: Counter) -> None:
     assert (service.username, len(counter.password(service))) == ("zoe", 12)
     assert service.expires_at == datetime(2098, 12, 31, 18, tzinfo=UTC)
     assert found["reconciliation"]["balanceHere"]["amount"] == "1234.50"
+
+
+async def test_a_workbook(counter: Counter) -> None:
+    rows = [person(1, balance="-12.5"), person(2, mobile="8801712345678")]
+    cells: list[list[Any]] = [[*rows[0]], [*rows[0].values()], [*rows[1].values()]]
+    cells[1][-1], cells[2][2] = -12.5, 8801712345678
+    cells[2].append("=1+1")
+    found = await counter.made(book(cells), source="XLSX")
+    assert (found["readAs"], counts(found)) == (
+        "The first sheet of a workbook",
+        {"rowCount": 2, "createdCount": 1, "faultyCount": 1},
+    )
+    listed = await counter.read(found)
+    assert [told(row) for row in listed["rows"]["nodes"]] == [[], [("INVALID", "balance")]]
+    assert found["reconciliation"]["balanceHere"]["amount"] == "-12.50"
 
 
 async def test_what_cannot_be_begun(counter: Counter, other_house: House) -> None:

@@ -65,6 +65,17 @@ async def test_fifty_thousand_customers(counter: Counter, owner: Database) -> No
         assert await session.scalar(select(func.count()).select_from(Customer)) == ROWS * 98 // 100 + 980
         owing = select(func.count()).where(CustomerBalance.receivable_minor > 0)
         assert await session.scalar(owing) == hundreds * 2 + 20
+    await sound(owner)
+    undoing = time.monotonic()
+    await counter.work((await counter.undo(done))["job"])
+    undone = time.monotonic()
+    assert counts(await counter.read(done)) == {
+        "rowCount": ROWS,
+        "faultyCount": hundreds * 2,
+        "removedCount": hundreds * 93,
+        "terminatedCount": hundreds * 5,
+    }
+    print(f"undone in {undone - undoing:.0f} s")  # noqa: T201
     print(f"{ROWS} rows: read in {read - began:.0f} s, made in {made - read:.0f} s, {grown:.0f} MB more")  # noqa: T201
     assert grown < MEGABYTES
     assert made - began < MINUTES * 60

@@ -9,7 +9,16 @@ from sqlalchemy import func, select
 from ispgraph import ids
 from ispgraph.db import Database
 from ispgraph.domain.imports import undoing
-from ispgraph.domain.models import Customer, CustomerOrigin, Invoice, Role, Service
+from ispgraph.domain.models import (
+    Customer,
+    CustomerOrigin,
+    CustomField,
+    CustomFieldType,
+    CustomFieldValue,
+    Invoice,
+    Role,
+    Service,
+)
 from tests.billing.changing import sound
 from tests.imports.counter import Counter, counts, person, sheet
 from tests.wizard import faults
@@ -29,6 +38,7 @@ async def test_only_what_nobody_has_touched_is_taken_back(
         person(4, balance="-40"),
         person(5),
         person(6, connection_type="HOTSPOT", mac_address="aa:bb:cc:00:00:06"),
+        person(7),
     ]
     body = sheet(rows)
     found = await counter.made(body)
@@ -40,9 +50,15 @@ async def test_only_what_nobody_has_touched_is_taken_back(
     assert (await counter.api.data(PAY, counter.house.admin, input=given))["invoiceRecordPayment"]["errors"] == []
     await counter.api.data(RENAME, counter.house.admin, id=ids.encode("cus", five.id))
 
+    seven, _ = await counter.person("Customer 7")
+    fields = {"key": "x", "label": "X", "type": CustomFieldType.TEXT}
+    field = CustomField(id=ids.uuid7(), **fields)
+    # As what nobody has thought of would refer to a customer.
+    await counter.house.add(field, CustomFieldValue(customer_id=seven.id, field_id=field.id, value="x"))
+
     staff = await counter.house.operator(Role.STAFF)
     refused = await counter.api(
-        "mutation ($id: ID!) { customerImportUndo(input: {importId: $id, expectedCount: 6}) { errors { code } } }",
+        "mutation ($id: ID!) { customerImportUndo(input: {importId: $id, expectedCount: 7}) { errors { code } } }",
         staff,
         id=found["id"],
     )
@@ -66,21 +82,22 @@ async def test_only_what_nobody_has_touched_is_taken_back(
     done = await counter.read(found)
     assert (done["status"], counts(done)) == (
         "UNDONE",
-        {"rowCount": 6, "removedCount": 2, "terminatedCount": 2, "keptCount": 2},
+        {"rowCount": 7, "removedCount": 2, "terminatedCount": 2, "keptCount": 3},
     )
     kept = (await counter.read(found, outcome=["KEPT"]))["rows"]["nodes"]
     assert [(row["number"], [each["message"] for each in row["faults"]]) for row in kept] == [
         (5, ["The customer has 1 payment.", "The customer has 1 ledger entry.", "The customer was changed since."]),
         (6, ["The customer was changed since."]),
+        (8, ["Something else refers to this customer."]),
     ]
     async with counter.house.database.read(counter.house.tenant.id) as session:
         people = {row.name: row for row in await session.scalars(select(Customer))}
-        assert set(people) == {"Customer 2", "Customer 3", "Customer 4", "Renamed"}
+        assert set(people) == {"Customer 2", "Customer 3", "Customer 4", "Renamed", "Customer 7"}
         two = people["Customer 2"]
         assert (two.status.value, two.email, two.account_number != "OLD-2") == ("TERMINATED", None, True)
         names = set(await session.scalars(select(Service.username)))
-        assert names == {"user4", "user5"}
-        assert await session.scalar(select(func.count()).select_from(CustomerOrigin)) == 2
+        assert names == {"user4", "user5", "user7"}
+        assert await session.scalar(select(func.count()).select_from(CustomerOrigin)) == 3
     balances = await counter.api.data(
         "{ customers(first: 10) { nodes { name balance { amount } } } }", counter.house.admin
     )
@@ -89,9 +106,10 @@ async def test_only_what_nobody_has_touched_is_taken_back(
         "Customer 3": "0.00",
         "Customer 4": "0.00",
         "Renamed": "0.00",
+        "Customer 7": "0.00",
     }
     await sound(owner)
     # Whoever was taken back can come again; whoever was kept is here.
     again = await counter.made(body)
-    assert counts(again) == {"rowCount": 6, "unchangedCount": 2, "createdCount": 4}
+    assert counts(again) == {"rowCount": 7, "unchangedCount": 3, "createdCount": 4}
     await sound(owner)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, or_, select
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -55,6 +55,7 @@ async def undo(session: AsyncSession, job: CustomerImport, by: Clerk) -> int:
     customers = {row.id: row for row in await session.scalars(held)}
     reasons = await _reasons(session, rows, list(customers))
     told = set(await session.scalars(select(Job.customer_id).where(Job.customer_id.in_(customers)).distinct()))
+    gone: list[tuple[ImportRow, Customer]] = []
     for row in rows:
         customer = customers.get(row.customer_id) if row.customer_id is not None else None
         if customer is None:
@@ -65,7 +66,13 @@ async def undo(session: AsyncSession, job: CustomerImport, by: Clerk) -> int:
         elif row.balance_minor or customer.id in told:
             await _terminate(session, row, customer, by, told=customer.id in told)
         else:
-            await _remove(session, row, customer, by)
+            gone.append((row, customer))
+    if not await _removed(session, gone, by):
+        for each in gone:
+            if not await _removed(session, [each], by):
+                row, _ = each
+                row.outcome = ImportOutcome.KEPT
+                row.faults = [fields.fault(ErrorCode.INVALID_STATE, None, "Something else refers to this customer.")]
     await session.flush()
     return len(rows)
 
@@ -101,23 +108,27 @@ async def _reasons(
     return found
 
 
-async def _remove(session: AsyncSession, row: ImportRow, customer: Customer, by: Clerk) -> None:
-    """Delete a customer, or say that something refers to it that is not ours to delete."""
-    services = select(Service.id).where(Service.customer_id == customer.id)
+async def _removed(session: AsyncSession, gone: Sequence[tuple[ImportRow, Customer]], by: Clerk) -> bool:
+    """Delete these customers, all at once; False when something refers to one of them that is not ours to delete."""
+    keys = [customer.id for _, customer in gone]
+    services = select(Service.id).where(Service.customer_id.in_(keys))
     try:
         async with session.begin_nested():
-            row.outcome, row.customer_id = ImportOutcome.REMOVED, None
-            await session.flush()
-            await session.execute(_forget(customer))
+            rows = update(ImportRow).where(ImportRow.id.in_([row.id for row, _ in gone]))
+            new = {"outcome": ImportOutcome.REMOVED, "customer_id": None}
+            await session.execute(rows.values(new), execution_options={"synchronize_session": False})
+            await session.execute(_forget(keys))
             await session.execute(delete(ServiceMac).where(ServiceMac.service_id.in_(services)))
-            await session.execute(delete(Service).where(Service.customer_id == customer.id))
-            await session.execute(delete(Customer).where(Customer.id == customer.id))
+            await session.execute(delete(Service).where(Service.customer_id.in_(keys)))
+            deleted = delete(Customer).where(Customer.id.in_(keys))
+            await session.execute(deleted, execution_options={"synchronize_session": False})
     except IntegrityError:
-        row.outcome, row.customer_id = ImportOutcome.KEPT, customer.id
-        row.faults = [fields.fault(ErrorCode.INVALID_STATE, None, "Something else refers to this customer.")]
-        return
-    details = {"account_number": customer.account_number, "name": customer.name, "import": str(row.import_id)}
-    audit.on_behalf(session, row.tenant_id, by.operator_id, "customer.delete", customer.id, details)
+        return False
+    for row, customer in gone:
+        details = {"account_number": customer.account_number, "name": customer.name, "import": str(row.import_id)}
+        audit.on_behalf(session, row.tenant_id, by.operator_id, "customer.delete", customer.id, details)
+        session.expunge(customer)
+    return True
 
 
 async def _terminate(session: AsyncSession, row: ImportRow, customer: Customer, by: Clerk, *, told: bool) -> None:
@@ -135,7 +146,7 @@ async def _terminate(session: AsyncSession, row: ImportRow, customer: Customer, 
         service.status = ServiceStatus.TERMINATED
         await session.flush()
         await changes.changed(session, service, by=by.operator_id)
-    await session.execute(_forget(customer))
+    await session.execute(_forget([customer.id]))
     customer.status, customer.status_reason = CustomerStatus.TERMINATED, _REASON
     customer.email = None
     customer.account_number = made.get("account_number", customer.account_number)
@@ -161,5 +172,5 @@ async def _take_back(session: AsyncSession, row: ImportRow, customer: Customer, 
         await ledger.post_all(session, events, tenant_id=customer.tenant_id, at=at, by=by)
 
 
-def _forget(customer: Customer) -> Any:
-    return delete(CustomerOrigin).where(CustomerOrigin.customer_id == customer.id)
+def _forget(keys: Sequence[UUID]) -> Any:
+    return delete(CustomerOrigin).where(CustomerOrigin.customer_id.in_(keys))
