@@ -64,6 +64,8 @@ def postgresql(rows: Sequence[Sequence[str | None]], form: str) -> str:
         " INSERT INTO public.t VALUES (1, CASE WHEN true THEN 2 END, 3);\n INSERT INTO t VALUES (4, 5, 6);\nEND;\n"
         "CREATE TABLE public.t (\n    id integer NOT NULL,\n    name text DEFAULT 'a\\'::text,\n    key text,\n"
         "    CONSTRAINT c CHECK ((id > 0))\n);\n"
+        "ALTER TABLE public.other ALTER COLUMN a SET DEFAULT E'it\\'); INSERT INTO t VALUES (7, 8, 9); --');\n"
+        "INSERT INTO public.other (a) VALUES (E'it\\'); INSERT INTO t VALUES (7, 8, 9); --');\n"
         "COPY public.empty (a) FROM stdin;\n\\.\n\n"
         "COPY public.other (a) FROM stdin;\nINSERT INTO t VALUES (7,8,9);\n\\.\n\n"
     )
@@ -95,10 +97,12 @@ DELIMITER ;;
 /*!50003 CREATE*/ /*!50003 TRIGGER x AFTER INSERT ON t FOR EACH ROW BEGIN INSERT INTO t VALUES (8,8,8); END */;;
 DELIMITER ;
 INSERT INTO t SELECT * FROM u;
+/*!40000 INSERT /*!50000 IGNORE */ INTO `t` VALUES (9,'conditional',NULL) */;
 REPLACE INTO t VALUES (7,'it''s\_\%',NULL);"""
     expected = [
         *(["1", "AB", None, None], ["-2.50", "CD", None, None], ["3e2", "x\0", None, None], ["4", "5", None, None]),
-        *(["5", "n", 'double "quoted" "text"', None], ["6", "u", None, None], ["7", None, "it's\\_\\%", None]),
+        *(["5", "n", 'double "quoted" "text"', None], ["6", "u", None, None], ["9", None, "conditional", None]),
+        ["7", None, "it's\\_\\%", None],
     ]
 
     for sizes in ([CHUNK], [1], [2], [3, 50]):
