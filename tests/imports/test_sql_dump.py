@@ -78,6 +78,32 @@ def postgresql(rows: Sequence[Sequence[str | None]], form: str) -> str:
     )
 
 
+class Cut(io.BytesIO):
+    """A file that is given in two parts."""
+
+    def __init__(self, body: bytes, place: int) -> None:
+        super().__init__(body)
+        self._place = place
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to the cut, or what is behind it."""
+        left = self._place - self.tell()
+        return super().read(min(size or 0, left) if left > 0 else size)
+
+
+@pytest.mark.parametrize("form", ["COPY", "E", "MYSQL"])
+def test_no_place_is_bad_for_a_cut(form):
+    rows = [["1", "it's \\", None]]
+    others = "  `a` text", [["'); INSERT INTO `t` VALUES (1,2,3);\\"]]
+    tables = {"aaa": others, "t": (TABLE, rows), "zzz": others}
+    body = mysql_dump(tables) if form == "MYSQL" else postgresql(rows, form).encode()
+
+    for place in range(1, len(body)):
+        assert [list(each.values) for each in Dump(Cut(body, place), WANTED).records()] == [
+            ["1", None, "it's \\", None]
+        ]
+
+
 def literal(value: str | None, form: str) -> str:
     """A value in an INSERT."""
     if value is None:
