@@ -64,6 +64,8 @@ def postgresql(rows: Sequence[Sequence[str | None]], form: str) -> str:
         " INSERT INTO public.t VALUES (1, CASE WHEN true THEN 2 END, 3);\n INSERT INTO t VALUES (4, 5, 6);\nEND;\n"
         "CREATE TABLE public.t (\n    id integer NOT NULL,\n    name text DEFAULT 'a\\'::text,\n    key text,\n"
         "    CONSTRAINT c CHECK ((id > 0))\n);\n"
+        "ALTER TABLE public.other ALTER COLUMN a SET DEFAULT E'it\\'); INSERT INTO t VALUES (7, 8, 9); --');\n"
+        "INSERT INTO public.other (a) VALUES (E'it\\'); INSERT INTO t VALUES (7, 8, 9); --');\n"
         "COPY public.empty (a) FROM stdin;\n\\.\n\n"
         "COPY public.other (a) FROM stdin;\nINSERT INTO t VALUES (7,8,9);\n\\.\n\n"
     )
@@ -74,6 +76,32 @@ def postgresql(rows: Sequence[Sequence[str | None]], form: str) -> str:
         f"INSERT INTO public.t (id, name, key) VALUES ({', '.join(literal(value, form) for value in row)});\n"
         for row in rows
     )
+
+
+class Cut(io.BytesIO):
+    """A file that is given in two parts."""
+
+    def __init__(self, body: bytes, place: int) -> None:
+        super().__init__(body)
+        self._place = place
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to the cut, or what is behind it."""
+        left = self._place - self.tell()
+        return super().read(min(size or 0, left) if left > 0 else size)
+
+
+@pytest.mark.parametrize("form", ["COPY", "E", "MYSQL"])
+def test_no_place_is_bad_for_a_cut(form):
+    rows = [["1", "it's \\", None]]
+    others = "  `a` text", [["'); INSERT INTO `t` VALUES (1,2,3);\\"]]
+    tables = {"aaa": others, "t": (TABLE, rows), "zzz": others}
+    body = mysql_dump(tables) if form == "MYSQL" else postgresql(rows, form).encode()
+
+    for place in range(1, len(body)):
+        assert [list(each.values) for each in Dump(Cut(body, place), WANTED).records()] == [
+            ["1", None, "it's \\", None]
+        ]
 
 
 def literal(value: str | None, form: str) -> str:
@@ -95,10 +123,12 @@ DELIMITER ;;
 /*!50003 CREATE*/ /*!50003 TRIGGER x AFTER INSERT ON t FOR EACH ROW BEGIN INSERT INTO t VALUES (8,8,8); END */;;
 DELIMITER ;
 INSERT INTO t SELECT * FROM u;
+/*!40000 INSERT /*!50000 IGNORE */ INTO `t` VALUES (9,'conditional',NULL) */;
 REPLACE INTO t VALUES (7,'it''s\_\%',NULL);"""
     expected = [
         *(["1", "AB", None, None], ["-2.50", "CD", None, None], ["3e2", "x\0", None, None], ["4", "5", None, None]),
-        *(["5", "n", 'double "quoted" "text"', None], ["6", "u", None, None], ["7", None, "it's\\_\\%", None]),
+        *(["5", "n", 'double "quoted" "text"', None], ["6", "u", None, None], ["9", None, "conditional", None]),
+        ["7", None, "it's\\_\\%", None],
     ]
 
     for sizes in ([CHUNK], [1], [2], [3, 50]):
