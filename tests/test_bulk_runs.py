@@ -39,6 +39,7 @@ from tests.factories import House
 from tests.messaging import post
 from tests.messaging.test_sms import add
 from tests.programs import Program
+from tests.test_grants import grant
 from tests.wizard import faults
 
 RUN = """id action dryRun status count done unchanged failed segments cancelledAt
@@ -309,6 +310,24 @@ async def test_who_may_do_it_is_asked_when_it_is_promised_and_when_it_is_done(
     await api.data(RETRY, house.admin, id=run["job"]["id"])
     done = await desk.work(run)
     assert (done["status"], done["done"], outcomes(done)) == ("SUCCEEDED", 4, [("DONE", None)] * 4)
+
+
+async def test_who_may_do_it_in_some_zones_alone(desk: Desk, api: Api, house: House) -> None:
+    north, south = await house.zone("North"), await house.zone("South")
+    inside = await crowd(house, 2, zone_id=north.id)
+    (outside,) = await crowd(house, 1, zone_id=south.id)
+    (nowhere,) = await crowd(house, 1)
+    clerk = await house.operator(Role.STAFF, permissions=["VIEW_CUSTOMERS"])
+    await grant(api, house.admin, clerk, "SUSPEND_CUSTOMERS", zoneId=ids.encode("zon", north.id))
+    for chosen in ([*inside, outside], [nowhere]):
+        payload = await desk.ask("Suspend", {"customerIds": chosen}, len(chosen), clerk)
+        assert faults(payload) == [("NOT_PERMITTED", "input.selection")], chosen
+    assert faults(await desk.ask("Suspend", EVERYBODY, 4, clerk)) == [("NOT_PERMITTED", "input.selection")]
+    run = await desk.promised("Suspend", {"where": {"zoneId": ids.encode("zon", north.id)}}, 2, clerk)
+    # One moves away before it is its turn.
+    async with house.database.transaction(house.tenant.id) as session:
+        (await session.get_one(Customer, ids.parse(inside[0])[1])).zone_id = south.id
+    assert outcomes(await desk.work(run)) == [("DONE", None), ("FAILED", "NOT_PERMITTED")]
 
 
 async def test_the_same_key_promises_once(desk: Desk, house: House) -> None:

@@ -4,7 +4,7 @@ Who is meant is frozen when it is asked for. Whether the operator may still do i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +13,12 @@ from sqlalchemy import type_coerce as coerced
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, idempotency, jobs, selections
+from ispgraph.domain import audit, idempotency, jobs, selections, viewers
 from ispgraph.domain.errors import ErrorCode, fail, not_found
 from ispgraph.domain.lists import Filter, Key, Order
-from ispgraph.domain.models import BulkAction, BulkOutcome, BulkRow, BulkRun, Job, JobStatus
+from ispgraph.domain.models import BulkAction, BulkOutcome, BulkRow, BulkRun, Customer, Job, JobStatus
 from ispgraph.domain.pages import newest_first
-from ispgraph.domain.permissions import Permission, Viewer, in_scope
+from ispgraph.domain.permissions import Permission, Viewer, Within, in_scope
 from ispgraph.domain.selections import Selection
 
 OPERATION, CANCEL = "customersBulk", "customersBulkCancel"
@@ -68,6 +68,7 @@ async def start(session: AsyncSession, asked: Asked, *, idempotency_key: str | N
         return await session.get_one(BulkRun, UUID(str(first["run"])))
     selected = await selections.rows(session, asked.selection, by=by, at=SELECTION)
     run = await _frozen(session, asked, selected, by)
+    await _require_zones(session, run, by)
     details = {"run": str(run.id), "count": run.count, "dry_run": run.dry_run, "wish": run.wish}
     audit.record(session, by=by, action=f"bulk.{run.action.value.lower()}", subject_id=run.id, details=details)
     await idempotency.keep(session, by=by, operation=operation, key=idempotency_key, answer={"run": str(run.id)})
@@ -112,6 +113,26 @@ async def _frozen(session: AsyncSession, asked: Asked, selected: Any, by: Viewer
         message = f"This selects {done.rowcount} customers now, and {asked.expected_count} were expected."
         raise fail(ErrorCode.VERSION_CONFLICT, message, "input", "expectedCount")
     return run
+
+
+async def _require_zones(session: AsyncSession, run: BulkRun, by: Viewer) -> None:
+    if by.within is None:
+        return
+    zones = select(Customer.zone_id).join(BulkRow, BulkRow.customer_id == Customer.id).where(BulkRow.run_id == run.id)
+    if not all(by.within.holds(zone) for zone in await session.scalars(zones.distinct())):
+        message = "You may do this to customers of some zones only, and some of these are in none of them."
+        raise fail(ErrorCode.NOT_PERMITTED, message, *SELECTION)
+
+
+async def authority(session: AsyncSession, run: BulkRun) -> Viewer:
+    """Who asked for it, with what it may do by now. Raises jobs.Permanent when that is not this any more."""
+    by = await viewers.on_behalf(session, run.started_by_id, job_id=run.job_id, acting_id=run.acting_id)
+    needed = PERMISSIONS[run.action]
+    if by is not None and by.may(needed):
+        return by
+    if by is not None and (zones := by.zones_of(needed)):
+        return replace(by, within=Within(zones))
+    raise jobs.Permanent(f"Who asked for this has not the permission {needed.value} any more. {told(run)}")
 
 
 async def cancel(session: AsyncSession, run_id: UUID, *, idempotency_key: str | None, by: Viewer) -> BulkRun:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.db import RETRIABLE, sqlstate
-from ispgraph.domain import bulk, bulk_runs, jobs, package_changes, viewers
+from ispgraph.domain import bulk, bulk_runs, package_changes
 from ispgraph.domain.errors import DomainError, ErrorCode, Fault
 from ispgraph.domain.messaging import sms
 from ispgraph.domain.models import BulkAction, BulkOutcome, BulkRow, BulkRun, SuspendReason
@@ -122,12 +122,7 @@ class Carrier:
 
     async def _begin(self, session: AsyncSession) -> tuple[BulkRun, Viewer]:
         run = await session.get_one(BulkRun, self._run_id)
-        by = await viewers.on_behalf(session, run.started_by_id, job_id=run.job_id, acting_id=run.acting_id)
-        needed = bulk_runs.PERMISSIONS[run.action]
-        if by is None or not by.may(needed):
-            message = f"Who asked for this has not the permission {needed.value} any more. {bulk_runs.told(run)}"
-            raise jobs.Permanent(message)
-        return run, by
+        return run, await bulk_runs.authority(session, run)
 
     async def _next(self, session: AsyncSession, run: BulkRun) -> Sequence[One]:
         if run.cancelled_at is not None:
