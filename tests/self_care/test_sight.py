@@ -1,14 +1,19 @@
 """What customers may use and see: the table of it leaves nothing out, and holds."""
 
+from dataclasses import replace
 from typing import Any
 
 from graphql import GraphQLInterfaceType, GraphQLObjectType
+from redis.asyncio import Redis
 
+from ispgraph.db import Database
 from ispgraph.domain import visibility
 from ispgraph.domain.models import HostingServer, Operator
 from ispgraph.resolvers.base import PUBLIC
 from ispgraph.resolvers.build import Mutation, Query
 from ispgraph.schema.self_care import DECISIONS, ROOTS
+from ispgraph.settings import Settings
+from tests.api import Api
 from tests.self_care.graph import call, core, hidden, reached
 from tests.self_care.home import ME, Home
 
@@ -113,3 +118,13 @@ def _camel(name: str) -> str:
 
 def _uploads(field: Any) -> bool:
     return any("Asset" in str(each.type) for each in field.args.values())
+
+
+async def test_the_schema_is_for_operators(home: Home, database: Database, valkey: Redis, settings: Settings) -> None:
+    await home.entered()
+    api = Api(database, valkey, replace(settings, introspection="operators"))
+    asked = "{ __schema { queryType { name } } }"
+    answer = await api(asked, token=home.token)
+    assert answer["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+    assert (await api.data(asked, home.house.admin))["__schema"]
+    await api.close()
