@@ -25,7 +25,13 @@ CustomerLink = Annotated["Customer", strawberry.lazy("ispgraph.schema.customers"
 _O = ImportOutcome
 _ROW = models.ImportRow
 
-strawberry.enum(ImportColumn, description="What a row may say of a customer, and of the service.")
+strawberry.enum(
+    ImportColumn,
+    description="What a row may say of a customer, and of the service. EXTERNAL_ID: the source's own id of the "
+    "customer. ZONE, PACKAGE: their names. CONNECTION_TYPE: PPPOE, HOTSPOT, STATIC_IP, OTHER. STATUS: ACTIVE, "
+    "SUSPENDED, EXPIRED, TERMINATED, PENDING; ACTIVE where it is left empty. BALANCE: above zero credit, below zero debt. "
+    "EXPIRES_AT, CREATED_AT: a day or an instant. NOTE: of a service of the type OTHER its configuration.",
+)
 strawberry.enum(PlanOutcome, name="ImportPackageOutcome")
 strawberry.enum(ImportEncoding, description="How the letters of a text file are written.")
 
@@ -81,13 +87,13 @@ class CustomerImportRow:
         description="Who was made of it, or had been before.",
     )
     status_here: models.CustomerStatus | None = expression(
-        lambda row, asked: comparing.status_here(row), description="Of the customer now."
+        lambda row, asked: comparing.status_here(row, asked.viewer), description="Of the customer now."
     )
     balance_here: Money | None = amount(
-        lambda row, asked: comparing.balance_here(row), description="Of the customer now."
+        lambda row, asked: comparing.balance_here(row, asked.viewer), description="Of the customer now."
     )
     differs: bool = expression(
-        lambda row, asked: comparing.differs(row),
+        lambda row, asked: comparing.differs(row, asked.viewer),
         description="Whether the customer is not here, or has another balance or status than in the source.",
     )
 
@@ -107,22 +113,17 @@ class ImportReconciliation:
 
 
 def _reconciliation() -> Any:
-    active = _ROW.status == comparing.ACTIVE
-    return part(
-        members={
-            "customers_source": expression(lambda job, asked: comparing.rows_of(job)).metadata["source"],
-            "customers_here": expression(lambda job, asked: comparing.here_of(job)).metadata["source"],
-            "balance_source": amount(lambda job, asked: comparing.balance_there(job)).metadata["source"],
-            "balance_here": amount(lambda job, asked: comparing.balance_of_all(job)).metadata["source"],
-            "active_source": expression(lambda job, asked: comparing.rows_of(job, active)).metadata["source"],
-            "active_here": expression(
-                lambda job, asked: comparing.here_of(job, models.Customer.status == comparing.ACTIVE)
-            ).metadata["source"],
-            "equal": expression(lambda job, asked: comparing.rows_of(job, comparing.differs(_ROW)) == 0).metadata[
-                "source"
-            ],
-        }
-    )
+    active, here = _ROW.status == comparing.ACTIVE, models.Customer.status == comparing.ACTIVE
+    found = {
+        "customers_source": expression(lambda job, asked: comparing.rows_of(job)),
+        "customers_here": expression(lambda job, asked: comparing.here_of(job, asked.viewer)),
+        "balance_source": amount(lambda job, asked: comparing.balance_there(job)),
+        "balance_here": amount(lambda job, asked: comparing.balance_of_all(job, asked.viewer)),
+        "active_source": expression(lambda job, asked: comparing.rows_of(job, active)),
+        "active_here": expression(lambda job, asked: comparing.here_of(job, asked.viewer, here)),
+        "equal": expression(lambda job, asked: comparing.rows_of(job, comparing.differs(_ROW, asked.viewer)) == 0),
+    }
+    return part(members={name: each.metadata["source"] for name, each in found.items()})
 
 
 def _count(outcome: ImportOutcome, description: str) -> Any:

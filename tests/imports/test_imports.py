@@ -317,6 +317,13 @@ async def test_who_may_do_what(counter: Counter, house: House, other_house: Hous
     data = await counter.api.data(document, reseller)
     assert data["customerImports"] == {"totalCount": 1, "nodes": [{"newCount": 1}]}
     assert data["jobs"]["nodes"] == [{"kind": "import.check"}]
+    # Who is somebody else's customer already is not made again, and nothing of the customer is told.
+    await counter.work((await counter.run(prepared))["job"])
+    theirs = await counter.checked(sheet([person(3, username="x")]), reseller)
+    (row,) = (await counter.read(theirs, reseller))["rows"]["nodes"]
+    assert (row["outcome"], row["customer"], row["statusHere"], row["balanceHere"]) == ("UNCHANGED", None, None, None)
+    assert (row["differs"], theirs["reconciliation"]["customersHere"]) == (True, 0)
+    assert (await counter.read(theirs))["reconciliation"]["customersHere"] == 1
     accountant = await house.operator(Role.ACCOUNTANT)
     answer = await counter.api("{ customerImports { totalCount } }", accountant)
     assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"

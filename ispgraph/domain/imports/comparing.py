@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, idempotency, jobs
+from ispgraph.domain import audit, customers, idempotency, jobs
 from ispgraph.domain.errors import not_found
 from ispgraph.domain.exports import Cell, ExportFormat, neutral
 from ispgraph.domain.imports.records import visible
@@ -34,7 +34,7 @@ from ispgraph.domain.models import (
     ImportRow,
     Job,
 )
-from ispgraph.domain.permissions import Viewer
+from ispgraph.domain.permissions import Viewer, in_scope
 
 EXPORT = "customerImportReport"
 PAGE = 2_000
@@ -53,8 +53,9 @@ def rows_of(job: Any, *these: ColumnElement[bool]) -> ColumnElement[int]:
 # -- the source against what is here
 
 
-def here_of(job: Any, *these: ColumnElement[bool]) -> ColumnElement[int]:
-    """How many of the customers are here, or how many of them are such."""
+def here_of(job: Any, by: Viewer, *these: ColumnElement[bool]) -> ColumnElement[int]:
+    """How many of the customers are here in the viewer's sight, or how many of them are such."""
+    these = (*these, in_scope(by, Customer.operator_id))
     asked = select(func.count()).select_from(ImportRow)
     asked = asked.join(Customer, and_(Customer.tenant_id == ImportRow.tenant_id, Customer.id == ImportRow.customer_id))
     return asked.where(ImportRow.import_id == job.id, *these).correlate_except(ImportRow, Customer).scalar_subquery()
@@ -66,42 +67,48 @@ def balance_there(job: Any) -> ColumnElement[int]:
     return select(total).where(ImportRow.import_id == job.id).correlate_except(ImportRow).scalar_subquery()
 
 
-def balance_of_all(job: Any) -> ColumnElement[int]:
-    """The sum of the balances that the customers have here now."""
+def balance_of_all(job: Any, by: Viewer) -> ColumnElement[int]:
+    """The sum of the balances that the customers have here now, as far as the viewer sees them."""
     minor = CustomerBalance.wallet_minor - CustomerBalance.receivable_minor
     same = and_(CustomerBalance.tenant_id == ImportRow.tenant_id, CustomerBalance.customer_id == ImportRow.customer_id)
     asked = select(func.coalesce(func.sum(minor), 0, type_=BigInteger())).select_from(ImportRow)
     asked = asked.join(CustomerBalance, same).where(ImportRow.import_id == job.id)
+    asked = asked.where(customers.belonging(by, CustomerBalance.customer_id))
     return asked.correlate_except(ImportRow, CustomerBalance).scalar_subquery()
 
 
-def balance_here(row: Any) -> ColumnElement[int]:
-    """What the customer of a row has or owes now, in minor units; NULL where there is none."""
+def balance_here(row: Any, by: Viewer) -> ColumnElement[int]:
+    """What the customer of a row has or owes now, in minor units; NULL where there is none in the viewer's sight."""
     asked = select(CustomerBalance.wallet_minor - CustomerBalance.receivable_minor)
     asked = asked.where(CustomerBalance.tenant_id == row.tenant_id, CustomerBalance.customer_id == row.customer_id)
+    asked = asked.where(customers.belonging(by, CustomerBalance.customer_id))
     return asked.correlate_except(CustomerBalance).scalar_subquery()
 
 
-def status_here(row: Any) -> ColumnElement[Any]:
-    """The status of the customer of a row now; NULL where there is none."""
+def status_here(row: Any, by: Viewer) -> ColumnElement[Any]:
+    """The status of the customer of a row now; NULL where there is none in the viewer's sight."""
     # The version is in no index: without it a planner that has no statistics yet would take the index of statuses, and
     # go through all customers for each.
     asked = select(Customer.status).where(Customer.id == row.customer_id, Customer.version > 0)
+    asked = asked.where(in_scope(by, Customer.operator_id))
     return asked.correlate_except(Customer).scalar_subquery()
 
 
-def differs(row: Any) -> ColumnElement[bool]:
-    """Whether the customer of a row is not here, or with another balance or status."""
-    there, here = type_coerce(row.status, String()), type_coerce(status_here(row), String())
+def differs(row: Any, by: Viewer) -> ColumnElement[bool]:
+    """Whether the customer of a row is not here in the viewer's sight, or with another balance or status."""
+    there, here = type_coerce(row.status, String()), type_coerce(status_here(row, by), String())
+    balance = balance_here(row, by)
     return or_(
-        row.customer_id.is_(None), row.balance_minor.is_distinct_from(balance_here(row)), there.is_distinct_from(here)
+        row.customer_id.is_(None),
+        row.balance_minor.is_distinct_from(balance),
+        there.is_distinct_from(here),
     )
 
 
 ACTIVE = CustomerStatus.ACTIVE
 FILTERS = {
     "outcome": Filter(ARRAY(String()), lambda value, by: type_coerce(ImportRow.outcome, String()) == any_(value)),
-    "differs": Filter(Boolean(), lambda value, by: differs(ImportRow) == value),
+    "differs": Filter(Boolean(), lambda value, by: differs(ImportRow, by) == value),
 }
 
 # -- the report as a file
