@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import threading
 from decimal import Decimal
 
 import pytest
@@ -74,6 +75,17 @@ def test_customers_with_what_they_bought():
 
     message = "Home 10M was bought by the customer 999 (orphan), who is not in the dump."
     assert [each for each in found if isinstance(each, Problem)] == [Problem(15, None, message)]
+
+
+def test_a_reader_is_read_on_in_other_threads():
+    items = phpnuxbill.read(io.BytesIO(DUMP))
+    read: list[object] = []
+    while len(read) == 0 or read[-1] is not None:
+        thread = threading.Thread(target=lambda: read.append(next(items, None)))
+        thread.start()
+        thread.join()
+
+    assert read[:-1] == list(phpnuxbill.read(io.BytesIO(DUMP)))
 
 
 def test_totals_are_those_of_the_tables():

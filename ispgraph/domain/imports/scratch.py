@@ -25,7 +25,8 @@ class Scratch:
     """
 
     def __init__(self, file: BinaryIO, tables: Mapping[str, Sequence[str]], keys: Mapping[str, Sequence[str]]) -> None:
-        self._database = sqlite3.connect("")
+        # A job reads on in whichever thread is free, one after the other.
+        self._database = sqlite3.connect("", check_same_thread=False)
         try:
             self._fill(Dump(file, tables), tables, keys)
         except BaseException:
