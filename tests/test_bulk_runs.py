@@ -505,7 +505,8 @@ async def test_messages_keep_to_wishes_and_credits(desk: Desk, api: Api, house: 
         ({"templateKey": "own.nothing"}, "NOT_FOUND", "templateKey"),
     ):
         assert faults(await desk.ask("Message", EVERYBODY, 3, reseller, **given)) == [(code, f"input.{field}")], given
-    done = await desk.work(await desk.promised("Message", EVERYBODY, 3, reseller, body="{customer}: outage"))
+    given = {"body": "{customer}: outage", "idempotencyKey": "outage"}
+    done = await desk.work(await desk.promised("Message", EVERYBODY, 3, reseller, **given))
     assert outcomes(done) == [("DONE", None), ("FAILED", "INVALID_STATE"), ("DONE", None)]
     assert done["segments"] == 2
     async with house.database.read(house.tenant.id) as session:
@@ -518,6 +519,8 @@ async def test_messages_keep_to_wishes_and_credits(desk: Desk, api: Api, house: 
         [("INSUFFICIENT_FUNDS", "input.selection")],
         "This takes at least 3 SMS credits, and 1 are left.",
     )
+    again = await desk.promised("Message", EVERYBODY, 3, reseller, **given)
+    assert (again["id"], again["done"]) == (done["id"], 2), "what was promised is told again, credits or not"
     # As far as the credits last, where messages have more parts than one.
     await add(api, house.admin, reseller, 2)
     done = await desk.work(await desk.promised("Message", EVERYBODY, 3, reseller, body="x" * 200))

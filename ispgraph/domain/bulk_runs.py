@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.domain import audit, idempotency, jobs, selections, viewers
+from ispgraph.domain.bulk_wishes import Wished
 from ispgraph.domain.errors import ErrorCode, fail, not_found
 from ispgraph.domain.lists import Filter, Key, Order
 from ispgraph.domain.models import BulkAction, BulkOutcome, BulkRow, BulkRun, Customer, Job, JobStatus
@@ -22,7 +23,7 @@ from ispgraph.domain.permissions import Permission, Viewer, Within, in_scope
 from ispgraph.domain.selections import Selection
 
 OPERATION, CANCEL = "customersBulk", "customersBulkCancel"
-MOST = 50_000
+MOST = 20_000
 """So many customers one run may have."""
 SELECTION = ("input", "selection")
 PERMISSIONS: Mapping[BulkAction, Permission] = {
@@ -42,10 +43,10 @@ ROW_FILTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be done to whom. `wish` is JSON, checked by whoever knows the action."""
+    """What is to be done to whom."""
 
     action: BulkAction
-    wish: Mapping[str, Any]
+    wished: Wished
     selection: Selection
     expected_count: int
     dry_run: bool
@@ -54,11 +55,12 @@ class Asked:
 async def start(session: AsyncSession, asked: Asked, *, idempotency_key: str | None, by: Viewer) -> BulkRun:
     """Promise it for each customer of the selection as it is now.
 
-    Raises DomainError VERSION_CONFLICT when that has not the expected size, LIMIT_EXCEEDED, and as `selections.rows`.
+    Raises DomainError VERSION_CONFLICT when that has not the expected size, LIMIT_EXCEEDED, as `selections.rows`,
+    and what the wish's check raises.
     """
     given = {
         **asked.selection.given(),
-        "wish": asked.wish,
+        "wish": asked.wished.wish,
         "count": asked.expected_count,
         "dry_run": asked.dry_run,
     }
@@ -66,6 +68,7 @@ async def start(session: AsyncSession, asked: Asked, *, idempotency_key: str | N
     first = await idempotency.claim(session, by=by, operation=operation, key=idempotency_key, given=given)
     if first is not None:
         return await session.get_one(BulkRun, UUID(str(first["run"])))
+    await asked.wished.check(session, by)
     selected = await selections.rows(session, asked.selection, by=by, at=SELECTION)
     run = await _frozen(session, asked, selected, by)
     await _require_zones(session, run, by)
@@ -84,7 +87,7 @@ async def _frozen(session: AsyncSession, asked: Asked, selected: Any, by: Viewer
         tenant_id=by.tenant_id,
         job_id=job.id,
         action=asked.action,
-        wish=dict(asked.wish),
+        wish=dict(asked.wished.wish),
         dry_run=asked.dry_run,
         started_by_id=by.operator_id,
         acting_id=by.acting_id,

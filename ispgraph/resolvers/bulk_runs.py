@@ -1,6 +1,5 @@
 """The same for many customers by one job: looking at a selection, asking, looking at what came of it, cancelling."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import strawberry
@@ -56,22 +55,20 @@ async def change_package(info: Info, input: CustomersBulkChangePackageInput) -> 
     """Have a job give the services of many customers another package. With `dryRun` first it tells what each, and all
     together, would have to pay."""
     package_id = typed_id("pkg", input.package_id, "input", "packageId")
-    by = info.context.viewer_or_refuse()
-    wish = await bulk_wishes.change_package(info.context.session, package_id, input.effective_on, input.reason, by=by)
+    wish = bulk_wishes.change_package(package_id, input.effective_on, input.reason)
     return await _start(info, BulkAction.CHANGE_PACKAGE, wish, input)
 
 
 async def message(info: Info, input: CustomersBulkMessageInput) -> BulkRunPayload:
     """Have a job write an SMS to many customers. A reseller's credits are reserved for each when it is its turn."""
-    said, by = sms.Wish(input.body, input.template_key), info.context.viewer_or_refuse()
-    wish = await bulk_wishes.message(info.context.session, said, input.expected_count, by=by)
+    wish = bulk_wishes.message(sms.Wish(input.body, input.template_key), input.expected_count)
     return await _start(info, BulkAction.MESSAGE, wish, input)
 
 
-async def _start(info: Info, action: BulkAction, wish: Mapping[str, Any], input: Input) -> BulkRunPayload:
+async def _start(info: Info, action: BulkAction, wished: bulk_wishes.Wished, input: Input) -> BulkRunPayload:
     asked = domain.Asked(
         action=action,
-        wish=wish,
+        wished=wished,
         selection=input.selection.checked(*domain.SELECTION),
         expected_count=input.expected_count,
         dry_run=input.dry_run,
