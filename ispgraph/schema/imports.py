@@ -29,8 +29,8 @@ strawberry.enum(
     ImportColumn,
     description="What a row may say of a customer, and of the service. EXTERNAL_ID: the source's own id of the "
     "customer. ZONE, PACKAGE: their names. CONNECTION_TYPE: PPPOE, HOTSPOT, STATIC_IP, OTHER. STATUS: ACTIVE, "
-    "SUSPENDED, EXPIRED, TERMINATED, PENDING; ACTIVE where it is left empty. BALANCE: above zero credit, below zero debt. "
-    "EXPIRES_AT, CREATED_AT: a day or an instant. NOTE: of a service of the type OTHER its configuration.",
+    "SUSPENDED, EXPIRED, TERMINATED, PENDING; ACTIVE where it is left empty. BALANCE: above zero credit, below zero "
+    "debt. EXPIRES_AT, CREATED_AT: a day or an instant. NOTE: of a service of the type OTHER its configuration.",
 )
 strawberry.enum(PlanOutcome, name="ImportPackageOutcome")
 strawberry.enum(ImportEncoding, description="How the letters of a text file are written.")
