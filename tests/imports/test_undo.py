@@ -42,6 +42,7 @@ async def test_only_what_nobody_has_touched_is_taken_back(
     ]
     body = sheet(rows)
     found = await counter.made(body)
+    assert counts(await counter.checked(body))["unchangedCount"] == 7
     four, _ = await counter.person("Customer 4")
     five, _ = await counter.person("Customer 5")
     async with counter.house.database.read(counter.house.tenant.id) as session:

@@ -39,6 +39,7 @@ from ispgraph.domain.models import (
 from ispgraph.domain.network import changes
 
 CHUNK = 200
+_UNSEEN = {"synchronize_session": False}
 _REASON = "The import was undone."
 _CHANGED = "The customer was changed since."
 
@@ -115,13 +116,15 @@ async def _removed(session: AsyncSession, gone: Sequence[tuple[ImportRow, Custom
     try:
         async with session.begin_nested():
             rows = update(ImportRow).where(ImportRow.id.in_([row.id for row, _ in gone]))
-            new = {"outcome": ImportOutcome.REMOVED, "customer_id": None}
-            await session.execute(rows.values(new), execution_options={"synchronize_session": False})
+            await session.execute(rows.values(outcome=ImportOutcome.REMOVED), execution_options=_UNSEEN)
+            # Also of other files that have named them since.
+            named = update(ImportRow).where(ImportRow.customer_id.in_(keys)).values(customer_id=None)
+            await session.execute(named, execution_options=_UNSEEN)
             await session.execute(_forget(keys))
             await session.execute(delete(ServiceMac).where(ServiceMac.service_id.in_(services)))
             await session.execute(delete(Service).where(Service.customer_id.in_(keys)))
             deleted = delete(Customer).where(Customer.id.in_(keys))
-            await session.execute(deleted, execution_options={"synchronize_session": False})
+            await session.execute(deleted, execution_options=_UNSEEN)
     except IntegrityError:
         return False
     for row, customer in gone:
