@@ -89,9 +89,9 @@ def test_users_with_what_stands_in_many_tables():
         Problem(17, "username", "ghost has attributes or a group, and is no user."),
         Problem(18, "username", "phantom has attributes or a group, and is no user."),
     ]
-    # What is said of a row comes before it.
-    first = next(place for place, each in enumerate(found) if each.number == numbers["hashed"])
-    assert found[first] is problems[0]
+    # What is said of a row comes right behind it.
+    row = next(place for place, each in enumerate(found) if each.number == numbers["hashed"])
+    assert found[row + 1] is problems[0]
 
 
 def test_totals_are_those_of_the_tables():

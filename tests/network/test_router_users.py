@@ -99,7 +99,7 @@ async def test_a_login_that_may_not_see_passwords_is_told_of(world: World, house
     await world.succeeded([job["id"]])
 
     file_id = (await world.api.data(JOB, house.admin, id=job["id"]))["job"]["fileId"]
-    problem, row = router_users.read(io.BytesIO(await taken(world, house.admin, file_id) or b""))
+    row, problem = router_users.read(io.BytesIO(await taken(world, house.admin, file_id) or b""))
     assert isinstance(problem, Problem)
     assert isinstance(row, Row)
     assert (problem.number, problem.column, row.values["password"]) == (row.number, "password", "")

@@ -1,7 +1,7 @@
 """The cells of a row: the canonical columns, and the values that several sources write in the same way.
 
 What the import itself can judge, such as an amount or an address, is handed on as it is written. A problem is what only
-the reader can know: it comes before its row. Plans and rows of one source are counted together, plans first. A problem
+the reader can know: it comes behind its row. Plans and rows of one source are counted together, plans first. A problem
 with number 0 is of the source as a whole, of which there is nothing else then.
 """
 
@@ -41,12 +41,12 @@ class Reading:
         self.problems.append(Problem(self.number, column, message))
 
     def row(self) -> list[Row | Plan | Problem]:
-        """A customer, after what is to be said of it."""
+        """A customer, and what is to be said of it."""
         for column, value in self.values.items():
             if "\N{REPLACEMENT CHARACTER}" in value:
                 self.doubt(column, "This has bytes that are no text in the character set of the source.")
         values = {column: _in_lines(column, value) for column, value in self.values.items()}
-        return [*self.problems, Row(self.number, dict.fromkeys(ROW, "") | values)]
+        return [Row(self.number, dict.fromkeys(ROW, "") | values), *self.problems]
 
     def plan(self) -> list[Row | Plan | Problem]:
         """A package."""
