@@ -110,7 +110,15 @@ class Clerk:
         self.complaints: list[str] = []
         page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("requestfailed", lambda request: self.complaints.append(request.url))
+        # What is under way when the page is left is broken off.
+        page.on(
+            "requestfailed",
+            lambda failed: (
+                None
+                if failed.failure == "net::ERR_ABORTED"
+                else self.complaints.append(f"{failed.url} {failed.failure}")
+            ),
+        )
 
     async def sign_in(self) -> None:
         who = self.up["operators"][0]

@@ -99,8 +99,9 @@ export function signedOut(notice: string | null): void {
 export async function signOut(): Promise<void> {
   try {
     await ask("mutation { signOut { errors { message } } }");
-  } finally {
     signedOut(null);
+  } catch {
+    signedOut("The API cannot be reached: the token is forgotten here, and good until it ends.");
   }
 }
 
