@@ -202,6 +202,25 @@ def freeradius_config(
 
 
 @app.command()
+def production_files(
+    directory: Annotated[Path, typer.Argument(help="A new directory, or one this command made.")],
+    database_host: Annotated[str, typer.Option(help="Where PostgreSQL is, for the settings.")] = "database",
+    redis_host: Annotated[str, typer.Option(help="Where Redis or Valkey is, for the settings.")] = "redis",
+    program: Annotated[
+        Path | None, typer.Option(help="The command `ispgraph` that the units start.", show_default="this one")
+    ] = None,
+) -> None:
+    """Write what it takes to run the programs in production. Passwords and keys are made once, and kept."""
+    production = _load("production.directory")
+    try:
+        kept = production.write(directory, database_host=database_host, redis_host=redis_host, program=program)
+    except production.ConfigurationError as error:
+        raise UpError(str(error)) from error
+    for name in kept:
+        _say(f"{directory / name} was there already and is kept")
+
+
+@app.command()
 def check_invariants(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False, data: Data = None
 ) -> None:

@@ -27,6 +27,8 @@ class Settings:
     network_key: bytes = field(repr=False)
     owner_database_url: str | None = field(default=None, repr=False)
     radius_database_url: str | None = field(default=None, repr=False)
+    backup_database_url: str | None = field(default=None, repr=False)
+    """As a role that reads past row-level security: for backups alone."""
     host: str = "127.0.0.1"
     port: int = 8000
     radius_host: str = "127.0.0.1"
@@ -93,6 +95,7 @@ class Settings:
             network_key=_key(source, "ISPGRAPH_NETWORK_KEY"),
             owner_database_url=source.get("ISPGRAPH_OWNER_DATABASE_URL"),
             radius_database_url=source.get("ISPGRAPH_RADIUS_DATABASE_URL"),
+            backup_database_url=source.get("ISPGRAPH_BACKUP_DATABASE_URL"),
             host=source.get("ISPGRAPH_HOST", "127.0.0.1"),
             port=_number(source, "ISPGRAPH_PORT", 8000, 65535),
             radius_host=source.get("ISPGRAPH_RADIUS_HOST", "127.0.0.1"),
