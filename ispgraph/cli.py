@@ -221,6 +221,30 @@ def production_files(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file; what belongs beside it gets .json behind its name.")],
+    data: Data = None,
+) -> None:
+    """Write the whole database to a file (ISPGRAPH_BACKUP_DATABASE_URL). The keys are not in it."""
+    _keep("backup", _settings(data), file)
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="What `backup` has written.")]) -> None:
+    """Restore a backup in a new database, and check it. Status 1 when something in it is wrong."""
+    raise typer.Exit(_keep("restore", Settings.from_env(), file) or 0)
+
+
+def _keep(module: str, settings: Settings, file: Path) -> int | None:
+    program = _load(module)
+    try:
+        status: int | None = program.main(settings, file)
+    except (program.BackupError, _load("postgres_tools").ToolError) as error:
+        raise UpError(str(error)) from error
+    return status
+
+
+@app.command()
 def check_invariants(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False, data: Data = None
 ) -> None:

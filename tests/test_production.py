@@ -243,16 +243,19 @@ def test_what_was_written_runs(servers: tuple[Path, Postgres]) -> None:
         assert (done.returncode, done.stderr) == (0, "")
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(written / "image")}
     environment |= variables(written / "ispgraph.env")
-    program = str(written.parent / "ispgraph")
+    program, owned = str(written.parent / "ispgraph"), variables(written / "owner.env")
     migrated = subprocess.run(
         [program, "migrate"],
-        env={**environment, **variables(written / "owner.env")},
+        env=environment | owned,
         cwd=written,
         capture_output=True,
         text=True,
         check=False,
     )
     assert migrated.returncode == 0, migrated.stderr
+    file = written.parent / "first.backup"
+    kept = subprocess.run([program, "backup", file], env=environment | owned, cwd=written, check=False)
+    assert (kept.returncode, file.is_file()) == (0, True)
     port, eye = free_port(), free_port()
     environment |= {"ISPGRAPH_PORT": str(port), "ISPGRAPH_METRICS_PORT": str(eye)}
     child = subprocess.Popen([program, "api"], env=environment, cwd=written, stdout=subprocess.PIPE)
