@@ -42,8 +42,10 @@ class Settings:
     public_url: str = ""
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    former_token_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What signed before `token_key`, and is still believed."""
     audit_keys: tuple[bytes, ...] = field(default=(), repr=False)
-    """What seals audit entries, and after it what sealed them before; empty: made of `token_key`."""
+    """What seals audit entries, and after it what sealed them before; empty: made of the token keys."""
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
     storage_dir: str = ""
@@ -63,6 +65,11 @@ class Settings:
     """Where a program shows its figures to Prometheus; 0: nowhere."""
     gateway_seconds: float = 20
     """How long a payment gateway is waited for."""
+
+    @property
+    def token_keys(self) -> tuple[bytes, ...]:
+        """Whose signatures are believed; the first one signs."""
+        return (self.token_key, *self.former_token_keys)
 
     @property
     def origin(self) -> str:
@@ -88,10 +95,14 @@ class Settings:
         log = source.get("ISPGRAPH_LOG", "text")
         if log not in ("text", "json"):
             raise SettingsError("ISPGRAPH_LOG must be 'text' or 'json'")
+        token_keys = _keys(source, "ISPGRAPH_TOKEN_KEY")
+        if not token_keys:
+            raise SettingsError("ISPGRAPH_TOKEN_KEY is not set")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
-            token_key=_key(source, "ISPGRAPH_TOKEN_KEY"),
+            token_key=token_keys[0],
+            former_token_keys=token_keys[1:],
             network_key=_key(source, "ISPGRAPH_NETWORK_KEY"),
             owner_database_url=source.get("ISPGRAPH_OWNER_DATABASE_URL"),
             radius_database_url=source.get("ISPGRAPH_RADIUS_DATABASE_URL"),
