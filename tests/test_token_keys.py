@@ -11,6 +11,8 @@ from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain import links
 from ispgraph.domain.audit_chain import Keys
+from ispgraph.domain.billing import quotes
+from ispgraph.domain.errors import DomainError
 from ispgraph.settings import Settings, SettingsError
 from tests.api import Api
 from tests.factories import PASSWORD, TOKEN_KEY, House
@@ -62,3 +64,12 @@ def test_several_keys_are_read(settings: Settings) -> None:
     for bad in ("", ",", "12", f"{NEW.hex()},12"):
         with pytest.raises(SettingsError, match="ISPGRAPH_TOKEN_KEY"):
             Settings.from_env(environment | {"ISPGRAPH_TOKEN_KEY": bad})
+
+
+def test_quotes_of_the_former_key_are_kept() -> None:
+    facts = {"operation": "test", "price": 1}
+    promised = quotes.token(TOKEN_KEY, facts, clock.now() + timedelta(minutes=1))
+    quotes.require((NEW, TOKEN_KEY), promised, facts)
+    for keys, of in (((NEW,), facts), ((NEW, TOKEN_KEY), facts | {"price": 2})):
+        with pytest.raises(DomainError):
+            quotes.require(keys, promised, of)
