@@ -26,6 +26,7 @@ from ispgraph.domain import secrets
 from ispgraph.domain.audit_chain import START
 from ispgraph.postgres_tools import ToolError
 from ispgraph.settings import Settings, SettingsError
+from ispgraph.written import put
 
 FORMAT = 1
 _CHUNK = 2**20
@@ -98,24 +99,22 @@ def main(settings: Settings, file: Path) -> None:
     try:
         manifest = asyncio.run(_write(settings, settings.backup_database_url, partial))
         partial.replace(file)
+        # Last: a file without it is not complete.
+        put(beside(file), json.dumps(asdict(manifest), indent=1) + "\n")
     except OSError as error:
         raise BackupError(f"cannot write {file}: {error.strerror or error}") from error
     except asyncpg.PostgresError as error:
         raise BackupError(f"PostgreSQL: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    # Last: a file without it is not complete.
-    descriptor = os.open(beside(file), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        json.dump(asdict(manifest), out, indent=1)
-        out.write("\n")
-        out.flush()
-        os.fsync(out.fileno())
     sys.stdout.write(f"{file}: {sum(manifest.tables.values())} rows of {len(manifest.tables)} tables\n")
 
 
 async def _write(settings: Settings, url: str, partial: Path) -> Manifest:
-    connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "ispgraph backup"})
+    try:
+        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "ispgraph backup"})
+    except OSError as error:
+        raise BackupError(f"PostgreSQL of ISPGRAPH_BACKUP_DATABASE_URL is out of reach: {error}") from error
     try:
         if not await connection.fetchval("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"):
             raise BackupError(

@@ -27,12 +27,14 @@ def claim(directory: Path, mark: str) -> None:
 
 
 def put(path: Path, text: str, account: pwd.struct_passwd | None = None, mode: int = 0o600) -> None:
-    """Write a file whole or not at all, for `account` to own when we are root."""
+    """Write a file whole, durably, or not at all; for `account` to own when we are root."""
     # Made unreadable first, filled and handed over afterwards: the secrets are never open to others.
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     own(partial, account)
     partial.chmod(mode)
     partial.replace(path)

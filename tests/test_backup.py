@@ -23,6 +23,7 @@ from ispgraph.db import Database
 from ispgraph.domain.audit_chain import Keys
 from ispgraph.domain.models import Customer
 from ispgraph.settings import Settings, SettingsError
+from ispgraph.up.ports import free_port
 from tests.accounting import account, session
 from tests.api import Api
 from tests.databases import Dsns
@@ -253,6 +254,9 @@ async def test_a_role_that_sees_no_rows_makes_no_backup(house: House, keeping: S
             await asyncio.to_thread(backup.main, replace(keeping, backup_database_url=url), file)
     with pytest.raises(SettingsError, match="BACKUP_DATABASE_URL is not set"):
         await asyncio.to_thread(backup.main, replace(keeping, backup_database_url=None), file)
+    away = at(keeping.database_url, port=free_port())
+    with pytest.raises(BackupError, match="out of reach"):
+        await asyncio.to_thread(backup.main, replace(keeping, backup_database_url=away), file)
     with pytest.raises(BackupError, match="cannot write"):
         await asyncio.to_thread(backup.main, keeping, tmp_path / "nowhere" / "isp.backup")
     assert list(tmp_path.iterdir()) == []
