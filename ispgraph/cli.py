@@ -208,6 +208,49 @@ def freeradius_config(
 
 
 @app.command()
+def production_files(
+    directory: Annotated[Path, typer.Argument(help="A new directory, or one this command made.")],
+    database_host: Annotated[str, typer.Option(help="Where PostgreSQL is, for the settings.")] = "database",
+    redis_host: Annotated[str, typer.Option(help="Where Redis or Valkey is, for the settings.")] = "redis",
+    program: Annotated[
+        Path | None, typer.Option(help="The command `ispgraph` that the units start.", show_default="this one")
+    ] = None,
+) -> None:
+    """Write what it takes to run the programs in production. Passwords and keys are made once, and kept."""
+    production = _load("production.directory")
+    try:
+        kept = production.write(directory, database_host=database_host, redis_host=redis_host, program=program)
+    except production.ConfigurationError as error:
+        raise UpError(str(error)) from error
+    for name in kept:
+        _say(f"{directory / name} was there already and is kept")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file; what belongs beside it gets .json behind its name.")],
+    data: Data = None,
+) -> None:
+    """Write the whole database to a file (ISPGRAPH_BACKUP_DATABASE_URL). The keys are not in it."""
+    _keep("backup", _settings(data), file)
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="What `backup` has written.")]) -> None:
+    """Restore a backup in a new database, and check it. Status 1 when something in it is wrong."""
+    raise typer.Exit(_keep("restore", Settings.from_env(), file) or 0)
+
+
+def _keep(module: str, settings: Settings, file: Path) -> int | None:
+    program = _load(module)
+    try:
+        status: int | None = program.main(settings, file)
+    except (program.BackupError, _load("postgres_tools").ToolError) as error:
+        raise UpError(str(error)) from error
+    return status
+
+
+@app.command()
 def check_invariants(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False, data: Data = None
 ) -> None:

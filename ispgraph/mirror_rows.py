@@ -149,7 +149,7 @@ async def _of_customer(
         quote_token=None,
         reason=None,
         idempotency_key=None,
-        token_key=settings.token_key,
+        token_keys=settings.token_keys,
         by=owner,
     )
     terms = overrides.Terms(ground.other.id, None, key, Decimal(5), None, None, None, "Agreed")

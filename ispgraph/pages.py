@@ -227,7 +227,7 @@ class Pages:
     def _form_key(self, seen: Seen, form: dict[str, str]) -> str | None:
         """What tells a form of ours, made for this link, from others; None for what is none."""
         try:
-            return links.verified(self._settings.token_key, _form_path(seen), form.get("form", "")).get("nonce")
+            return links.verified(self._settings.token_keys, _form_path(seen), form.get("form", "")).get("nonce")
         except (links.BadLink, links.LinkExpired):
             return None
 

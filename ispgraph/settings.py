@@ -27,6 +27,8 @@ class Settings:
     network_key: bytes = field(repr=False)
     owner_database_url: str | None = field(default=None, repr=False)
     radius_database_url: str | None = field(default=None, repr=False)
+    backup_database_url: str | None = field(default=None, repr=False)
+    """As a role that reads past row-level security: for backups alone."""
     host: str = "127.0.0.1"
     port: int = 8000
     radius_host: str = "127.0.0.1"
@@ -40,8 +42,10 @@ class Settings:
     public_url: str = ""
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    former_token_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What signed before `token_key`, and is still believed."""
     audit_keys: tuple[bytes, ...] = field(default=(), repr=False)
-    """What seals audit entries, and after it what sealed them before; empty: made of `token_key`."""
+    """What seals audit entries, and after it what sealed them before; empty: made of the token keys."""
     private_gateways: bool = False
     """Whether providers of messages and payments may be at addresses of our own network."""
     cost_per_second: int = 0
@@ -75,6 +79,11 @@ class Settings:
     """How long a payment gateway is waited for."""
 
     @property
+    def token_keys(self) -> tuple[bytes, ...]:
+        """Whose signatures are believed; the first one signs."""
+        return (self.token_key, *self.former_token_keys)
+
+    @property
     def origin(self) -> str:
         """Where people reach the API: what links begin with, without a slash at the end."""
         if self.public_url:
@@ -102,13 +111,18 @@ class Settings:
         private_webhooks = source.get("ISPGRAPH_PRIVATE_WEBHOOKS", "off")
         if private_webhooks not in ("on", "off"):
             raise SettingsError("ISPGRAPH_PRIVATE_WEBHOOKS must be 'on' or 'off'")
+        token_keys = _keys(source, "ISPGRAPH_TOKEN_KEY")
+        if not token_keys:
+            raise SettingsError("ISPGRAPH_TOKEN_KEY is not set")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
-            token_key=_key(source, "ISPGRAPH_TOKEN_KEY"),
+            token_key=token_keys[0],
+            former_token_keys=token_keys[1:],
             network_key=_key(source, "ISPGRAPH_NETWORK_KEY"),
             owner_database_url=source.get("ISPGRAPH_OWNER_DATABASE_URL"),
             radius_database_url=source.get("ISPGRAPH_RADIUS_DATABASE_URL"),
+            backup_database_url=source.get("ISPGRAPH_BACKUP_DATABASE_URL"),
             host=source.get("ISPGRAPH_HOST", "127.0.0.1"),
             port=_number(source, "ISPGRAPH_PORT", 8000, 65535),
             radius_host=source.get("ISPGRAPH_RADIUS_HOST", "127.0.0.1"),

@@ -22,16 +22,16 @@ def made(**given: str) -> tuple[str, str]:
 
 def test_what_was_given_comes_back() -> None:
     given = {"from": "2026-01-01T00:00:00+06:00", "empty": "", "odd": "a&b=c&signature=d é/%?#"}
-    assert links.verified(SECRET, *made(**given)) == given
+    assert links.verified([SECRET], *made(**given)) == given
 
 
 def test_it_ends(moved_clock: None) -> None:
     link = made()
     clock.set_clock("+58")
-    assert links.verified(SECRET, *link) == {}
+    assert links.verified([SECRET], *link) == {}
     clock.set_clock("+61")
     with pytest.raises(links.LinkExpired):
-        links.verified(SECRET, *link)
+        links.verified([SECRET], *link)
 
 
 def test_whatever_is_altered_it_is_no_link() -> None:
@@ -46,11 +46,11 @@ def test_whatever_is_altered_it_is_no_link() -> None:
         if altered == text or "?" not in altered:
             continue
         with pytest.raises(links.BadLink):
-            links.verified(SECRET, *altered.split("?", 1))
+            links.verified([SECRET], *altered.split("?", 1))
     with pytest.raises(links.BadLink):
-        links.verified(OTHER, path, query)
+        links.verified([OTHER], path, query)
     with pytest.raises(links.BadLink):
-        links.verified(SECRET, path, "")
+        links.verified([SECRET], path, "")
 
 
 @pytest.mark.parametrize(

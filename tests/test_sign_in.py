@@ -204,7 +204,7 @@ def _part(value: dict[str, Any]) -> str:
 
 def test_a_token_says_what_was_put_in(house: House) -> None:
     claims = _claims(house)
-    assert tokens.read(TOKEN_KEY, tokens.issue(TOKEN_KEY, claims)) == claims
+    assert tokens.read([TOKEN_KEY], tokens.issue(TOKEN_KEY, claims)) == claims
 
 
 def test_tampered_tokens(house: House) -> None:
@@ -217,7 +217,7 @@ def test_tampered_tokens(house: House) -> None:
     def signed(payload: dict[str, Any], **headers: Any) -> str:
         return jwt.encode(payload, key, algorithm="EdDSA", headers={**header, **headers})
 
-    assert tokens.read(TOKEN_KEY, signed(fields)) == _claims(house)
+    assert tokens.read([TOKEN_KEY], signed(fields)) == _claims(house)
     public = key.public_key().public_bytes_raw()
     bad = {
         "empty": "",
@@ -240,7 +240,7 @@ def test_tampered_tokens(house: House) -> None:
     }
     for what, forged in bad.items():
         with pytest.raises(tokens.BadToken):
-            pytest.fail(f"{what}: {tokens.read(TOKEN_KEY, forged)}")
+            pytest.fail(f"{what}: {tokens.read([TOKEN_KEY], forged)}")
 
 
 async def test_a_token_for_another_tenant_names_nobody(database: Database, house: House, other_house: House) -> None:

@@ -56,6 +56,7 @@ class ToyViewer:
     tenant_id: UUID = field(default_factory=uuid4)
     session_id: UUID = field(default_factory=uuid4)
     expires_at: datetime = field(default_factory=lambda: clock.now() + timedelta(hours=1))
+    customer_id: UUID | None = None
 
 
 @dataclass

@@ -109,7 +109,7 @@ class Branding:
 
     def _believed(self, request: Request) -> bool:
         try:
-            links.verified(self._settings.token_key, request.url.path, request.url.query)
+            links.verified(self._settings.token_keys, request.url.path, request.url.query)
         except (links.BadLink, links.LinkExpired):
             return False
         return True

@@ -4,7 +4,7 @@ Nobody signs in here; the link is all there is.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -97,26 +97,26 @@ def routes(database: Database, settings: Settings) -> list[Route]:
         return Response(body, media_type="application/pdf", headers=headers)
 
     return [
-        Route("/downloads/files/{tenant}/{file}", _behind_link(settings.token_key, file)),
-        Route("/downloads/usage/{tenant}/{customer}/chart.{format}", _behind_link(settings.token_key, chart)),
+        Route("/downloads/files/{tenant}/{file}", _behind_link(settings.token_keys, file)),
+        Route("/downloads/usage/{tenant}/{customer}/chart.{format}", _behind_link(settings.token_keys, chart)),
         Route(
             "/downloads/invoices/{tenant}/{invoice}.pdf",
-            _behind_link(settings.token_key, paper(documents.find_invoice, "invoice")),
+            _behind_link(settings.token_keys, paper(documents.find_invoice, "invoice")),
         ),
         Route(
             "/downloads/receipts/{tenant}/{payment}.pdf",
-            _behind_link(settings.token_key, paper(documents.find_receipt, "payment")),
+            _behind_link(settings.token_keys, paper(documents.find_receipt, "payment")),
         ),
-        Route("/downloads/vouchers/{tenant}/{batch}.pdf", _behind_link(settings.token_key, sheet)),
+        Route("/downloads/vouchers/{tenant}/{batch}.pdf", _behind_link(settings.token_keys, sheet)),
     ]
 
 
-def _behind_link(secret: bytes, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+def _behind_link(secrets: Sequence[bytes], answer: Answer) -> Callable[[Request], Awaitable[Response]]:
     """The answer, for whoever has a link that is ours and not over. Others learn nothing of what there is."""
 
     async def respond(request: Request) -> Response:
         try:
-            given = links.verified(secret, request.url.path, request.url.query)
+            given = links.verified(secrets, request.url.path, request.url.query)
         except links.BadLink:
             return PlainTextResponse("This is no link of ours.\n", 403, headers=_HEADERS)
         except links.LinkExpired:

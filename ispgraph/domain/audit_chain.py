@@ -50,8 +50,9 @@ class Keys:
 
     @classmethod
     def of(cls, settings: Settings) -> "Keys":
-        """Those of ISPGRAPH_AUDIT_KEY; without it one that is made of the key that signs tokens."""
-        keys = settings.audit_keys or (hmac.digest(settings.token_key, b"ispgraph audit", sha256),)
+        """Those of ISPGRAPH_AUDIT_KEY; without it made of those of ISPGRAPH_TOKEN_KEY."""
+        made = (hmac.digest(key, b"ispgraph audit", sha256) for key in settings.token_keys)
+        keys = settings.audit_keys or tuple(made)
         by_name = {hmac.digest(key, b"name", sha256).hex()[:16]: key for key in keys}
         return cls(next(iter(by_name)), by_name)
 

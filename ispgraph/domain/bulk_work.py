@@ -165,7 +165,7 @@ class Carrier:
             quote_token=None,
             reason=run.wish["reason"],
             idempotency_key=None,
-            token_key=self._token_key,
+            token_keys=(self._token_key,),
             by=by,
         )
         return Ending(BulkOutcome.DONE, total_minor=done.invoice.total_minor if done.invoice else None)

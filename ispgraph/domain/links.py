@@ -6,7 +6,7 @@ Pure but for the clock. Nothing is kept of a link: it cannot be taken back, so w
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import parse_qsl, urlencode
 
@@ -31,12 +31,15 @@ def signed(secret: bytes, path: str, given: Mapping[str, str], until: datetime) 
     return f"{path}?{query}{_SIGNATURE}{_signature(secret, path, query)}"
 
 
-def verified(secret: bytes, path: str, query: str) -> Mapping[str, str]:
-    """What was given to `signed`, from a path and a query as they came in. Raises BadLink, LinkExpired."""
+def verified(secrets: Sequence[bytes], path: str, query: str) -> Mapping[str, str]:
+    """What was given to `signed` with any of the secrets, from a path and a query as they came in.
+
+    Raises BadLink, LinkExpired.
+    """
     told, _, signature = query.rpartition(_SIGNATURE)
     if len(path) + len(query) > _LONGEST or not (path + query).isascii():
         raise BadLink
-    if not hmac.compare_digest(_signature(secret, path, told), signature):
+    if not any(hmac.compare_digest(_signature(secret, path, told), signature) for secret in secrets):
         raise BadLink
     given = dict(parse_qsl(told, strict_parsing=True, keep_blank_values=True))
     if int(given.pop(_EXPIRES)) <= clock.now().timestamp():

@@ -89,7 +89,7 @@ async def change(
     quote_token: str | None,
     reason: str | None,
     idempotency_key: str | None,
-    token_key: bytes,
+    token_keys: Sequence[bytes],
     by: Viewer,
 ) -> Done:
     """Give a service another package, or ask for that on a day to come; a request before that is still open gives way.
@@ -105,7 +105,7 @@ async def change(
         return first
     customer, service, others = await services.locked(session, chosen, by)
     case = await _case(session, chosen, wish, customer, service, others)
-    quotes.require(token_key, quote_token, _facts(case))
+    quotes.require(token_keys, quote_token, _facts(case))
     before = await previews.of_service(session, service.id)
     if case.waits:
         after = await previews.of_changed(session, service, *_values(case))

@@ -151,7 +151,7 @@ async def recharge(
     auto_renew: bool | None,
     quote_token: str | None,
     idempotency_key: str | None,
-    token_key: bytes,
+    token_keys: Sequence[bytes],
     by: Viewer,
 ) -> Done:
     """Let a service go on for some days from its end, or from now when that is over; invoiced and paid at once.
@@ -177,7 +177,7 @@ async def recharge(
         return first
     customer, service, others = await services.locked(session, chosen, by)
     case = await _case(session, chosen, wish, customer, service, others)
-    quotes.require(token_key, quote_token, _facts(case, wish))
+    quotes.require(token_keys, quote_token, _facts(case, wish))
     service.package_id, service.expires_at = case.package.id, case.period.end
     # What follows is counted from where these days end.
     service.billing_anchor = case.period.end

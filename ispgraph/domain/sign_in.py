@@ -116,7 +116,7 @@ async def confirm(
     throttle.Throttled.
     """
     try:
-        claims = tokens.read(settings.token_key, challenge, tokens.CHALLENGE)
+        claims = tokens.read(settings.token_keys, challenge, tokens.CHALLENGE)
     except tokens.BadToken as error:
         raise _over() from error
     attempt = await throttle.begin(redis, claims.operator_id.hex, caller.address, realm="code-")
@@ -232,7 +232,7 @@ async def viewer(database: Database, settings: Settings, token: str) -> Viewer:
             raise NotSignedIn
         return program
     try:
-        claims = tokens.read(settings.token_key, token)
+        claims = tokens.read(settings.token_keys, token)
     except tokens.BadToken as error:
         raise NotSignedIn from error
     found = await viewers.of_claims(database, claims)

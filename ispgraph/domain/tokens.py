@@ -6,6 +6,7 @@ request, so that ending the sign-in ends its tokens.
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -69,18 +70,17 @@ def issue(seed: bytes, claims: Claims, kind: str = ACCESS) -> str:
     return jwt.encode(body, keys.private, algorithm=_ALGORITHM, headers={"typ": kind, "kid": keys.name})
 
 
-def read(seed: bytes, token: str, kind: str = ACCESS) -> Claims:
-    """Verify a token of a kind. Raises BadToken."""
-    claims = _signed(seed, token, kind)
+def read(seeds: Sequence[bytes], token: str, kind: str = ACCESS) -> Claims:
+    """Verify a token of a kind that one of the keys has signed. Raises BadToken."""
+    claims = _signed(tuple(seeds), token, kind)
     if claims.expires_at <= clock.now():
         raise BadToken("expired")
     return claims
 
 
 @functools.lru_cache(maxsize=10_000)
-def _signed(seed: bytes, token: str, kind: str) -> Claims:
+def _signed(seeds: tuple[bytes, ...], token: str, kind: str) -> Claims:
     # Kept, because a connection presents its token every second, and a signature costs as much as sending ten messages.
-    keys = _keys(seed)
     # Times are judged here and not by the library, which knows only the machine's clock.
     options: Options = {
         "require": ["iss", "aud", "sub", "ten", "sid", "ver", "iat", "exp"],
@@ -91,6 +91,7 @@ def _signed(seed: bytes, token: str, kind: str) -> Claims:
     try:
         if len(token) > _LONGEST:
             raise BadToken("too long")
+        keys = _named(seeds, jwt.get_unverified_header(token).get("kid"))
         found = jwt.decode_complete(
             token, keys.public, algorithms=[_ALGORITHM], audience=_AUDIENCE, issuer=_ISSUER, options=options
         )
@@ -110,7 +111,14 @@ def _signed(seed: bytes, token: str, kind: str) -> Claims:
     return claims
 
 
-@functools.lru_cache(maxsize=4)
+def _named(seeds: tuple[bytes, ...], name: object) -> _Keys:
+    for seed in seeds:
+        if (keys := _keys(seed)).name == name:
+            return keys
+    raise BadToken("signed with another key")
+
+
+@functools.lru_cache(maxsize=8)
 def _keys(seed: bytes) -> _Keys:
     private = Ed25519PrivateKey.from_private_bytes(seed)
     public = private.public_key()

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from ispgraph.settings import Settings, SettingsError
+from ispgraph.written import ConfigurationError, claim, own, put
 
 _TEMPLATES = Path(__file__).with_name("freeradius")
 _NAMES = ("radiusd.conf", "modules.conf", "sql.conf", "secrets.conf", "clients.conf", "site.conf", "access_reject")
@@ -17,10 +18,6 @@ _LIBRARIES = "/usr/lib/freeradius"
 # Seconds. A database that hangs must not hold the few threads of the server.
 _CONNECT_SECONDS = 3
 _STATEMENT_MILLISECONDS = 3000
-
-
-class ConfigurationError(Exception):
-    """The directory cannot be written; the message says why."""
 
 
 def write(
@@ -50,16 +47,16 @@ def write(
         "AUTHPORT": str(auth_port or settings.radius_auth_port),
         "ACCTPORT": str(acct_port or settings.radius_acct_port),
     }
-    _claim(directory)
+    claim(directory, _MARK)
     for place in (directory, directory / "run", directory / "log"):
         place.mkdir(exist_ok=True)
         place.chmod(0o750)
-        _own(place, account)
+        own(place, account)
     for name in _NAMES:
         text = (_TEMPLATES / name).read_text()
         for word, value in words.items():
             text = text.replace(f"@{word}@", value)
-        _put(directory / name, text, account)
+        put(directory / name, text, account)
 
 
 def _connection(settings: Settings) -> dict[str, str]:
@@ -76,31 +73,6 @@ def _connection(settings: Settings) -> dict[str, str]:
         "OPTIONS": f"-c ispgraph.network_key={settings.network_key.hex()} -c timezone=UTC "
         f"-c statement_timeout={_STATEMENT_MILLISECONDS}",
     }
-
-
-def _claim(directory: Path) -> None:
-    if directory.exists():
-        if not directory.is_dir():
-            raise ConfigurationError(f"{directory} is not a directory")
-        if any(directory.iterdir()) and not (directory / _MARK).exists():
-            raise ConfigurationError(f"{directory} holds files that ispgraph did not write; name an empty directory")
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / _MARK).touch(0o600)
-
-
-def _put(path: Path, text: str, account: pwd.struct_passwd | None) -> None:
-    # Made unreadable first, filled and handed over afterwards: the secrets are never open to others.
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    _own(partial, account)
-    partial.replace(path)
-
-
-def _own(path: Path, account: pwd.struct_passwd | None) -> None:
-    if account is not None and os.geteuid() == 0:
-        os.chown(path, account.pw_uid, account.pw_gid)
 
 
 def _account(user: str | None) -> pwd.struct_passwd | None:

@@ -46,7 +46,7 @@ async def change_package(info: Info, input: ChangePackageInput) -> CustomerActio
         quote_token=input.quote_token,
         reason=input.reason,
         idempotency_key=input.idempotency_key,
-        token_key=info.context.settings.token_key,
+        token_keys=info.context.settings.token_keys,
         by=info.context.viewer_or_refuse(),
     )
     return payload(done)

@@ -38,7 +38,7 @@ async def daily_recharge(info: Info, input: DailyRechargeInput) -> CustomerActio
         auto_renew=input.auto_renew,
         quote_token=input.quote_token,
         idempotency_key=input.idempotency_key,
-        token_key=info.context.settings.token_key,
+        token_keys=info.context.settings.token_keys,
         by=info.context.viewer_or_refuse(),
     )
     return payload(done)

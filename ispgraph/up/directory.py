@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ispgraph.up.ports import is_free, server_port
-from ispgraph.up.postgres import APP_ROLE, DATABASE, OWNER_ROLE, RADIUS_ROLE
+from ispgraph.up.postgres import APP_ROLE, DATABASE, OWNER_ROLE, RADIUS_ROLE, SUPERUSER
 from ispgraph.up.process import UpError
 
 FORMAT = 1
@@ -179,7 +179,9 @@ class DataDirectory:
             raise UpError(f"{self.path} is not a data directory: start `ispgraph up` first.") from error
         except OSError as error:
             raise UpError(f"cannot read the data directory {self.path}: {error.strerror}") from error
-        return environment(found, ports)
+        # Of no program that runs: only whoever makes a backup reads past row-level security.
+        superuser = f"postgresql://{SUPERUSER}:{found.superuser}@127.0.0.1:{ports.postgres}/{DATABASE}"
+        return environment(found, ports) | {"ISPGRAPH_BACKUP_DATABASE_URL": superuser}
 
     def log(self, name: str) -> Path:
         """The log of one program."""

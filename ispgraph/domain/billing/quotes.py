@@ -88,16 +88,16 @@ def token(secret: bytes, facts: Facts, until: datetime) -> str:
     return f"{ends}.{_signature(secret, facts, ends)}"
 
 
-def require(secret: bytes, given: str | None, facts: Facts) -> None:
-    """Hold who brings a token to what it was made for; without one nothing was promised.
+def require(secrets: Sequence[bytes], given: str | None, facts: Facts) -> None:
+    """Hold who brings a token, signed with any of the secrets, to what it was made for.
 
-    Raises DomainError QUOTE_STALE at input, quoteToken.
+    Without one nothing was promised. Raises DomainError QUOTE_STALE at input, quoteToken.
     """
     if given is None:
         return
     ends, _, signature = given.partition(".")
     known = ends.isascii() and ends.isdigit() and len(ends) < 13 and signature.isascii()
-    if not known or not hmac.compare_digest(_signature(secret, facts, int(ends)), signature):
+    if not known or not any(hmac.compare_digest(_signature(secret, facts, int(ends)), signature) for secret in secrets):
         message = "What this quote was computed from has changed since: ask for another one."
         raise fail(ErrorCode.QUOTE_STALE, message, "input", "quoteToken")
     if int(ends) <= clock.now().timestamp():

@@ -1,0 +1,1 @@
+"""What it takes to run the programs in production: see `ispgraph production-files`."""
