@@ -176,7 +176,7 @@ async def test_a_broken_dump_is_told_of_and_nothing_is_kept(counter: Counter) ->
         ("PHPNUXBILL", body[: body.index(b"INSERT INTO `tbl_user_recharges`") + 60], "not sent to its end"),
         ("PHPNUXBILL", packed[: len(packed) // 2], "packed with gzip, and damaged"),
         ("DALORADIUS", body, "no table radcheck"),
-        ("PHPNUXBILL", b"\x89PNG\r\n", "no table tbl_customers"),
+        ("PHPNUXBILL", b"SELECT 1;\n", "no table tbl_customers"),
     ):
         begun = await counter.begin(broken, source=source)
         await counter.work(begun["job"])

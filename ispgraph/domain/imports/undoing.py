@@ -117,6 +117,9 @@ async def _removed(session: AsyncSession, gone: Sequence[tuple[ImportRow, Custom
             rows = update(ImportRow).where(ImportRow.id.in_([row.id for row, _ in gone]))
             new = {"outcome": ImportOutcome.REMOVED, "customer_id": None}
             await session.execute(rows.values(new), execution_options={"synchronize_session": False})
+            # Imports that found them here already have rows of them as well.
+            others = update(ImportRow).where(ImportRow.customer_id.in_(keys)).values(customer_id=None)
+            await session.execute(others, execution_options={"synchronize_session": False})
             await session.execute(_forget(keys))
             await session.execute(delete(ServiceMac).where(ServiceMac.service_id.in_(services)))
             await session.execute(delete(Service).where(Service.customer_id.in_(keys)))
