@@ -25,7 +25,7 @@ from ispgraph.domain.imports.fields import Rules
 from ispgraph.domain.imports.layout import Unreadable
 from ispgraph.domain.imports.making import Clerk
 from ispgraph.domain.imports.rows import Plan, Problem
-from ispgraph.domain.imports.sources import READERS, Item
+from ispgraph.domain.imports.sources import READERS, Item, totals
 from ispgraph.domain.models import (
     ConnectionType,
     CustomerImport,
@@ -64,6 +64,7 @@ async def check(run: Run) -> None:
             file.seek(0)
         items = READERS[row.source](file, layout)
         await _read(run, row, items, rules, found)
+        told = await asyncio.to_thread(totals, row.source, file, rules.currency)
     except Unreadable as error:
         async with run.transaction() as session:
             row = await _held(session, key)
@@ -76,14 +77,15 @@ async def check(run: Run) -> None:
     async with run.transaction() as session:
         row = await _held(session, key)
         row.read_as = read_as
+        row.told_customers, row.told_active, row.told_balance_minor = told or (None, None, None)
         row.plans = await plans.decide(session, found, rules, wanted=bool(row.layout["create_packages"]))
         await staging.compare(session, row)
         await staging.finish(session, row, clock.now())
         new, faulty = await records.counted(session, row, _O.NEW), await records.counted(session, row, _O.FAULTY)
         conflicts = await records.counted(session, row, _O.CONFLICT)
         same = await records.counted(session, row, _O.UNCHANGED)
-        told = f"{new} new, {same} taken over before, {conflicts} in conflict, {faulty} with faults."
-        await run.succeed(session, told)
+        message = f"{new} new, {same} taken over before, {conflicts} in conflict, {faulty} with faults."
+        await run.succeed(session, message)
 
 
 async def _read(run: Run, row: CustomerImport, items: Iterator[Item], rules: Rules, found: list[Plan]) -> None:
@@ -98,12 +100,14 @@ async def _read(run: Run, row: CustomerImport, items: Iterator[Item], rules: Rul
             lambda these: [staging.staged(row, item, rules, run.settings.network_key) for item in these], people
         )
         # A reader may have something to say of a row that it gives as well, before or after: it is faulty then.
-        fresh: list[dict[str, object]] = []
+        fresh: dict[int, dict[str, object]] = {}
         late: list[Problem] = []
         for item, row_of_it in zip(people, staged, strict=True):
             if item.number not in numbers:
-                fresh.append(row_of_it)
+                fresh[item.number] = row_of_it
                 numbers[item.number] = isinstance(item, Problem)
+            elif isinstance(item, Problem) and item.number in fresh:
+                fresh[item.number] = staging.blamed(fresh[item.number], item)
             elif isinstance(item, Problem):
                 late.append(item)
             elif not numbers[item.number]:
@@ -112,7 +116,7 @@ async def _read(run: Run, row: CustomerImport, items: Iterator[Item], rules: Rul
         if rows > records.MOST_ROWS or len(found) > plans.MOST:
             raise Unreadable(f"A file may have {records.MOST_ROWS} rows and {plans.MOST} packages: import it in parts.")
         async with run.transaction() as session:
-            await staging.store(session, fresh)
+            await staging.store(session, [*fresh.values()])
             await staging.blame(session, row, late)
             job = await jobs.hold(session, run.job.id, run.lease)
             jobs.progress(session, job, rows, rows, f"{rows} rows read.")

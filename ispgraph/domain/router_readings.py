@@ -1,6 +1,7 @@
 """What routers were read as, kept for a day until somebody imports it. Sealed, for it holds passwords: nobody is given
 it to download."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import files, jobs, secrets
 from ispgraph.domain.errors import not_found
-from ispgraph.domain.models import FileChunk, Job, Router
+from ispgraph.domain.models import File, FileChunk, Job, Router
 from ispgraph.domain.permissions import Permission, Viewer
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -34,19 +35,27 @@ async def keep(session: AsyncSession, job: Job, router: Router, chunks: Sequence
     return file.id
 
 
-async def body(session: AsyncSession, file_id: UUID, *, network_key: bytes, by: Viewer, field: Sequence[str]) -> bytes:
-    """What a router was read as, for an import. Raises DomainError NOT_FOUND at `field` when there is no such file, or
-    none any more, or it is not the viewer's to use."""
+async def find(session: AsyncSession, file_id: UUID, *, by: Viewer) -> File | None:
+    """What a router was read as; None when there is no such file, or none any more, or it is not for the
+    viewer."""
     file = await files.find(session, file_id) if by.may(Permission.MANAGE_ROUTERS) else None
     job = await jobs.find(session, file.job_id, by=by) if file is not None else None
-    if job is None or job.kind != jobs.READ_USERS:
+    return file if job is not None and job.kind == jobs.READ_USERS else None
+
+
+async def body(session: AsyncSession, file_id: UUID, *, network_key: bytes, by: Viewer, field: Sequence[str]) -> bytes:
+    """What a router was read as, for an import. Raises DomainError NOT_FOUND at `field` when `find` has none."""
+    file = await find(session, file_id, by=by)
+    if file is None:
         raise not_found("file", *field)
     rows = select(FileChunk.body).where(FileChunk.file_id == file_id).order_by(FileChunk.number)
-    parts = [
-        secrets.unseal(network_key, chunk, secrets.router_reading(job.tenant_id, job.id, number))
-        for number, chunk in enumerate(await session.scalars(rows))
-    ]
-    return "".join(parts).encode()
+    chunks = (await session.scalars(rows)).all()
+    return await asyncio.to_thread(_opened, file, chunks, network_key)
+
+
+def _opened(file: File, chunks: Sequence[bytes], network_key: bytes) -> bytes:
+    bound_to = [secrets.router_reading(file.tenant_id, file.job_id, number) for number in range(len(chunks))]
+    return "".join(map(secrets.unseal, [network_key] * len(chunks), chunks, bound_to)).encode()
 
 
 def _chunks(parts: Sequence[str]) -> Iterator[str]:

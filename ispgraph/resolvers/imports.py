@@ -40,11 +40,12 @@ async def imports(
 
 
 async def begin(info: Info, input: CustomerImportInput) -> CustomerImportPayload:
-    """Upload a file of customers by a multipart request, and have it checked: nothing is made yet. The job ends with a
-    report, in `rows` of the import.
+    """Upload a file of customers by a multipart request, or name what a router was read as, and have it checked:
+    nothing is made yet. The job ends with a report, in `rows` of the import.
 
-    Errors: LIMIT_EXCEEDED and INVALID at input, file; NOT_CONFIGURED at source; NOT_FOUND and NOT_PERMITTED at what
-    was said of all rows. A file that cannot be read makes the import FAILED, and `problem` says why.
+    Errors: REQUIRED, LIMIT_EXCEEDED and INVALID at input, file, and at fileId, where NOT_FOUND as well; NOT_FOUND and
+    NOT_PERMITTED at what was said of all rows. A file that cannot be read makes the import FAILED, and
+    `problem` says why.
     """
     headings = {item.column.value: item.heading for item in input.columns}
     faults = Faults("input", "columns")
@@ -53,6 +54,7 @@ async def begin(info: Info, input: CustomerImportInput) -> CustomerImportPayload
     faults.raise_if_any()
     wish = records.Wish(
         source=input.source,
+        file_id=optional_id("fil", input.file_id, "input", "fileId"),
         label=input.label,
         layout=Layout(headings, input.encoding, input.delimiter),
         connection_type=input.connection_type,
@@ -68,11 +70,11 @@ async def begin(info: Info, input: CustomerImportInput) -> CustomerImportPayload
         decimal_comma=input.decimal_comma,
     )
     file: Any = input.file
-    body = await asyncio.to_thread(file.read, records.LARGEST + 1)
+    upload = None if file is None else await asyncio.to_thread(file.read, records.LARGEST + 1)
     found: Any = await records.begin(
         info.context.session,
         wish,
-        body,
+        upload,
         network_key=info.context.settings.network_key,
         idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),

@@ -32,6 +32,7 @@ strawberry.enum(
     "SUSPENDED, EXPIRED, TERMINATED, PENDING; ACTIVE where it is left empty. BALANCE: above zero credit, below zero "
     "debt. EXPIRES_AT, CREATED_AT: a day or an instant. NOTE: of a service of the type OTHER its configuration.",
 )
+strawberry.enum(comparing.ImportFigure)
 strawberry.enum(PlanOutcome, name="ImportPackageOutcome")
 strawberry.enum(ImportEncoding, description="How the letters of a text file are written.")
 
@@ -103,25 +104,45 @@ class CustomerImportRow:
     "Rows with faults count for the source, as far as they can be read."
 )
 class ImportReconciliation:
-    customers_source: int
+    customers_told: int | None = strawberry.field(
+        description="As the source's own tables count them, apart from what was read as rows; null of a sheet, as the "
+        "other two."
+    )
+    customers_source: int = strawberry.field(description="As they were read.")
     customers_here: int
+    balance_told: Money | None = strawberry.field(description="The sum of the balances, by the source's tables.")
     balance_source: Money = strawberry.field(description="The sum of the balances.")
     balance_here: Money = strawberry.field(description="The sum of what they have, less what they owe.")
+    active_told: int | None = strawberry.field(
+        description="Whom the source lets on line, as far as its tables say, whether or not the time is over."
+    )
     active_source: int = strawberry.field(description="Who is ACTIVE and has time left.")
     active_here: int
-    equal: bool = strawberry.field(description="No row differs: see `rows` with `differs`.")
+    lapsed_source: int = strawberry.field(
+        description="Whom the source calls active, and whose time is over: EXPIRED here. They and `activeSource` are "
+        "`activeTold`."
+    )
+    differing: list[comparing.ImportFigure] = strawberry.field(
+        description="Which figures are not the same as told, as read and here. Empty when all are."
+    )
+    equal: bool = strawberry.field(description="No figure and no row differs: see `rows` with `differs`.")
 
 
 def _reconciliation() -> Any:
-    active, here = _ROW.status == comparing.ACTIVE, models.Customer.status == comparing.ACTIVE
+    here = models.Customer.status == comparing.ACTIVE
     found = {
-        "customers_source": expression(lambda job, asked: comparing.rows_of(job)),
+        "customers_told": expression(lambda job, asked: job.told_customers),
+        "customers_source": expression(lambda job, asked: comparing.customers_there(job)),
         "customers_here": expression(lambda job, asked: comparing.here_of(job, asked.viewer)),
+        "balance_told": amount("told_balance_minor"),
         "balance_source": amount(lambda job, asked: comparing.balance_there(job)),
         "balance_here": amount(lambda job, asked: comparing.balance_of_all(job, asked.viewer)),
-        "active_source": expression(lambda job, asked: comparing.rows_of(job, active)),
+        "active_told": expression(lambda job, asked: job.told_active),
+        "active_source": expression(lambda job, asked: comparing.active_there(job)),
         "active_here": expression(lambda job, asked: comparing.here_of(job, asked.viewer, here)),
-        "equal": expression(lambda job, asked: comparing.rows_of(job, comparing.differs(_ROW, asked.viewer)) == 0),
+        "lapsed_source": expression(lambda job, asked: comparing.lapsed_there(job)),
+        "differing": expression(lambda job, asked: comparing.differing(job, asked.viewer)),
+        "equal": expression(lambda job, asked: comparing.equal(job, asked.viewer)),
     }
     return part(members={name: each.metadata["source"] for name, each in found.items()})
 
@@ -192,9 +213,16 @@ class ImportColumnInput:
 
 @strawberry.input
 class CustomerImportInput:
-    file: Upload = strawberry.field(
-        description=f"At most {records.LARGEST // 1024 // 1024} MB and {records.MOST_ROWS} rows. It is kept sealed "
-        "until it was read, and then deleted."
+    file: Upload | None = strawberry.field(
+        default=None,
+        description=f"Of all sources but ROUTER, by a multipart request; a dump may be packed with gzip. At "
+        f"most {records.LARGEST // 1024 // 1024} MB and {records.MOST_ROWS} rows. It is kept sealed "
+        "until it was read, and then deleted.",
+    )
+    file_id: strawberry.ID | None = strawberry.field(
+        default=None,
+        description="Of ROUTER, in place of a file: `fileId` of the job that `routerReadUsers` promised, which has "
+        "read the router within the last 24 hours. Needs MANAGE_ROUTERS.",
     )
     source: models.ImportSource
     label: str = strawberry.field(description="Which system it comes from, always the same: at most 60 characters.")

@@ -22,8 +22,8 @@ COUNTS = (
     "rowCount newCount unchangedCount conflictCount faultyCount createdCount removedCount terminatedCount keptCount"
 )
 IMPORT = f"""id status problem readAs label {COUNTS} packages {{ name outcome problem }}
-  reconciliation {{ customersSource customersHere balanceSource {{ amount }} balanceHere {{ amount }}
-    activeSource activeHere equal }}"""
+  reconciliation {{ customersTold customersSource customersHere balanceTold {{ amount }} balanceSource {{ amount }}
+    balanceHere {{ amount }} activeTold activeSource activeHere lapsedSource differing equal }}"""
 ROW = """number outcome sourceKey name username status balance { amount } faults { code column message }
   customer { id accountNumber } statusHere balanceHere { amount } differs"""
 _ANSWER = f"{{ customerImport {{ {IMPORT} }} job {{ id kind status }} errors {{ code message field }} }}"
@@ -84,6 +84,12 @@ class Counter:
         answer = (await self.api.client.post("/graphql", data=sent, files=files, headers=signed)).json()
         assert "errors" not in answer, answer["errors"]
         payload: dict[str, Any] = answer["data"]["customerImportBegin"]
+        return payload
+
+    async def begin_without(self, who: Operator | None = None, /, **given: Any) -> dict[str, Any]:
+        """The payload of customerImportBegin, no file being sent."""
+        data = await self.api.data(BEGIN, who or self.house.admin, input={"label": "old", **given})
+        payload: dict[str, Any] = data["customerImportBegin"]
         return payload
 
     async def checked(self, body: bytes, who: Operator | None = None, /, **given: Any) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 import io
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ispgraph import clock, ids
+from ispgraph.db import Database
 from ispgraph.domain import files, router_readings
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.imports import router_users
 from ispgraph.domain.imports.rows import Plan, Problem, Row
-from ispgraph.domain.models import FileChunk, JobStatus, Operator, Role
+from ispgraph.domain.models import FileChunk, JobStatus, Operator, Role, Tenant
 from ispgraph.lab.faults import Trap
 from tests.api import Api
 from tests.factories import House
+from tests.imports.counter import Counter, counts
 from tests.network.world import World, until
+from tests.wizard import faults
 
 READ = """mutation($input: RouterReadUsersInput!) { routerReadUsers(input: $input) {
   router { name } jobs { id kind } errors { code field } } }"""
@@ -139,3 +142,39 @@ async def test_refusals(world: World, house: House, api: Api, other_house: Any):
     answer = await api(READ, clerk, input={"routerId": ids.encode("rtr", world.routers["north"].id)})
     assert "FORBIDDEN" in str(answer) or "NOT_PERMITTED" in str(answer)
     assert JobStatus.QUEUED.value not in str(answer)
+
+
+async def test_what_was_read_is_imported(world: World, house: House, owner: Database, moved_clock: None):
+    async with owner.transaction(house.tenant.id) as session:
+        await session.execute(update(Tenant).values(email_required=False))
+    nas = await world.router()
+    nas.router.create("/ppp/profile", {"name": "10M", "rate-limit": "5M/10M"})
+    nas.router.create("/ppp/secret", {"name": "rahim", "password": "it's = 1", "profile": "10M"})
+    nas.router.create("/ppp/secret", {"name": "karim", "password": "x", "profile": "10M", "disabled": "yes"})
+    [job] = (await asked(world, house.admin))["jobs"]
+    await world.succeeded([job["id"]])
+    file_id = (await world.api.data(JOB, house.admin, id=job["id"]))["job"]["fileId"]
+    counter = Counter(world.api, house, world.settings, await house.package("10M"))
+    given = {"source": "ROUTER", "fileId": file_id, "mobile": "01711999999", "expiresAt": "2999-01-01T00:00:00Z"}
+
+    # Who may not manage routers cannot take what they hold either.
+    clerk = await house.operator(Role.STAFF, house.admin, permissions=["CREATE_CUSTOMERS"])
+    assert faults(await counter.begin_without(clerk, **given)) == [("NOT_FOUND", "input.fileId")]
+    begun = await counter.begin_without(**given, idempotencyKey="once")
+    assert begun["errors"] == []
+    await world.succeeded([begun["job"]["id"]])
+    dry = await counter.read(begun["customerImport"])
+    assert (dry["status"], counts(dry)) == ("CHECKED", {"rowCount": 2, "newCount": 2}), dry
+    await world.succeeded([(await counter.run(dry))["job"]["id"]])
+    done = await counter.read(dry)
+    found = done["reconciliation"]
+    assert (found["customersTold"], found["customersHere"], found["activeTold"], found["activeHere"]) == (2, 2, 1, 1)
+    assert (found["balanceTold"], found["differing"], found["equal"]) == ({"amount": "0.00"}, [], True)
+    rahim, service = await counter.person("rahim")
+    assert (rahim.status.value, service.username, counter.password(service)) == ("ACTIVE", "rahim", "it's = 1")
+    assert (await counter.person("karim"))[0].status.value == "SUSPENDED"
+
+    # What was promised stays promised when the reading is gone; anything new needs another.
+    clock.set_clock("+90000")
+    assert (await counter.begin_without(**given, idempotencyKey="once"))["customerImport"]["id"] == done["id"]
+    assert faults(await counter.begin_without(**given)) == [("NOT_FOUND", "input.fileId")]

@@ -1,5 +1,6 @@
 """What an import comes to: how its rows ended, and the source against what is here now, in all and row by row."""
 
+import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +15,20 @@ from sqlalchemy import (
     String,
     and_,
     any_,
+    case,
     func,
+    literal,
     or_,
     select,
     type_coerce,
 )
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph.domain import audit, customers, idempotency, jobs
 from ispgraph.domain.errors import not_found
 from ispgraph.domain.exports import Cell, ExportFormat, neutral
+from ispgraph.domain.imports.layout import SHEETS
 from ispgraph.domain.imports.records import visible
 from ispgraph.domain.lists import Filter, Key, Order
 from ispgraph.domain.models import (
@@ -38,6 +43,7 @@ from ispgraph.domain.permissions import Viewer, in_scope
 
 EXPORT = "customerImportReport"
 PAGE = 2_000
+ACTIVE = CustomerStatus.ACTIVE
 COLUMNS = ("Row", "Outcome", "Key", "Name", "Username", "Column", "Code", "Message")
 
 # Lists are read downwards, and rows are shown as they stand in the file.
@@ -51,6 +57,47 @@ def rows_of(job: Any, *these: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 # -- the source against what is here
+
+
+class ImportFigure(enum.Enum):
+    """What an import is held against its source by."""
+
+    CUSTOMERS = "CUSTOMERS"
+    BALANCE = "BALANCE"
+    ACTIVE = "ACTIVE"
+
+
+def customers_there(job: Any) -> ColumnElement[int]:
+    """How many customers were read. A reader that knows its columns may complain of what is none, such as something
+    bought by nobody, of which there is a row without a status."""
+    return rows_of(job, or_(ImportRow.status.is_not(None), job.source.in_(SHEETS)))
+
+
+def active_there(job: Any) -> ColumnElement[int]:
+    """How many were read who are active and have time left."""
+    return rows_of(job, ImportRow.status == ACTIVE)
+
+
+def lapsed_there(job: Any) -> ColumnElement[int]:
+    """How many were read whom the source calls active, and whose time is over."""
+    return rows_of(job, ImportRow.details["lapsed"].astext.is_not(None))
+
+
+def differing(job: Any, by: Viewer) -> ColumnElement[Any]:
+    """Which of the figures are not the same as the source tells them, as they were read, and here."""
+    here = here_of(job, by), balance_of_all(job, by), here_of(job, by, Customer.status == ACTIVE)
+    read = customers_there(job), balance_there(job), active_there(job)
+    told = job.told_customers, job.told_balance_minor, job.told_active - lapsed_there(job)
+    found = [
+        case((or_(one != other, one != third), literal(figure.value, String())))
+        for figure, one, other, third in zip(ImportFigure, read, here, told, strict=True)
+    ]
+    return func.array_remove(array(found), None, type_=ARRAY(String()))
+
+
+def equal(job: Any, by: Viewer) -> ColumnElement[bool]:
+    """Whether neither a row nor a figure differs."""
+    return and_(rows_of(job, differs(ImportRow, by)) == 0, func.cardinality(differing(job, by)) == 0)
 
 
 def here_of(job: Any, by: Viewer, *these: ColumnElement[bool]) -> ColumnElement[int]:
@@ -105,7 +152,6 @@ def differs(row: Any, by: Viewer) -> ColumnElement[bool]:
     )
 
 
-ACTIVE = CustomerStatus.ACTIVE
 FILTERS = {
     "outcome": Filter(ARRAY(String()), lambda value, by: type_coerce(ImportRow.outcome, String()) == any_(value)),
     "differs": Filter(Boolean(), lambda value, by: differs(ImportRow, by) == value),

@@ -92,7 +92,7 @@ class _Reading:
         faults, given, rules = self.faults, self.given, self.rules
         kind = self._choice("connection_type", ConnectionType, rules.connection_type)
         username, password, mac, ip = self._access(kind)
-        status, expires_at = self._time()
+        status, expires_at, lapsed = self._time()
         created_at = self._instant("created_at")
         if created_at is not None and created_at > rules.now:
             faults.add(ErrorCode.INVALID, "Nobody joins in the future.", "created_at")
@@ -115,6 +115,7 @@ class _Reading:
                 "expires_at": expires_at.isoformat() if expires_at else None,
                 "created_at": created_at.isoformat() if created_at else None,
                 "note": self._note(kind),
+                "lapsed": "yes" if lapsed else None,
             },
         }
         if columns["name"] is None:
@@ -201,20 +202,21 @@ class _Reading:
 
     # -- state, time and money
 
-    def _time(self) -> tuple[CustomerStatus | None, datetime | None]:
-        """The status, and when what is paid for ends. Whose time is over is expired, whatever the source calls it."""
+    def _time(self) -> tuple[CustomerStatus | None, datetime | None, bool]:
+        """The status, when what is paid for ends, and whether that is over for one whom the source calls active: who is
+        expired then."""
         status = self._choice("status", CustomerStatus, CustomerStatus.ACTIVE)
         expires_at = self._instant("expires_at", end_of_day=True)
         if expires_at is None and "expires_at" not in self.given:
             expires_at = self.rules.expires_at
         if status is CustomerStatus.PENDING:
-            return status, None
+            return status, None, False
         if status is CustomerStatus.ACTIVE and expires_at is None and "expires_at" not in self.given:
             message = "Until when is it paid for? Give the column, or one day for all rows without."
             self.faults.add(ErrorCode.REQUIRED, message, "expires_at")
         if status is CustomerStatus.ACTIVE and expires_at is not None and expires_at <= self.rules.now:
-            return CustomerStatus.EXPIRED, expires_at
-        return status, expires_at
+            return CustomerStatus.EXPIRED, expires_at, True
+        return status, expires_at, False
 
     def _choice(self, column: str, kind: type[Choice], default: Choice) -> Choice | None:
         raw = self.given.get(column)

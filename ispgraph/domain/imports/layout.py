@@ -8,8 +8,6 @@ from ispgraph.domain.models import ImportSource
 
 SHEETS = frozenset({ImportSource.CSV, ImportSource.XLSX})
 """The sources whose columns somebody may have to name."""
-READ = SHEETS
-"""Those that can be read: see `sources.READERS`."""
 
 
 class Unreadable(Exception):

@@ -19,10 +19,10 @@ from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, idempotency, jobs, secrets, values
+from ispgraph.domain import audit, idempotency, jobs, router_readings, secrets, values
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.imports import plans, staging
-from ispgraph.domain.imports.layout import READ, SHEETS, ImportEncoding, Layout
+from ispgraph.domain.imports.layout import SHEETS, ImportEncoding, Layout
 from ispgraph.domain.models import (
     ConnectionType,
     CustomerImport,
@@ -48,6 +48,7 @@ LARGEST = 20 * 1024 * 1024
 MOST_ROWS = 200_000
 KEPT = timedelta(days=7)
 """So long an import can be run after it was begun."""
+_TOO_LARGE = f"This file is too large: it may have at most {LARGEST // 1024 // 1024} MB."
 _CHUNK_BYTES = 1024 * 1024
 NEWEST = newest_first("customer-imports", CustomerImport.id)
 
@@ -57,6 +58,8 @@ class Wish:
     """What is to be imported, and what is said for rows that leave it open."""
 
     source: ImportSource
+    file_id: UUID | None
+    """What a router was read as, in place of a file that is uploaded."""
     label: str
     layout: Layout
     connection_type: ConnectionType
@@ -97,12 +100,17 @@ def layout_of(job: CustomerImport) -> Layout:
 
 
 async def begin(
-    session: AsyncSession, wish: Wish, body: bytes, *, network_key: bytes, idempotency_key: str | None, by: Viewer
+    session: AsyncSession,
+    wish: Wish,
+    upload: bytes | None,
+    *,
+    network_key: bytes,
+    idempotency_key: str | None,
+    by: Viewer,
 ) -> tuple[CustomerImport, Job]:
     """Keep a file, sealed, and promise the job that says what would come of it. Raises DomainError with everything that
     is wrong."""
-    digest = hashlib.sha256(body).hexdigest()
-    given = {"wish": repr(wish), "file": digest}
+    given = {"wish": repr(wish), "file": None if upload is None else hashlib.sha256(upload).hexdigest()}
     first = await idempotency.claim(session, by=by, operation=BEGIN, key=idempotency_key, given=given)
     if first is not None:
         return await _again(session, first)
@@ -111,9 +119,11 @@ async def begin(
     tenant = await session.get_one(Tenant, by.tenant_id)
     if wish.mobile is not None:
         answers.mobile_number(faults, tenant, wish.mobile)
-    _check_file(faults, wish, body)
+    _check_file(faults, wish, upload)
+    await _check_reading(session, faults, wish, by)
     await _check_rows(session, faults, wish, by)
     faults.raise_if_any()
+    body = await _body(session, wish, upload, network_key, by)
     rights = {
         "may_credit": by.may(Permission.REFUND_PAYMENTS),
         "may_bill": by.may(Permission.GENERATE_BILLS),
@@ -134,27 +144,53 @@ async def begin(
     await session.flush()
     chunks = await asyncio.to_thread(lambda: list(_sealed(row, body, network_key)))
     await session.execute(insert(ImportChunk), chunks)
-    details = {"label": label, "source": wish.source.value, "sha256": digest}
+    details = {"label": label, "source": wish.source.value, "sha256": hashlib.sha256(body).hexdigest()}
     audit.record(session, by=by, action="customer_import.begin", subject_id=row.id, details=details)
     job = await _promise(session, jobs.IMPORT_CHECK, row, by)
     await _keep(session, BEGIN, idempotency_key, row, job, by)
     return row, job
 
 
-def _check_file(faults: Faults, wish: Wish, body: bytes) -> None:
-    if wish.source not in READ:
-        faults.add(ErrorCode.NOT_CONFIGURED, "This version does not read such files yet.", "source")
-    if not body:
+def _check_file(faults: Faults, wish: Wish, upload: bytes | None) -> None:
+    if wish.source is ImportSource.ROUTER:
+        if upload is not None:
+            faults.add(ErrorCode.INVALID, "A router is read by routerReadUsers: name its fileId instead.", "file")
+    elif upload is None:
+        faults.add(ErrorCode.REQUIRED, "A file is required, sent by a multipart request.", "file")
+    elif not upload:
         faults.add(ErrorCode.INVALID, "This file is empty.", "file")
-    if len(body) > LARGEST:
-        message = f"This file is too large: it may have at most {LARGEST // 1024 // 1024} MB."
-        faults.add(ErrorCode.LIMIT_EXCEEDED, message, "file")
+    elif len(upload) > LARGEST:
+        faults.add(ErrorCode.LIMIT_EXCEEDED, _TOO_LARGE, "file")
     layout = wish.layout
     if layout.headings and wish.source not in SHEETS:
         faults.add(ErrorCode.INVALID, "The columns of such a file are known.", "columns")
     delimiter = layout.delimiter
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0' or delimiter.isalnum()):
         faults.add(ErrorCode.INVALID, "A delimiter is one character, such as a semicolon.", "delimiter")
+
+
+async def _check_reading(session: AsyncSession, faults: Faults, wish: Wish, by: Viewer) -> None:
+    if wish.source is not ImportSource.ROUTER:
+        if wish.file_id is not None:
+            faults.add(ErrorCode.INVALID, "Only what a router was read as has such an id: send the file.", "fileId")
+        return
+    if wish.file_id is None:
+        message = "What was read is required: routerReadUsers promises a job that tells its fileId."
+        faults.add(ErrorCode.REQUIRED, message, "fileId")
+        return
+    found = await router_readings.find(session, wish.file_id, by=by)
+    if found is None:
+        faults.add(ErrorCode.NOT_FOUND, "There is no such reading, or none any more: read the router again.", "fileId")
+    elif found.size > LARGEST:
+        faults.add(ErrorCode.LIMIT_EXCEEDED, _TOO_LARGE, "fileId")
+
+
+async def _body(session: AsyncSession, wish: Wish, upload: bytes | None, network_key: bytes, by: Viewer) -> bytes:
+    if upload is not None:
+        return upload
+    assert wish.file_id is not None
+    field = ("input", "fileId")
+    return await router_readings.body(session, wish.file_id, network_key=network_key, by=by, field=field)
 
 
 async def _check_rows(session: AsyncSession, faults: Faults, wish: Wish, by: Viewer) -> None:

@@ -7,6 +7,7 @@ looked at it; unique constraints have the last word.
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, text, update
@@ -118,6 +119,13 @@ def staged(job: CustomerImport, item: Row | Problem, rules: Rules, network_key: 
             bound_to = secrets.import_password(job.tenant_id, key)
             row["password"] = secrets.seal(network_key, found.password, bound_to)
     return row
+
+
+def blamed(row: dict[str, object], problem: Problem) -> dict[str, object]:
+    """A row that is not kept yet, with what the reader has to say of it."""
+    faults: Any = row["faults"]
+    told = fields.fault(ErrorCode.INVALID, problem.column, problem.message)
+    return row | {"faults": [*faults, told], "outcome": ImportOutcome.FAULTY, "password": None}
 
 
 async def clear(session: AsyncSession, job: CustomerImport) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ispgraph.domain import money
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -12,3 +14,7 @@ class Totals:
     customers: int
     active: int
     balance: Decimal
+
+    def balance_minor(self, currency: str) -> int:
+        """The sum in minor units, of which a source may have parts. Raises BadAmount when it is beyond all reason."""
+        return money.to_minor(round(self.balance, money.exponent(currency)), currency)

@@ -74,6 +74,10 @@ class CustomerImport(TenantRow):
     read_as: Mapped[str | None] = mapped_column(String(60))
     plans: Mapped[list[dict[str, object]]] = mapped_column(JSONB, default=list)
     """The packages that the source sells, and what becomes of them."""
+    told_customers: Mapped[int | None]
+    """What the source's own tables count, apart from what was read as rows; NULL of a sheet."""
+    told_active: Mapped[int | None]
+    told_balance_minor: Mapped[int | None] = mapped_column(BigInteger)
     operator_id: Mapped[UUID]
     package_id: Mapped[UUID | None]
     zone_id: Mapped[UUID | None]
