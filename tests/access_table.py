@@ -232,3 +232,13 @@ SUBSCRIPTION: Mapping[str, str] = {
     "routerStatusChanged": SIGNED_IN,
     "sessionChanged": "VIEW_CUSTOMERS",
 }
+
+CUSTOMERS_MAY: frozenset[str] = frozenset(
+    {
+        *("viewer", "customer", "node", "nodes", "packages"),
+        *("tokenRenew", "signOut", "passwordChange", "preferencesUpdate"),
+        *("ticketCreate", "ticketReply", "customerSendPaymentLink"),
+        *("liveUsage", "sessionChanged", "customerChanged"),
+    }
+)
+"""What a customer may use who has signed in, beside what is public: of its own, and of nobody else's."""
