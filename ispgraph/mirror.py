@@ -27,6 +27,8 @@ from ispgraph.domain.models import (
     BillingCycle,
     BillingRun,
     ConnectionType,
+    Customer,
+    CustomerSignIn,
     CustomField,
     CustomFieldType,
     Gateway,
@@ -88,6 +90,8 @@ class Made:
     tenant: Tenant
     people: Mapping[str, Operator]
     places: Sequence[Place]
+    customers: Mapping[str, Customer]
+    """Of each place, the one who can sign in."""
     messages: Sequence[str]
 
 
@@ -101,6 +105,8 @@ def main(settings: Settings, *, as_json: bool) -> int:
         sys.stdout.write(f"{tenant['slug']} {tenant['id']}\n")
         for each in tenant["operators"]:
             sys.stdout.write(f"  {each['role']:<13} {each['email']} {each['password']}\n")
+        for each in tenant["customers"]:
+            sys.stdout.write(f"  {'customer':<13} {each['email']} {each['password']}\n")
     return 0
 
 
@@ -141,9 +147,8 @@ async def _provider(
         for name, local in PLACES.items()
     ]
     async with app.transaction(tenant.id) as session:
-        ground, words = await _ground(session, tenant, admin, settings)
-        for place in places:
-            await mirror_rows.fill(session, place, ground, by, admin, settings)
+        ground, words = await _ground(session, tenant, word, admin, settings)
+        served = {place.name: await mirror_rows.fill(session, place, ground, by, admin, settings) for place in places}
     async with app.read(tenant.id) as session:
         names = await session.scalars(text("SELECT username FROM services ORDER BY id"))
         lines = names.all()
@@ -152,7 +157,7 @@ async def _provider(
             began = text("SELECT radius_accounting(:name, CAST(:nas AS inet), 1, :session, p_at => :now)")
             told = {"name": name, "nas": _NAS[slug], "session": f"{number + 1:08}", "now": clock.now()}
             assert await session.scalar(began, told), "accounting is stored"
-    return Made(tenant, people, places, words)
+    return Made(tenant, people, places, served, words)
 
 
 def _receiver(local: str) -> str:
@@ -200,7 +205,7 @@ def _acting(tenant: Tenant, who: Operator) -> Viewer:
 
 
 async def _ground(
-    session: AsyncSession, tenant: Tenant, admin: Viewer, settings: Settings
+    session: AsyncSession, tenant: Tenant, word: str, admin: Viewer, settings: Settings
 ) -> tuple[Ground, Sequence[str]]:
     key = settings.network_key
     profile = await tax_profiles.save(session, None, name="Standard", rate=Decimal(15), is_default=True, by=admin)
@@ -230,7 +235,7 @@ async def _ground(
     await runs.start(session, dry_run=True, as_of=None, idempotency_key=None, by=admin)
     await session.flush()
     assert profile.id
-    return Ground(tenant.slug, sold[0], sold[1], zone.name, gateway), [ids.encode("mtp", words.id)]
+    return Ground(tenant.slug, sold[0], sold[1], zone.name, gateway, word), [ids.encode("mtp", words.id)]
 
 
 def _terms(name: str, price: int) -> packages.Terms:
@@ -265,6 +270,13 @@ async def _printed(app: Database, made: Made, settings: Settings) -> dict[str, A
             }
             for place in made.places
         }
+        own = {
+            place: {
+                PREFIXES[model]: _public(model, keys)
+                for model, keys in (await mirror_rows.of_customer(session, row.id)).items()
+            }
+            for place, row in made.customers.items()
+        }
     return {
         "slug": made.tenant.slug,
         "id": ids.encode("ten", made.tenant.id),
@@ -279,6 +291,18 @@ async def _printed(app: Database, made: Made, settings: Settings) -> dict[str, A
             }
             for local, row in made.people.items()
         ],
+        "customers": [
+            {
+                "place": place,
+                "id": ids.encode("cus", row.id),
+                "accountNumber": row.account_number,
+                "email": row.email,
+                "password": _PASSWORD,
+                "token": tokens[row.id],
+                "own": own[place],
+            }
+            for place, row in made.customers.items()
+        ],
         "shared": {**shared, "mtp": list(made.messages)},
         "objects": objects,
     }
@@ -289,7 +313,7 @@ def _public(model: type[Any], keys: Sequence[UUID]) -> list[str]:
 
 
 async def _signed_in(app: Database, made: Made, settings: Settings) -> dict[UUID, str]:
-    """A token of each operator, as signing in gives one but for its length."""
+    """A token of each operator and customer, as signing in gives one but for its length."""
     until, found = clock.now() + LASTS, {}
     async with app.transaction(made.tenant.id) as session:
         for row in made.people.values():
@@ -304,4 +328,15 @@ async def _signed_in(app: Database, made: Made, settings: Settings) -> dict[UUID
             session.add(entry)
             claims = Claims(made.tenant.id, row.id, entry.id, row.token_version, until)
             found[row.id] = issue(settings.token_key, claims)
+        for served in made.customers.values():
+            visit = CustomerSignIn(
+                id=ids.uuid7(),
+                tenant_id=made.tenant.id,
+                customer_id=served.id,
+                token_version=served.token_version,
+                expires_at=until,
+            )
+            session.add(visit)
+            claims = Claims(made.tenant.id, served.id, visit.id, served.token_version, until, of_customer=True)
+            found[served.id] = issue(settings.token_key, claims)
     return found

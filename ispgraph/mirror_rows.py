@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ispgraph import clock, demo_customers, ids
 from ispgraph.domain import (
     api_tokens,
+    bulk_runs,
+    bulk_wishes,
+    customer_passwords,
     customer_records,
     grants,
     hosting,
@@ -24,13 +27,20 @@ from ispgraph.domain import (
     vouchers,
 )
 from ispgraph.domain.billing import commission_rates, desk, operator_wallets, overrides
+from ispgraph.domain.customer_sign_in import Person
 from ispgraph.domain.gateway_payments import Word
+from ispgraph.domain.imports import records
+from ispgraph.domain.imports.layout import Layout
 from ispgraph.domain.messaging import credits
 from ispgraph.domain.models import (
     ApiToken,
     AuditEntry,
+    BulkAction,
+    BulkRun,
     CommissionRate,
+    ConnectionType,
     Customer,
+    CustomerImport,
     CustomerTransfer,
     Draft,
     Gateway,
@@ -38,6 +48,7 @@ from ispgraph.domain.models import (
     GatewayPaymentState,
     GatewayRefund,
     HostingAccount,
+    ImportSource,
     Invoice,
     Job,
     Message,
@@ -60,19 +71,29 @@ from ispgraph.domain.models import (
     Session,
     SignIn,
     SmsCreditEntry,
+    SuspendReason,
     Ticket,
     TicketCategory,
     TicketPriority,
     Voucher,
     VoucherBatch,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 from ispgraph.domain.onboarding import drafts
 from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.domain.portals import records as portals
+from ispgraph.domain.selections import Selection
 from ispgraph.domain.services import Chosen
+from ispgraph.domain.webhooks import endpoints
+from ispgraph.domain.webhooks.catalogue import WebhookEvent
 from ispgraph.settings import Settings
 
 _RESELLERS = (Role.OPERATOR, Role.SUB_OPERATOR)
+_CUSTOMERS_HAVE = (
+    *(Service, Invoice, Payment, Posting, Job, HostingAccount, Message, PaymentLink, GatewayPayment),
+    *(GatewayRefund, Portal, Session, Ticket, CustomerTransfer, PriceOverride),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +115,20 @@ class Ground:
     other: Package
     zone: str
     gateway: Gateway
+    password_hash: str
+    """Of every customer who can sign in."""
 
 
 async def fill(
     session: AsyncSession, place: Place, ground: Ground, by: Mapping[UUID, Viewer], admin: Viewer, settings: Settings
-) -> None:
-    """Make everything that belongs to one operator, by the verbs that make it for anybody."""
+) -> Customer:
+    """Make everything that belongs to one operator, by the verbs that make it for anybody. The customer can sign in."""
     owner = by[place.owner.id]
     person = demo_customers.Person(f"{place.name.title()} Example", "owner", ground.package.name, ground.zone, "100")
     await demo_customers.add(session, [person], {"owner": owner}, settings.network_key)
     customer = await session.scalar(select(Customer).where(Customer.email == f"{place.name}@customers.example"))
     assert customer is not None
+    await customer_passwords.set_password(session, Person(customer, None, ()), ground.password_hash, but=None)
     await _of_customer(session, customer, ground, owner, admin, settings)
     await _paid_by_gateway(session, customer, ground, admin)
     leaving = await customer_records.create(
@@ -122,6 +146,9 @@ async def fill(
     wanted = transfers.Wanted(leaving.customer.id, place.receiver.id, False, None)
     await transfers.request(session, wanted, by=admin)
     await _of_operators(session, place, ground, by, admin, settings)
+    await _of_many(session, customer, owner, settings)
+    await _told(session, owner, settings)
+    return customer
 
 
 async def _of_customer(
@@ -212,16 +239,60 @@ async def _of_operators(
     await api_tokens.create(session, "Panel", [Permission.VIEW_CUSTOMERS], ends, by=by[mate.id])
 
 
+async def _of_many(session: AsyncSession, customer: Customer, owner: Viewer, settings: Settings) -> None:
+    """What is done to many customers at once: something that would be done, and a file that is to be looked at."""
+    wish = bulk_wishes.suspend(SuspendReason.OTHER, None, notify=False)
+    asked = bulk_runs.Asked(BulkAction.SUSPEND, wish, Selection([customer.id]), 1, dry_run=True)
+    await bulk_runs.start(session, asked, idempotency_key=None, by=owner)
+    file = records.Wish(
+        source=ImportSource.CSV,
+        label="Former",
+        layout=Layout({}, None, None),
+        connection_type=ConnectionType.PPPOE,
+        expires_at=None,
+        mobile=None,
+        package_id=None,
+        zone_id=None,
+        router_id=None,
+        operator_id=None,
+        create_packages=False,
+        generate_passwords=True,
+        day_first=None,
+        decimal_comma=False,
+    )
+    body = b"external_id,name\n1,Former Example\n"
+    await records.begin(session, file, body, network_key=settings.network_key, idempotency_key=None, by=owner)
+
+
+async def _told(session: AsyncSession, owner: Viewer, settings: Settings) -> None:
+    """An address that is told of what hardly happens, and something that is to be sent to it."""
+    terms = endpoints.Terms("Books", "https://books.example/hook", [WebhookEvent.VOUCHER_REDEEMED], None)
+    saved = await endpoints.save(
+        session, None, terms, idempotency_key=None, network_key=settings.network_key, private=False, by=owner
+    )
+    await endpoints.test(session, saved.row.id, idempotency_key=None, by=owner)
+
+
+async def of_customer(session: AsyncSession, customer_id: UUID) -> dict[type[Any], Sequence[UUID]]:
+    """What there is of a customer, by kind, the oldest first."""
+    of_services = select(Service.id).where(Service.customer_id == customer_id)
+    return await _found(
+        session,
+        {
+            Customer: Customer.id == customer_id,
+            PackageChange: PackageChange.service_id.in_(of_services),
+            **{each: each.customer_id == customer_id for each in _CUSTOMERS_HAVE},
+        },
+    )
+
+
 async def of_place(session: AsyncSession, place: Place) -> dict[type[Any], Sequence[UUID]]:
     """What there is of an operator, by kind, the oldest first."""
     people = (place.owner.id, place.mate.id)
     owned = select(Customer.id).where(Customer.operator_id == place.owner.id)
     of_services = select(Service.id).where(Service.customer_id.in_(owned))
     batches = select(VoucherBatch.id).where(VoucherBatch.created_by_id == place.owner.id)
-    customers_have = (
-        *(Service, Invoice, Payment, Posting, Job, HostingAccount, Message, PaymentLink, GatewayPayment),
-        *(GatewayRefund, Portal, Session, Ticket, CustomerTransfer, PriceOverride),
-    )
+    hooks = select(WebhookEndpoint.id).where(WebhookEndpoint.owner_id == place.owner.id)
     operators_have = (OperatorGrant, ApiToken, SignIn, CommissionRate, OperatorPayment, SmsCreditEntry, AuditEntry)
     which: dict[type[Any], ColumnElement[bool]] = {
         Operator: Operator.id.in_(people),
@@ -230,10 +301,20 @@ async def of_place(session: AsyncSession, place: Place) -> dict[type[Any], Seque
         Draft: Draft.created_by_id == place.owner.id,
         VoucherBatch: VoucherBatch.created_by_id == place.owner.id,
         Voucher: Voucher.batch_id.in_(batches),
-        **{each: each.customer_id.in_(owned) for each in customers_have},
+        BulkRun: BulkRun.started_by_id == place.owner.id,
+        CustomerImport: CustomerImport.created_by_id == place.owner.id,
+        WebhookEndpoint: WebhookEndpoint.owner_id == place.owner.id,
+        WebhookDelivery: WebhookDelivery.endpoint_id.in_(hooks),
+        **{each: each.customer_id.in_(owned) for each in _CUSTOMERS_HAVE},
         **{each: each.operator_id.in_(people) for each in operators_have},
     }
     which[AuditEntry] = or_(which[AuditEntry], AuditEntry.subject_id.in_(owned))
+    return await _found(session, which)
+
+
+async def _found(
+    session: AsyncSession, which: Mapping[type[Any], ColumnElement[bool]]
+) -> dict[type[Any], Sequence[UUID]]:
     found = {}
     for model, condition in which.items():
         found[model] = (await session.scalars(select(model.id).where(condition).order_by(model.id))).all()

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 
-PUBLIC, SIGNED_IN = "PUBLIC", "SIGNED_IN"
-"""Nobody need be signed in; anybody may who is."""
+PUBLIC, SIGNED_IN, CUSTOMERS = "PUBLIC", "SIGNED_IN", "CUSTOMERS"
+"""Nobody need be signed in; any operator may who is; customers may, and no operator."""
 
 QUERY: Mapping[str, str] = {
     "apiTokens": SIGNED_IN,
     "auditLog": "VIEW_AUDIT_LOG",
     "billingProfileImpact": "EDIT_BILLING_PROFILE",
     "billingRuns": "GENERATE_BILLS",
+    "bulkRuns": "VIEW_CUSTOMERS",
     "changePackageQuote": "CHANGE_PACKAGE",
     "collectionsReport": "VIEW_REPORTS",
     "commissionRates": SIGNED_IN,
@@ -17,9 +18,11 @@ QUERY: Mapping[str, str] = {
     "customer": "VIEW_CUSTOMERS",
     "customerDraft": "CREATE_CUSTOMERS",
     "customerDrafts": "CREATE_CUSTOMERS",
+    "customerImports": "CREATE_CUSTOMERS",
     "customerStats": "VIEW_CUSTOMERS",
     "customerTransfers": "VIEW_CUSTOMERS",
     "customers": "VIEW_CUSTOMERS",
+    "customersSelection": "VIEW_CUSTOMERS",
     "dailyRechargeQuote": "DAILY_RECHARGE",
     "gatewayPayments": "VIEW_CUSTOMERS",
     "gatewayProviders": "MANAGE_SETTINGS",
@@ -40,6 +43,7 @@ QUERY: Mapping[str, str] = {
     "paymentLinks": "SEND_PAYMENT_LINK",
     "portalDrafts": "EDIT_CUSTOMERS",
     "priceOverrides": "VIEW_CUSTOMERS",
+    "rateLimit": SIGNED_IN,
     "receivablesReport": "VIEW_REPORTS",
     "revenueReport": "VIEW_REPORTS",
     "routers": SIGNED_IN,
@@ -55,6 +59,8 @@ QUERY: Mapping[str, str] = {
     "viewer": SIGNED_IN,
     "voucherBatches": "MANAGE_VOUCHERS",
     "vouchers": "MANAGE_VOUCHERS",
+    "webhookDeliveries": "MANAGE_SETTINGS",
+    "webhookEndpoints": "MANAGE_SETTINGS",
     "zones": SIGNED_IN,
 }
 
@@ -96,6 +102,12 @@ MUTATION: Mapping[str, str] = {
     "customerExportSessions": "EXPORT_DATA",
     "customerGenerateBill": "GENERATE_BILLS",
     "customerHotspotRecharge": "HOTSPOT_RECHARGE",
+    "customerImportBegin": "CREATE_CUSTOMERS",
+    "customerImportReport": "EXPORT_DATA",
+    "customerImportRun": "CREATE_CUSTOMERS",
+    "customerImportUndo": "DELETE_CUSTOMERS",
+    "customerInvite": "EDIT_CUSTOMERS",
+    "customerPasswordRequest": PUBLIC,
     "customerRecordAdvancePayment": "RECORD_PAYMENTS",
     "customerRecordOtherPayment": "RECORD_PAYMENTS",
     "customerRemoveMacBinding": "REMOVE_MAC_BIND",
@@ -104,14 +116,22 @@ MUTATION: Mapping[str, str] = {
     "customerRevealNetworkPassword": "REVEAL_SECRETS",
     "customerSendPaymentLink": "SEND_PAYMENT_LINK",
     "customerSendSms": "SEND_SMS",
+    "customerSetAccess": "EDIT_CUSTOMERS",
     "customerSetSpeedLimit": "EDIT_SPEED_LIMIT",
     "customerSetSuspendDate": "EDIT_SUSPEND_DATE",
     "customerSetTimeLimit": "EDIT_TIME_LIMIT",
     "customerSetVolumeLimit": "EDIT_VOLUME_LIMIT",
+    "customerSignIn": PUBLIC,
     "customerSuspend": "SUSPEND_CUSTOMERS",
     "customerUpdate": "EDIT_CUSTOMERS",
     "customerUpdateBillingProfile": "EDIT_BILLING_PROFILE",
     "customersActivate": "ACTIVATE_CUSTOMERS",
+    "customersBulkActivate": "ACTIVATE_CUSTOMERS",
+    "customersBulkCancel": SIGNED_IN,
+    "customersBulkChangePackage": "CHANGE_PACKAGE",
+    "customersBulkMessage": "SEND_SMS",
+    "customersBulkSuspend": "SUSPEND_CUSTOMERS",
+    "customersExport": "EXPORT_DATA",
     "customersSuspend": "SUSPEND_CUSTOMERS",
     "gatewayPaymentCheck": "RECORD_PAYMENTS",
     "gatewayPaymentConfirm": "RECORD_PAYMENTS",
@@ -159,14 +179,17 @@ MUTATION: Mapping[str, str] = {
     "passwordResetRequest": PUBLIC,
     "paymentLinkCancel": "SEND_PAYMENT_LINK",
     "paymentRefund": "REFUND_PAYMENTS",
+    "portalAcceptInvitation": PUBLIC,
     "portalCreateAdmin": "EDIT_CUSTOMERS",
     "portalDiscard": "EDIT_CUSTOMERS",
     "portalSave": "EDIT_CUSTOMERS",
     "portalUploadAssets": "EDIT_CUSTOMERS",
+    "preferencesUpdate": CUSTOMERS,
     "priceOverrideEnd": "MANAGE_PACKAGES",
     "priceOverrideSet": "MANAGE_PACKAGES",
     "reportExport": "EXPORT_DATA",
     "routerAdd": "MANAGE_ROUTERS",
+    "routerReadUsers": "MANAGE_ROUTERS",
     "routerReconcile": "MANAGE_ROUTERS",
     "routerTest": "MANAGE_ROUTERS",
     "routerUpdate": "MANAGE_ROUTERS",
@@ -191,6 +214,13 @@ MUTATION: Mapping[str, str] = {
     "voucherCancel": "MANAGE_VOUCHERS",
     "voucherCreateBatch": "MANAGE_VOUCHERS",
     "voucherSheet": "MANAGE_VOUCHERS",
+    "webhookEndpointDelete": "MANAGE_SETTINGS",
+    "webhookEndpointPause": "MANAGE_SETTINGS",
+    "webhookEndpointResume": "MANAGE_SETTINGS",
+    "webhookEndpointRotateSecret": "MANAGE_SETTINGS",
+    "webhookEndpointSave": "MANAGE_SETTINGS",
+    "webhookEndpointTest": "MANAGE_SETTINGS",
+    "webhookRedeliver": "MANAGE_SETTINGS",
     "zoneCreate": "MANAGE_ZONES",
 }
 
@@ -202,3 +232,13 @@ SUBSCRIPTION: Mapping[str, str] = {
     "routerStatusChanged": SIGNED_IN,
     "sessionChanged": "VIEW_CUSTOMERS",
 }
+
+CUSTOMERS_MAY: frozenset[str] = frozenset(
+    {
+        *("viewer", "customer", "node", "nodes", "packages"),
+        *("tokenRenew", "signOut", "passwordChange", "preferencesUpdate"),
+        *("ticketCreate", "ticketReply", "customerSendPaymentLink"),
+        *("liveUsage", "sessionChanged", "customerChanged"),
+    }
+)
+"""What a customer may use who has signed in, beside what is public: of its own, and of nobody else's."""

@@ -37,7 +37,7 @@ from ispgraph.resolvers.build import Mutation, Query, Subscription
 from ispgraph.resolvers.context import ContextFactory
 from ispgraph.schema.base import KINDS
 from ispgraph.settings import Settings
-from tests.access_table import EITHER, MUTATION, PUBLIC, QUERY, SIGNED_IN, SUBSCRIPTION
+from tests.access_table import CUSTOMERS, CUSTOMERS_MAY, EITHER, MUTATION, PUBLIC, QUERY, SIGNED_IN, SUBSCRIPTION
 from tests.api import Api, schema
 from tests.servers import ROOT
 from tests.undone import undone
@@ -57,6 +57,8 @@ class Viewer:
     sees: frozenset[str]
     commands: frozenset[str]
     """Below whom the operators stand who belong to these places."""
+    customer: bool = False
+    """Whether it is a customer who has signed in, not an operator."""
 
     @property
     def permissions(self) -> set[str]:
@@ -76,6 +78,7 @@ VIEWERS = [
     Viewer("sub-operator", Role.SUB_OPERATOR, frozenset({"below"}), _NONE),
     Viewer("sibling", Role.OPERATOR, frozenset({"sibling"}), frozenset({"sibling"})),
     Viewer("customer", Role.CUSTOMER, _NONE, _NONE),
+    Viewer("person", Role.CUSTOMER, frozenset({"reseller"}), _NONE, customer=True),
 ]
 BY_NAME = {each.name: each for each in VIEWERS}
 
@@ -87,18 +90,23 @@ KIND_OF = {
     **{"packageId": "pkg", "parentId": "opr", "paymentId": "pay", "paymentLinkId": "pln", "routerId": "rtr"},
     **{"serverId": "hsv", "serviceId": "svc", "sessionId": "ses", "signInId": "sgn", "subjectId": "cus"},
     **{"taxProfileId": "tax", "ticketId": "tkt", "toOperatorId": "opr", "tokenId": "atk", "transferId": "trf"},
-    **{"voucherId": "vou", "zoneId": "zon", "fieldId": "cfd", "rateId": "crt"},
+    **{"voucherId": "vou", "zoneId": "zon", "fieldId": "cfd", "rateId": "crt", "bulkRunId": "blk", "importId": "imp"},
+    **{"endpointId": "whe", "deliveryId": "whd"},
 }
 KIND_AT = {
     "node.id": "cus", "nodes.ids": "cus", "customer.by.id": "cus", "customerDraft.id": "dft", "job.id": "job",
     "taxProfileSave.input.id": "tax", "gatewaySave.input.id": "gwy", "zoneCreate.input.parentId": "zon",
+    "webhookEndpointSave.input.id": "whe",
 }  # fmt: skip
 # What everybody of a provider sees who has the permission of the kind: it belongs to the provider as a whole.
 SHARED = {"tax", "pkg", "zon", "cfd", "rtr", "gwy", "hsv", "run", "mtp"}
 # Seen by whoever stands above the operator and may manage operators.
-OF_BELOW = {"atk", "sgn"}
+OF_BELOW = {"atk", "sgn", "whe", "whd"}
 # Seen by whoever stands above the operator, and by those who see the reports of the whole provider.
 OF_WALLETS = {"crt", "opp"}
+# What a customer sees: of its own, and these of the whole provider.
+OF_CUSTOMERS = {"cus", "svc", "pch", "ses", "inv", "pay", "pln", "gpy", "led", "msg", "hac", "prt", "tkt"}
+CUSTOMERS_SHARE = {"pkg"}
 # What `node` asks for beside that.
 KIND_NEEDS = {
     **dict.fromkeys(
@@ -119,11 +127,13 @@ KIND_NEEDS = {
             "trf",
             "job",
             "pov",
+            "blk",
         ),
         "VIEW_CUSTOMERS",
     ),
     **{"hsv": "MANAGE_HOSTING", "tkt": "MANAGE_TICKETS", "aud": "VIEW_AUDIT_LOG", "run": "GENERATE_BILLS"},
     **{"dft": "CREATE_CUSTOMERS", "vbt": "MANAGE_VOUCHERS", "gwy": "MANAGE_SETTINGS", "mtp": "SEND_SMS"},
+    **{"imp": "CREATE_CUSTOMERS", "whe": "MANAGE_SETTINGS", "whd": "MANAGE_SETTINGS"},
 }
 # What is left out because something else is given that says the same.
 ONE_OF = {("priceOverrideSet", "operatorId"), ("jobUpdated", "customerId")}
@@ -140,10 +150,15 @@ ALSO = {
     "TimeLimitInput.dailySeconds", "VolumeLimitInput.dailyBytes", "SuspendDateInput.suspendOn",
     "HotspotRechargeInput.method", "GenerateBillInput.amount", "SendSmsInput.body", "MessagePreviewInput.body",
     "OperatorUpdateInput.name", "OperatorGrantInput.expiresAt", "CommissionRateInput.percent",
+    "CustomerSelection.customerIds", "CustomersBulkMessageInput.body",
     "CommissionRateSetInput.percent", "PriceOverrideInput.discountPercent", "MacBindInput.macAddress",
 }  # fmt: skip
-# Of these only the right to use them is tried: a file comes in a request of its own.
-FILES = {"portalUploadAssets"}
+# Where these have their file, which comes in a request of its own.
+FILES = {"customerImportBegin": "variables.input.file"}
+# Of these only the right to use them is tried: without a place to keep pictures nothing else is looked at.
+BARE = {"portalUploadAssets": {"assets": []}}
+# Null here for whoever asks: no budgets are kept.
+NULL = {"rateLimit"}
 
 
 # -- documents
@@ -269,6 +284,8 @@ def outcome(name: str, answer: dict[str, Any], who: str) -> str:
         missing = "no such" in answer["errors"][0]["message"].lower()
         return HIDDEN if missing else ALLOWED
     found = answer["data"][name]
+    if name in NULL and found is None:
+        return ALLOWED
     if found is None or found == [None]:
         return HIDDEN
     if name in _NARROWED and not (found["nodes"] if isinstance(found, dict) else found):
@@ -290,6 +307,8 @@ def visible(viewer: Viewer, place: str, kind: str) -> bool:
     """Whether the viewer sees an object of this kind of this place, having the permission of the field."""
     if place == FOREIGN:
         return False
+    if viewer.customer:
+        return kind in CUSTOMERS_SHARE or (kind in OF_CUSTOMERS and place in viewer.sees)
     if kind in SHARED:
         return True
     if kind in OF_BELOW:
@@ -304,6 +323,9 @@ def expected(name: str, viewer: Viewer | None, access: str, place: str, kinds: s
     """What may come of it."""
     if viewer is None:
         return {ALLOWED} if access == PUBLIC else {ANONYMOUS}
+    if viewer.customer and access != PUBLIC:
+        seen = all(visible(viewer, place, kind) for kind in kinds)
+        return {REFUSED} if name not in CUSTOMERS_MAY else {ALLOWED} if seen else {HIDDEN}
     if access not in (PUBLIC, SIGNED_IN) and access not in viewer.permissions:
         return {REFUSED}
     if name in EITHER and not EITHER[name] & viewer.permissions:
@@ -323,6 +345,9 @@ class Land:
         self.api, self.factory = api, factory
         east, west = made["tenants"]
         self.tokens = {each["name"]: each["token"] for each in east["operators"]}
+        [person] = [each for each in east["customers"] if each["place"] == "reseller"]
+        self.tokens["person"] = person["token"]
+        self.own = {key for kind, keys in person["own"].items() if kind in OF_CUSTOMERS for key in keys}
         self.objects = {place: {**east["shared"], **found} for place, found in east["objects"].items()}
         self.objects[FOREIGN] = {**west["shared"], **west["objects"]["reseller"]}
         self.tenants = [east["id"], west["id"]]
@@ -332,6 +357,15 @@ class Land:
 
     async def ask(self, name: str, text: str, variables: dict[str, Any], who: str) -> dict[str, Any]:
         token = None if who == NOBODY else self.tokens[who]
+        if name in FILES:
+            sent = {"operations": json.dumps({"query": text, "variables": variables})}
+            sent["map"] = json.dumps({"0": [FILES[name]]})
+            signed = {"GraphQL-Require-Preflight": "1"}
+            if token is not None:
+                signed["Authorization"] = f"Bearer {token}"
+            files = {"0": ("file.csv", b"external_id,name", "text/csv")}
+            answer = await self.api.client.post("/graphql", data=sent, files=files, headers=signed)
+            return answer.json()  # type: ignore[no-any-return]
         return json.loads(await self.api._post({"query": text, "variables": variables}, token))  # type: ignore[no-any-return]
 
     async def subscribe(self, text: str, variables: dict[str, Any], who: str) -> dict[str, Any]:
@@ -373,8 +407,9 @@ async def differences(land: Land, names: Sequence[str], places: Sequence[str]) -
         for who in names:
             for place in places:
                 arguments = Arguments(name, land.objects[place], whole=operation != "query" or name in _NARROWED)
-                variables = {} if name in FILES else arguments.of(field)
-                kinds = set() if name in FILES else arguments.kinds
+                variables, kinds = arguments.of(field), arguments.kinds
+                if name in BARE:
+                    variables, kinds = variables | BARE[name], set()
                 if not kinds and place != places[0]:
                     continue
                 if who == "sub-operator" and place == "reseller" and "trf" in kinds:
@@ -382,10 +417,6 @@ async def differences(land: Land, names: Sequence[str], places: Sequence[str]) -
                 if name in _NARROWED:
                     kinds = kinds | {_NARROWED[name]}
                 wanted = expected(name, BY_NAME.get(who), access, place, kinds)
-                if name in FILES and wanted == {ALLOWED}:
-                    continue
-                if name in FILES:
-                    variables = {"customerId": land.objects[place]["cus"][0], "assets": []}
                 if operation == "subscription":
                     answer = await land.subscribe(text, variables, who)
                 else:
@@ -412,8 +443,8 @@ async def nodes_amiss(land: Land, names: Sequence[str]) -> list[str]:
             assert "errors" not in answer, answer
             for (kind, key), node in zip(asked, answer["data"]["nodes"], strict=True):
                 needed = {KIND_NEEDS[kind]} if kind in KIND_NEEDS else set()
-                there = needed <= viewer.permissions and visible(viewer, place, kind)
-                if viewer.role is Role.CUSTOMER and kind not in SHARED | OF_BELOW | OF_WALLETS:
+                there = (viewer.customer or needed <= viewer.permissions) and visible(viewer, place, kind)
+                if not viewer.customer and viewer.role is Role.CUSTOMER and kind not in SHARED | OF_BELOW | OF_WALLETS:
                     there = False
                 if viewer.name == "sub-operator" and place == "reseller" and kind == "trf":
                     there = True
@@ -421,6 +452,20 @@ async def nodes_amiss(land: Land, names: Sequence[str]) -> list[str]:
                     wrong.append(f"{kind} of {place} to {viewer.name}: {'there' if node else 'not there'}")
                 assert node is None or node["id"] == key
     return wrong
+
+
+async def own_amiss(land: Land) -> list[str]:
+    """What `nodes` shows to a customer of everything there is, beside all of its own and the packages."""
+    asked = [(kind, key) for found in land.objects.values() for kind, keys in found.items() for key in keys]
+    foreign = {key for keys in land.objects[FOREIGN].values() for key in keys}
+    assert land.own <= {key for _, key in asked}
+    text, shown = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", set()
+    for start in range(0, len(asked), 100):
+        keys = {"ids": [key for _, key in asked[start : start + 100]]}
+        answer = await land.ask("nodes", text, keys, "person")
+        shown |= {node["id"] for node in answer["data"]["nodes"] if node is not None}
+    wanted = land.own | {key for kind, key in asked if kind in CUSTOMERS_SHARE and key not in foreign}
+    return [f"{key} to a customer: {'there' if key in shown else 'not there'}" for key in sorted(shown ^ wanted)]
 
 
 async def lists_amiss(land: Land) -> list[str]:
@@ -437,7 +482,7 @@ async def lists_amiss(land: Land) -> list[str]:
     wrong, seen = [], set()
     for viewer in VIEWERS:
         for name, text, access in lists:
-            if access in viewer.permissions or access == SIGNED_IN:
+            if name in CUSTOMERS_MAY if viewer.customer else access in {*viewer.permissions, SIGNED_IN}:
                 answer = await land.ask(name, text, {}, viewer.name)
                 assert "errors" not in answer, (name, answer)
                 for key in _keys(answer["data"][name]):
@@ -468,7 +513,7 @@ def test_the_table_names_every_root_field_and_no_other() -> None:
         root = GRAPH.type_map[kind.__name__]
         assert isinstance(root, GraphQLObjectType)
         assert set(root.fields) == set(table)
-        assert set(table.values()) - {PUBLIC, SIGNED_IN} <= {permission.value for permission in Permission}
+        assert set(table.values()) - {PUBLIC, SIGNED_IN, CUSTOMERS} <= {permission.value for permission in Permission}
     assert {each.role for each in VIEWERS} == set(Role)
 
 
@@ -478,6 +523,8 @@ async def test_a_sample_goes_by_the_table(land: Land) -> None:
     assert {kind for found in land.objects.values() for kind, keys in found.items() if keys} == kinds
     found = await nodes_amiss(land, ["operator", "customer"])
     found += await lists_amiss(land)
+    found += await own_amiss(land)
+    found += await differences(land, ["person"], ["reseller", "house", FOREIGN])
     found += await differences(land, [NOBODY, "customer"], ["house"])
     found += await differences(land, ["operator"], ["below", "sibling", FOREIGN])
     assert not found, "\n".join(found)

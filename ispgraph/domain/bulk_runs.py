@@ -68,8 +68,8 @@ async def start(session: AsyncSession, asked: Asked, *, idempotency_key: str | N
     first = await idempotency.claim(session, by=by, operation=operation, key=idempotency_key, given=given)
     if first is not None:
         return await session.get_one(BulkRun, UUID(str(first["run"])))
-    await asked.wished.check(session, by)
     selected = await selections.rows(session, asked.selection, by=by, at=SELECTION)
+    await asked.wished.check(session, by)
     run = await _frozen(session, asked, selected, by)
     await _require_zones(session, run, by)
     details = {"run": str(run.id), "count": run.count, "dry_run": run.dry_run, "wish": run.wish}
@@ -143,7 +143,8 @@ async def cancel(session: AsyncSession, run_id: UUID, *, idempotency_key: str | 
     ended, NOT_PERMITTED for who may not do the same."""
     claimed = await idempotency.claim(session, by=by, operation=CANCEL, key=idempotency_key, given={"run": run_id})
     run = await session.scalar(select(BulkRun).where(BulkRun.id == run_id, visible(by)))
-    if run is None:
+    if run is None or not (by.may(Permission.VIEW_CUSTOMERS) or by.may(PERMISSIONS[run.action])):
+        # Who may neither see it nor do the same is not told that there is one.
         raise not_found("bulk run", "bulkRunId")
     if claimed is not None:
         return run

@@ -134,13 +134,17 @@ async def change(
     customer_id, admin_id = by.customer_id, by.admin_id
     wrong = fail(ErrorCode.INVALID, "This is not your password.", "input", "currentPassword")
     attempt = await throttle.begin(redis, (admin_id or customer_id).hex, caller.address, realm="own-")
-    before = await database.run(by.tenant_id, lambda session: customer_sign_in.locked(session, customer_id, admin_id))
-    proved = before.password_hash if before is not None else None
-    if before is None or not await passwords.verify(proved, current):
+
+    async def known(session: AsyncSession) -> tuple[str | None, str | None]:
+        person = await customer_sign_in.locked(session, customer_id, admin_id)
+        return (None, None) if person is None else (person.password_hash, person.email)
+
+    proved, email = await database.run(by.tenant_id, known)
+    if not await passwords.verify(proved, current):
         raise wrong
     await throttle.give_back(redis, attempt)
     faults = Faults("input")
-    values.checked(faults, passwords.fit, new, before.email, at=("newPassword",))
+    values.checked(faults, passwords.fit, new, email, at=("newPassword",))
     faults.raise_if_any()
     if current == new:
         raise fail(ErrorCode.NO_CHANGE, "This is your password already.", "input", "newPassword")

@@ -61,7 +61,8 @@ _TYPES: Mapping[str, Decision] = {
         invoices payments ledger sessions usage usagePercentage liveSession usageChartUrl
         language smsOptOut emailOptOut messages paymentLinks gatewayPayments tickets hostingAccounts portal""",
         # Why somebody was suspended is written among operators; what the customer is to know is in the message of it.
-        hidden="""statusReason zone operator customFields timeline transfers jobs portalAccess""",
+        # What may be done to a customer, and why not, is said to who does it.
+        hidden="""statusReason zone operator customFields timeline transfers jobs portalAccess allowedActions""",
     ),
     "Address": _of("street city state postalCode country"),
     "BillingProfile": _of(
@@ -71,7 +72,7 @@ _TYPES: Mapping[str, Decision] = {
     "Service": _of(
         """id status connectionType username ipAddress startedAt expiresAt suspendOn autoRenew package price
         macAddresses speedLimit timeLimit volumeLimit fup effectivePolicy packageChanges""",
-        hidden="suspendRule router network",
+        hidden="suspendRule router network allowedActions",
     ),
     "Package": _of(
         """id name description active connectionTypes downloadKbps uploadKbps price billingCycle validityDays taxProfile

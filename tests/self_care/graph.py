@@ -42,7 +42,8 @@ class Sample(enum.Enum):
     MacAddress = '"02:00:00:00:00:01"'
     CurrencyCode = '"USD"'
     JSON = '"word"'
-    Upload = "null"
+    Upload = "$file"
+    """A variable, which comes beside the document."""
 
 
 def core() -> GraphQLSchema:
