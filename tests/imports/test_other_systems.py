@@ -3,9 +3,9 @@
 import gzip
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from ispgraph.domain.models import Customer, ImportChunk, ImportRow
+from ispgraph.domain.models import Customer, CustomerImport, ImportChunk, ImportRow
 from tests.imports import nuxbill, radius
 from tests.imports.counter import Counter, counts, public, told
 from tests.imports.dumps import Tables, mysql_dump
@@ -167,6 +167,11 @@ async def test_each_difference_from_the_source_is_named(counter: Counter) -> Non
     assert ("INVALID", "password") in told(listed[0])
     assert "cannot be used with CHAP" in listed[0]["faults"][-1]["message"]
     assert "ghost" in listed[1]["faults"][0]["message"]
+    # What the tables say counts by itself, and not what was read of them.
+    async with counter.house.database.transaction(counter.house.tenant.id) as session:
+        await session.execute(update(CustomerImport).values(told_balance_minor=CustomerImport.told_balance_minor + 1))
+    found = (await counter.read(done))["reconciliation"]
+    assert (found["differing"], found["balanceTold"]) == (["CUSTOMERS", "BALANCE", "ACTIVE"], {"amount": "264.51"})
 
 
 async def test_a_broken_dump_is_told_of_and_nothing_is_kept(counter: Counter) -> None:
