@@ -26,7 +26,12 @@ LONGEST_RUN_SECONDS = 300.0
 _LONGER_RUN_SECONDS = dict.fromkeys(jobs.OFFICE, 3600.0)
 _CANCEL_SECONDS = 0.5
 
-_OUTCOMES = {JobStatus.SUCCEEDED: "DONE", JobStatus.FAILED: "FAILED", JobStatus.QUEUED: "AGAIN"}
+_OUTCOMES = {
+    JobStatus.SUCCEEDED: "DONE",
+    JobStatus.FAILED: "FAILED",
+    JobStatus.QUEUED: "AGAIN",
+    JobStatus.CANCELLED: "STOPPED",
+}
 
 _log = logging.getLogger(__name__)
 
