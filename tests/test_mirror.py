@@ -37,7 +37,13 @@ def test_the_command_makes_them_once(settings: Settings, monkeypatch: pytest.Mon
             assert not {key for keys in found.values() for key in keys} & {
                 key for keys in other["objects"][place].values() for key in keys
             }
-        assert all(each["token"] and each["password"] for each in one["operators"])
+        assert all(each["token"] and each["password"] for each in [*one["operators"], *one["customers"]])
+        # One customer of each place signs in, and what is its own is of that place.
+        assert [each["place"] for each in one["customers"]] == list(one["objects"])
+        for each in one["customers"]:
+            there = one["objects"][each["place"]]
+            assert each["own"]["cus"] == [each["id"]]
+            assert all(set(keys) <= set(there[kind]) for kind, keys in each["own"].items())
     assert {each["role"] for each in east["operators"]} == {
         *("SUPER_ADMIN", "ADMIN", "OPERATOR", "SUB_OPERATOR", "MANAGER", "ACCOUNTANT", "STAFF", "CUSTOMER"),
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import select
 
 from ispgraph import ids
@@ -77,6 +78,8 @@ async def test_a_customer_sees_its_own_and_nothing_else(
     assert seen >= {"cus", "svc", "inv", "pay", "led", "ses", "msg", "pln", "gpy", "tkt", "hac", "prt", "pch", "pkg"}
 
 
+# The matrix asks the same of everything in it, in compiled reads.
+@pytest.mark.long
 async def test_by_their_ids_only_the_own_rows_are_found(
     both: Both, owner: Database, database: Database, dsns: Dsns, stopped_clock: Callable[[], None]
 ) -> None:
