@@ -246,6 +246,7 @@ async def _of_many(session: AsyncSession, customer: Customer, owner: Viewer, set
     await bulk_runs.start(session, asked, idempotency_key=None, by=owner)
     file = records.Wish(
         source=ImportSource.CSV,
+        file_id=None,
         label="Former",
         layout=Layout({}, None, None),
         connection_type=ConnectionType.PPPOE,
