@@ -136,7 +136,7 @@ KIND_NEEDS = {
     **{"imp": "CREATE_CUSTOMERS", "whe": "MANAGE_SETTINGS", "whd": "MANAGE_SETTINGS"},
 }
 # What is left out because something else is given that says the same.
-ONE_OF = {("priceOverrideSet", "operatorId"), ("jobUpdated", "customerId")}
+ONE_OF = {("priceOverrideSet", "operatorId"), ("jobUpdated", "customerId"), ("customerImportBegin", "fileId")}
 # Values by the name of an argument, where those of its type would not do.
 VALUES: dict[str, Any] = {
     "reason": "Because", "downloadKbps": 1000, "uploadKbps": 1000, "sessionSeconds": 600, "count": 1, "days": 1,
@@ -152,6 +152,7 @@ ALSO = {
     "OperatorUpdateInput.name", "OperatorGrantInput.expiresAt", "CommissionRateInput.percent",
     "CustomerSelection.customerIds", "CustomersBulkMessageInput.body",
     "CommissionRateSetInput.percent", "PriceOverrideInput.discountPercent", "MacBindInput.macAddress",
+    "CustomerImportInput.file",
 }  # fmt: skip
 # Where these have their file, which comes in a request of its own.
 FILES = {"customerImportBegin": "variables.input.file"}
