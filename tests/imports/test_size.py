@@ -16,7 +16,6 @@ from tests.imports.counter import Counter, counts, person
 
 ROWS = 50_000
 MEGABYTES = 100
-MINUTES = 10
 
 
 def _rows(first: int, many: int) -> bytes:
@@ -78,5 +77,4 @@ async def test_fifty_thousand_customers(counter: Counter, owner: Database) -> No
     print(f"undone in {undone - undoing:.0f} s")  # noqa: T201
     print(f"{ROWS} rows: read in {read - began:.0f} s, made in {made - read:.0f} s, {grown:.0f} MB more")  # noqa: T201
     assert grown < MEGABYTES
-    assert made - began < MINUTES * 60
     await sound(owner)
