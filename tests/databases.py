@@ -1,4 +1,4 @@
-"""The database of a test: cloned from the migrated template, emptied and used again where the test left it as it was.
+"""The database of a test: cloned from the migrated template, and, where that is wanted, emptied and used again.
 
 A new database costs little by itself, but each connection to it starts without plans, without compiled functions and
 without the catalogue in memory: the first request takes thirty times as long as the second.
@@ -15,8 +15,9 @@ from sqlalchemy import make_url
 from ispgraph.db import Database
 from tests.servers import TEMPLATE
 
-# Deleted rows stay in the files: after so many tests a new copy is cheaper to read.
-_MOST_USES = 60
+# For so many tests one copy is used. Each new one is slow at first; but in one that was emptied the room of deleted rows
+# is used again, so that rows which are read in no order may come in another one than they were written in.
+_MOST_USES = int(os.environ.get("ISPGRAPH_TEST_REUSE", "1"))
 
 # What a test may have changed besides rows: tables, columns, functions, triggers, policies, constraints, rights; and
 # statistics, which would lead the next test to other plans.
