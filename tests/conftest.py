@@ -16,7 +16,7 @@ from ispgraph.db import Database
 from ispgraph.settings import Settings
 from tests import factories
 from tests.api import Api
-from tests.databases import Clone, Clones, Dsns
+from tests.databases import USES, Clone, Clones, Dsns
 from tests.servers import Servers
 
 _servers: Servers | None = None
@@ -49,9 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session" if USES > 1 else "function")
 async def clones() -> AsyncIterator[Clones]:
-    """The databases of this process."""
+    """The databases of this process, or of this test."""
     made = Clones()
     yield made
     await made.close()

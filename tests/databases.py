@@ -15,9 +15,9 @@ from sqlalchemy import make_url
 from ispgraph.db import Database
 from tests.servers import TEMPLATE
 
-# For so many tests one copy is used. Each new one is slow at first; but in one that was emptied the room of deleted rows
+# For so many tests one copy is used. A new one is slow at first; but in one that was emptied the room of deleted rows
 # is used again, so that rows which are read in no order may come in another one than they were written in.
-_MOST_USES = int(os.environ.get("ISPGRAPH_TEST_REUSE", "1"))
+USES = int(os.environ.get("ISPGRAPH_TEST_REUSE", "1"))
 
 # What a test may have changed besides rows: tables, columns, functions, triggers, policies, constraints, rights; and
 # statistics, which would lead the next test to other plans.
@@ -89,7 +89,7 @@ class Clone:
         """Whether the next test may have it: nothing but rows was changed, nobody else is connected, all rows gone."""
         self._uses += 1
         pools = [self.app, self.owner]
-        if self._uses >= _MOST_USES or any(busy(pool) for pool in pools):
+        if self._uses >= USES or any(busy(pool) for pool in pools):
             return False
         ours = sum(connections(pool) for pool in pools) + 1
         if await self._eye.fetchval(_OTHERS) != ours or await self._eye.fetchrow(_FORM) != self._form:
