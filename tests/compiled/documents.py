@@ -59,7 +59,7 @@ LISTS |= {"customerTransfers": "customer-transfers", "transfers": "customer-tran
 LOADED = ("viewer", "tenant_settings", "revenue_report", "tax_report", "collections_report", "receivables_report")
 LOADED += ("subscriber_report", "operator_statement", "billing_profile_impact", "suspend_date_impact")
 LOADED += ("change_package_quote", "daily_recharge_quote", "ticket_stats")
-LOADED += ("message_templates", "message_preview")
+LOADED += ("message_templates", "message_preview", "customers_selection", "rate_limit")
 """Roots that Python answers."""
 ORDERED = {
     "customers": {field.value: order.name for field, order in customer_lists.ORDERS.items()},
