@@ -95,22 +95,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
         """Read ``ISPGRAPH_*`` variables. Raises SettingsError naming the first bad one."""
         source = os.environ if env is None else env
-        introspection = source.get("ISPGRAPH_INTROSPECTION", "operators")
-        if introspection not in ("open", "operators"):
-            raise SettingsError("ISPGRAPH_INTROSPECTION must be 'open' or 'operators'")
-        compiled_reads = source.get("ISPGRAPH_COMPILED_READS", "on")
-        if compiled_reads not in ("on", "off"):
-            raise SettingsError("ISPGRAPH_COMPILED_READS must be 'on' or 'off'")
-        private_gateways = source.get("ISPGRAPH_PRIVATE_GATEWAYS", "off")
-        if private_gateways not in ("on", "off"):
-            raise SettingsError("ISPGRAPH_PRIVATE_GATEWAYS must be 'on' or 'off'")
-        log = source.get("ISPGRAPH_LOG", "text")
-        if log not in ("text", "json"):
-            raise SettingsError("ISPGRAPH_LOG must be 'text' or 'json'")
         own_cost, tenant_cost = _budgets(source)
-        private_webhooks = source.get("ISPGRAPH_PRIVATE_WEBHOOKS", "off")
-        if private_webhooks not in ("on", "off"):
-            raise SettingsError("ISPGRAPH_PRIVATE_WEBHOOKS must be 'on' or 'off'")
         token_keys = _keys(source, "ISPGRAPH_TOKEN_KEY")
         if not token_keys:
             raise SettingsError("ISPGRAPH_TOKEN_KEY is not set")
@@ -128,17 +113,17 @@ class Settings:
             radius_host=source.get("ISPGRAPH_RADIUS_HOST", "127.0.0.1"),
             radius_auth_port=_number(source, "ISPGRAPH_RADIUS_AUTH_PORT", 1812, 65535),
             radius_acct_port=_number(source, "ISPGRAPH_RADIUS_ACCT_PORT", 1813, 65535),
-            introspection=introspection,
+            introspection=_one_of(source, "ISPGRAPH_INTROSPECTION", "operators", "open"),
             token_seconds=_number(source, "ISPGRAPH_TOKEN_SECONDS", 900, 86400),
             session_seconds=_number(source, "ISPGRAPH_SESSION_SECONDS", 43200, 30 * 86400),
             database_pool=_number(source, "ISPGRAPH_DATABASE_POOL", 10, 1000),
-            compiled_reads=compiled_reads == "on",
+            compiled_reads=_one_of(source, "ISPGRAPH_COMPILED_READS", "on", "off") == "on",
             public_url=_origin(source, "ISPGRAPH_PUBLIC_URL"),
             allowed_origins=_list(source, "ISPGRAPH_ALLOWED_ORIGINS"),
             trusted_proxies=_list(source, "ISPGRAPH_TRUSTED_PROXIES"),
             audit_keys=_keys(source, "ISPGRAPH_AUDIT_KEY"),
-            private_gateways=private_gateways == "on",
-            private_webhooks=private_webhooks == "on",
+            private_gateways=_one_of(source, "ISPGRAPH_PRIVATE_GATEWAYS", "off", "on") == "on",
+            private_webhooks=_one_of(source, "ISPGRAPH_PRIVATE_WEBHOOKS", "off", "on") == "on",
             trusted_documents=source.get("ISPGRAPH_TRUSTED_DOCUMENTS", ""),
             trusted_only=_trusted_only(source),
             sockets_per_operator=_number(source, "ISPGRAPH_SOCKETS_PER_OPERATOR", 1000, 10**6),
@@ -146,7 +131,7 @@ class Settings:
             tenant_cost_per_second=tenant_cost,
             **_storage(source),
             portal_url=_portal_url(source),
-            log=log,
+            log=_one_of(source, "ISPGRAPH_LOG", "text", "json"),
             metrics_host=source.get("ISPGRAPH_METRICS_HOST", "127.0.0.1"),
             metrics_port=_number(source, "ISPGRAPH_METRICS_PORT", 0, 65535),
             gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
@@ -176,9 +161,7 @@ def _budgets(source: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _trusted_only(source: Mapping[str, str]) -> str:
-    value = source.get("ISPGRAPH_TRUSTED_ONLY", "nobody")
-    if value not in ("nobody", "customers", "everybody"):
-        raise SettingsError("ISPGRAPH_TRUSTED_ONLY must be 'nobody', 'customers' or 'everybody'")
+    value = _one_of(source, "ISPGRAPH_TRUSTED_ONLY", "nobody", "customers", "everybody")
     if value != "nobody" and not source.get("ISPGRAPH_TRUSTED_DOCUMENTS"):
         raise SettingsError("ISPGRAPH_TRUSTED_ONLY needs ISPGRAPH_TRUSTED_DOCUMENTS")
     return value
@@ -188,6 +171,14 @@ def _portal_url(source: Mapping[str, str]) -> str:
     value = source.get("ISPGRAPH_PORTAL_URL", "").rstrip("/")
     if value and (value.count("{subdomain}") != 1 or not _ORIGIN.fullmatch(value.replace("{subdomain}", "a"))):
         raise SettingsError("ISPGRAPH_PORTAL_URL must look like https://{subdomain}.portal.isp.example")
+    return value
+
+
+def _one_of(source: Mapping[str, str], name: str, default: str, *others: str) -> str:
+    value, words = source.get(name, default), (default, *others)
+    if value not in words:
+        *first, last = map(repr, words)
+        raise SettingsError(f"{name} must be {', '.join(first)} or {last}")
     return value
 
 

@@ -77,7 +77,7 @@ class Clone:
         self.app = Database(self.dsns.app, pool_size=10)
         self.owner = Database(self.dsns.owner, pool_size=2)
         self._uses = 0
-        self._eye: asyncpg.Connection[asyncpg.Record]
+        self._eye: asyncpg.Connection[asyncpg.Record] | None = None
         self._form: Any = None
 
     async def look(self) -> None:
@@ -89,7 +89,7 @@ class Clone:
         """Whether the next test may have it: nothing but rows was changed, nobody else is connected, all rows gone."""
         self._uses += 1
         pools = [self.app, self.owner]
-        if self._uses >= USES or any(busy(pool) for pool in pools):
+        if self._eye is None or self._uses >= USES or any(busy(pool) for pool in pools):
             return False
         ours = sum(connections(pool) for pool in pools) + 1
         if await self._eye.fetchval(_OTHERS) != ours or await self._eye.fetchrow(_FORM) != self._form:
@@ -99,7 +99,8 @@ class Clone:
 
     async def drop(self, admin: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Close everything and delete it."""
-        await self._eye.close()
+        if self._eye is not None:
+            await self._eye.close()
         await self.app.dispose()
         await self.owner.dispose()
         await admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
@@ -124,7 +125,8 @@ class Clones:
         # Files are copied as they are: to log each page, which is the default, takes three times as long.
         await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER ispgraph_owner STRATEGY FILE_COPY")
         clone = Clone(name, url)
-        await clone.look()
+        if USES > 1:
+            await clone.look()
         return clone
 
     async def give_back(self, clone: Clone) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock, metrics
+from ispgraph import cancelling, clock, metrics
 from ispgraph import jobs as queue
 from ispgraph.actors import disconnect, provision, router_users, routers
 from ispgraph.actors.turns import Turn
@@ -168,10 +168,7 @@ class LaneRunner:
                 async with self._database.transaction(lane.tenant_id) as session:
                     await lanes.renew(session, lane)
             except LeaseLost:
-                # Once may not be enough: redis-py loses a cancellation that meets an answer.
-                while not work.done():
-                    work.cancel()
-                    await asyncio.sleep(_CANCEL_SECONDS)
+                await cancelling.until_done(work, _CANCEL_SECONDS)
                 return
             except (SQLAlchemyError, OSError) as error:
                 # The lease outlives two beats: the next one may find the database back.

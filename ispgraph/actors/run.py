@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ispgraph import cancelling, metrics
 from ispgraph import jobs as queue
-from ispgraph import metrics
 from ispgraph.db import Database
 from ispgraph.domain import jobs
 from ispgraph.domain.errors import DomainError
@@ -145,10 +145,7 @@ class Runner:
                 async with self._database.transaction(run.job.tenant_id) as session:
                     await jobs.renew(session, run.job.id, run.lease)
             except LeaseLost:
-                # Once may not be enough: see `stop`.
-                while not work.done():
-                    work.cancel()
-                    await asyncio.sleep(_CANCEL_SECONDS)
+                await cancelling.until_done(work, _CANCEL_SECONDS)
                 return
             except (SQLAlchemyError, OSError) as error:
                 # The lease outlives two beats: the next one may find the database back.

@@ -86,19 +86,19 @@ class GraphQLOverHTTP:
     async def __call__(self, request: Request) -> Response:
         """Answer one request; whatever happens, in the media type that the client asked for."""
         media, began = JSON, time.monotonic()
+        code: str | None = "BAD_REQUEST"
         try:
             media = _negotiate(request.headers.get("accept"))
             response, code = await self._answer(request, media)
-            if code is not None:
-                metrics.REQUESTS.labels(code).observe(time.monotonic() - began)
-            return response
         except Refused as refusal:
-            metrics.REQUESTS.labels("BAD_REQUEST").observe(time.monotonic() - began)
-            return _reply(refusal.status, {"errors": [refusal.error.formatted]}, media, refusal.headers)
+            response = _reply(refusal.status, {"errors": [refusal.error.formatted]}, media, refusal.headers)
         except Exception as error:  # the outermost place: nothing may leave unmasked
-            refusal_error = masked(error)
-            metrics.REQUESTS.labels(_code([refusal_error])).observe(time.monotonic() - began)
-            return _reply(_status([refusal_error]), {"errors": [refusal_error.formatted]}, media, {})
+            shown = masked(error)
+            code = _code([shown])
+            response = _reply(_status([shown]), {"errors": [shown.formatted]}, media, {})
+        if code is not None:
+            metrics.REQUESTS.labels(code).observe(time.monotonic() - began)
+        return response
 
     async def _answer(self, request: Request, media: str) -> tuple[Response, str | None]:
         """The answer, and what it is counted as: nothing, if it is a stream."""

@@ -12,7 +12,7 @@ import redis.asyncio
 import uvloop
 from redis.exceptions import RedisError
 
-from ispgraph import logs, metrics, pubsub, watching
+from ispgraph import cancelling, logs, metrics, pubsub, watching
 from ispgraph.db import Database
 from ispgraph.live import announcements
 from ispgraph.live.directory import Directory
@@ -52,10 +52,7 @@ async def _until_told(settings: Settings) -> None:
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait([work, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    # More than once: redis-py loses a cancellation that meets an answer (`asyncio.wait_for` of Python 3.11).
-    while not work.done():
-        work.cancel()
-        await asyncio.wait([work], timeout=_LONGEST_FAREWELL)
+    await cancelling.until_done(work, _LONGEST_FAREWELL)
     await live.close()
     if not work.cancelled():
         work.result()
