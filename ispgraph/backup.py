@@ -119,7 +119,7 @@ async def _write(settings: Settings, url: str, partial: Path) -> Manifest:
         if not await connection.fetchval("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"):
             raise BackupError(
                 "ISPGRAPH_BACKUP_DATABASE_URL names a role that row-level security holds back: rows would be missing.\n"
-                "README.md, Roles of the database, says how to make ispgraph_backup."
+                "docs/running.md, Roles of the database, says how to make ispgraph_backup."
             )
         server = connection.get_server_version().major
         tool = postgres_tools.find("pg_dump", server)

@@ -101,7 +101,7 @@ async def _check_database(owner: str, manifest: Manifest) -> None:
             raise BackupError(f"{found['datname']} is not empty: a backup is restored in a new database")
         there = await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname = any($1::text[])", list(_ROLES))
         if len(there) < len(_ROLES):
-            raise BackupError("the roles are missing: README.md, Roles of the database, says how they are made")
+            raise BackupError("the roles are missing: docs/running.md, Roles of the database, says how they are made")
     finally:
         await connection.close(timeout=5)
 

@@ -60,7 +60,7 @@ async def keeping(dsns: Dsns, settings: Settings) -> AsyncIterator[Settings]:
 
 @pytest.fixture
 async def new(dsns: Dsns, settings: Settings) -> AsyncIterator[Settings]:
-    """Settings that name a new database, made as README.md says."""
+    """Settings that name a new database, made as docs/running.md says."""
     name = f"restored_{secrets.token_hex(6)}"
     admin = await asyncpg.connect(dsns.superuser)
     await admin.execute(f"CREATE DATABASE {name} OWNER ispgraph_owner TEMPLATE template0 ENCODING 'UTF8'")

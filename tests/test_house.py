@@ -193,6 +193,24 @@ def test_the_readme_names_every_direct_dependency() -> None:
     assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", readme)] == []
 
 
+def test_every_link_between_pages_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    lost = []
+    for page in pages:
+        for target in re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", page.read_text()):
+            file, _, anchor = target.partition("#")
+            there = (page.parent / file).resolve() if file else page
+            if not there.exists() or (anchor and anchor not in _anchors(there)):
+                lost.append(f"{page.name}: {target}")
+    assert lost == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """What a link into a page can name, as hosts of repositories make it of the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def _files_with(pattern: str) -> set[str]:
     return {_name(path) for path in SOURCES if re.search(pattern, path.read_text())}
 

@@ -31,7 +31,7 @@ from tests.watching import watcher
 
 # Root fields that no operation uses, each with the reason.
 LEFT_OUT = {
-    "portalUploadAssets": "it takes files, by a multipart request: README.md shows one",
+    "portalUploadAssets": "it takes files, by a multipart request: docs/people.md shows one",
 }
 
 # What the demo answers with an error: there is nothing of the kind in it, without a network, that could be acted upon.
