@@ -51,9 +51,9 @@ async def check(database: Database) -> list[Finding]:
 
 
 async def breaches(session: AsyncSession, rule: Rule, tenant_id: UUID, now: datetime) -> Sequence[str]:
-    """The culprits of one rule in one tenant."""
+    """The culprits of one rule in one tenant, in the order of their names."""
     values = {"tenant": tenant_id} | ({"now": now} if ":now" in rule.query else {})
-    return (await session.scalars(text(rule.query), values)).all()
+    return sorted(await session.scalars(text(rule.query), values), key=str)
 
 
 def _note(finding: Finding, slug: str, culprits: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
-"""Fixtures: real servers, a fresh database per test, and the API through its front door."""
+"""Fixtures: real servers, a database without rows for each test, and the API through its front door."""
 
+import asyncio
 import gc
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,9 +15,9 @@ import redis.asyncio
 from ispgraph import clock
 from ispgraph.db import Database
 from ispgraph.settings import Settings
-from tests import factories
+from tests import disorder, factories
 from tests.api import Api
-from tests.databases import USES, Clone, Clones, Dsns
+from tests.databases import Clone, Clones, Dsns
 from tests.servers import Servers
 
 _servers: Servers | None = None
@@ -38,6 +39,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 hypothesis.settings.register_profile("ispgraph", deadline=None)
 hypothesis.settings.load_profile("ispgraph")
 
+if os.environ.get("ISPGRAPH_TEST_DISORDER"):
+    disorder.spread()
+
 
 def pytest_collection_finish() -> None:
     # What has been imported by now stays, and is much: the collector need not go through it again and again.
@@ -49,19 +53,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
-@pytest.fixture(scope="session" if USES > 1 else "function")
+@pytest.fixture(autouse=True)
+async def ending() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Ends what a test has left running, as if it had an event loop of its own."""
+    before = asyncio.all_tasks()
+
+    async def end() -> None:
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    yield end
+    await end()
+
+
+@pytest.fixture(scope="session")
 async def clones() -> AsyncIterator[Clones]:
-    """The databases of this process, or of this test."""
+    """The databases of this process."""
     made = Clones()
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def clone(clones: Clones) -> AsyncIterator[Clone]:
+async def clone(clones: Clones, ending: Callable[[], Awaitable[None]]) -> AsyncIterator[Clone]:
     """A database as the migrated template is."""
     taken = await clones.take()
     yield taken
+    # Before its rows go: what still runs would write more.
+    await ending()
     await clones.give_back(taken)
 
 

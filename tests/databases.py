@@ -1,4 +1,4 @@
-"""The database of a test: cloned from the migrated template, and, where that is wanted, emptied and used again.
+"""The database of a test: cloned from the migrated template, then emptied and used again by the next tests.
 
 A new database costs little by itself, but each connection to it starts without plans, without compiled functions and
 without the catalogue in memory: the first request takes thirty times as long as the second.
@@ -15,12 +15,13 @@ from sqlalchemy import make_url
 from ispgraph.db import Database
 from tests.servers import TEMPLATE
 
-# For so many tests one copy is used. A new one is slow at first; but in one that was emptied the room of deleted rows
-# is used again, so that rows which are read in no order may come in another one than they were written in.
-USES = int(os.environ.get("ISPGRAPH_TEST_REUSE", "1"))
+# For so many tests one copy is used: dead rows pile up in it. With 1 each test has a new one, to find out whether another
+# test is to blame. In one that was emptied the room of deleted rows is used again, so that rows which are read in no
+# order may come in another one than they were written in: see `disorder`.
+_USES = int(os.environ.get("ISPGRAPH_TEST_REUSE", "60"))
 
-# What a test may have changed besides rows: tables, columns, functions, triggers, policies, constraints, rights; and
-# statistics, which would lead the next test to other plans.
+# What a test may have changed besides rows: tables, columns, defaults, types, functions, views, triggers, policies,
+# constraints, rights, extensions, settings; and statistics, which would lead the next test to other plans.
 _FORM = """
 SELECT (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
        (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_proc WHERE pronamespace = 'public'::regnamespace),
@@ -29,8 +30,14 @@ SELECT (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_class WHERE rel
        (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_constraint),
        (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_namespace),
        (SELECT sum(hashtext(attrelid || ':' || attnum || ':' || xmin)::bigint) FROM pg_attribute),
-       (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND reltuples > 0 AND relkind = 'r'),
-       (SELECT count(*) FROM pg_db_role_setting)
+       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_type WHERE typnamespace = 'public'::regnamespace),
+       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_attrdef),
+       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_rewrite),
+       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_extension),
+       (SELECT sum(reltuples) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+       (SELECT count(*) FROM pg_statistic),
+       (SELECT count(*) FROM pg_db_role_setting
+         WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
 """
 # Without triggers and foreign keys, which would forbid it; in no order for the same reason.
 _EMPTY = """
@@ -89,7 +96,7 @@ class Clone:
         """Whether the next test may have it: nothing but rows was changed, nobody else is connected, all rows gone."""
         self._uses += 1
         pools = [self.app, self.owner]
-        if self._eye is None or self._uses >= USES or any(busy(pool) for pool in pools):
+        if self._eye is None or self._uses >= _USES or any(busy(pool) for pool in pools):
             return False
         ours = sum(connections(pool) for pool in pools) + 1
         if await self._eye.fetchval(_OTHERS) != ours or await self._eye.fetchrow(_FORM) != self._form:
@@ -125,7 +132,7 @@ class Clones:
         # Files are copied as they are: to log each page, which is the default, takes three times as long.
         await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER ispgraph_owner STRATEGY FILE_COPY")
         clone = Clone(name, url)
-        if USES > 1:
+        if _USES > 1:
             await clone.look()
         return clone
 

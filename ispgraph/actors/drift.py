@@ -95,7 +95,7 @@ async def _services(turn: Turn) -> dict[UUID, Desired]:
     )
     found: dict[UUID, Desired] = {}
     async with turn.database.read(turn.lane.tenant_id) as session:
-        keys = list(await session.scalars(concerned))
+        keys = list(await session.scalars(concerned.order_by(Service.id)))
         for start in range(0, len(keys), _CHUNK):
             found |= await desired.load(session, keys[start : start + _CHUNK], turn.router.id)
     return found

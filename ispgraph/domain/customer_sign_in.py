@@ -208,6 +208,8 @@ async def people(session: AsyncSession, where: Place, login: str) -> Sequence[Pe
             .join(Portal, Portal.customer_id == Customer.id)
             .join(PortalAdmin, PortalAdmin.portal_id == Portal.id)
             .where(PortalAdmin.email == name.lower(), *_may(where))
+            .order_by(PortalAdmin.id)
+            .limit(MOST)
         )
         admins = [(customer, admin) for customer, admin in await session.execute(rows)]
     else:

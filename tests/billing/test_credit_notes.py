@@ -106,6 +106,10 @@ async def test_the_later_paper_is_void_first(api: Api, till: Till, owner: Databa
     refused = await void(api, till.house, key)
     assert faults(refused) == [("INVALID_STATE", ["invoiceId"])]
     assert note["number"] in refused["errors"][0]["message"]
+    # Of several it is the last that goes first.
+    last = (await credit(api, till, key, "11"))["invoice"]
+    assert last["number"] in (await void(api, till.house, key))["errors"][0]["message"]
+    assert (await void(api, till.house, last["id"]))["errors"] == []
     # What it gave was spent: it cannot be taken back.
     await till.spend(1, other := await till.bill(invoice.customer_id, 1))
     assert faults(await void(api, till.house, note["id"])) == [("INSUFFICIENT_FUNDS", ["invoiceId"])]

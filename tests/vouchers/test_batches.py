@@ -218,7 +218,8 @@ async def test_it_is_on_record(stall: Stall) -> None:
     made = await stall.batch(1)
     await cancelled(stall, made["vouchers"][0]["id"])
     async with stall.house.database.read(stall.house.tenant.id) as session:
-        rows = (await session.scalars(select(AuditEntry).where(AuditEntry.action.startswith("voucher")))).all()
+        entries = select(AuditEntry).where(AuditEntry.action.startswith("voucher")).order_by(AuditEntry.id)
+        rows = (await session.scalars(entries)).all()
         assert [(row.action, row.subject_id) for row in rows] == [
             ("voucher_batch.create", uuid_of(made["batch"]["id"])),
             ("voucher.cancel", uuid_of(made["vouchers"][0]["id"])),

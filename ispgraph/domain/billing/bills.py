@@ -122,11 +122,11 @@ def _given_back(
 
 
 async def given_back(session: AsyncSession, invoice_id: UUID) -> UUID | None:
-    """A document that gives back some of what an invoice charges for; None when there is none."""
+    """The last document that gives back some of what an invoice charges for; None when there is none."""
     rows = select(BilledPeriod.given_back_by_id).where(
         BilledPeriod.invoice_id == invoice_id, BilledPeriod.given_back_by_id.is_not(None)
     )
-    return await session.scalar(rows.limit(1))
+    return await session.scalar(rows.order_by(BilledPeriod.given_back_by_id.desc()).limit(1))
 
 
 async def restore(session: AsyncSession, document_id: UUID) -> None:

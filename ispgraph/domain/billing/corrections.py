@@ -112,10 +112,12 @@ async def void(session: AsyncSession, invoice: Invoice, *, reason: str, at: date
 async def _require_last(session: AsyncSession, invoice: Invoice) -> None:
     """Nothing of an invoice was given back since, nor of the one that a credit note is for."""
     note = select(Invoice.id).where(Invoice.credits_id == invoice.id, Invoice.status != InvoiceStatus.VOID)
+    note = note.order_by(Invoice.id.desc())
     later = await bills.given_back(session, invoice.id) or await session.scalar(note.limit(1))
     if later is None and invoice.credits_id is not None:
         rows = select(BilledPeriod.given_back_by_id).where(BilledPeriod.invoice_id == invoice.credits_id)
-        later = await session.scalar(rows.where(BilledPeriod.given_back_by_id > invoice.id).limit(1))
+        rows = rows.where(BilledPeriod.given_back_by_id > invoice.id).order_by(BilledPeriod.given_back_by_id.desc())
+        later = await session.scalar(rows.limit(1))
     if later is not None:
         number = (await session.get_one(Invoice, later)).number
         message = f"Some of {invoice.number} was given back since, on {number}: void that first."

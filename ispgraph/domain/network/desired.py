@@ -100,7 +100,7 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
     """
     here = sessions.opened(OpenSession.service_id.in_(service_ids), OpenSession.router_id == router_id)
     on_line: dict[UUID | None, list[Session]] = {}
-    for row in await session.scalars(here):
+    for row in await session.scalars(here.order_by(Session.started_at, Session.id)):
         on_line.setdefault(row.service_id, []).append(row)
     # Materialized, for a planner that expects one row would ask it all again for each service.
     told = _TOLD.bindparams(services=list(service_ids), at=clock.now()).cte("told").prefix_with("MATERIALIZED")
@@ -115,7 +115,8 @@ async def load(session: AsyncSession, service_ids: Sequence[UUID], router_id: UU
     # Whoever holds the session may have seen these rows before, as they were then.
     rows = (await session.execute(found.execution_options(populate_existing=True))).all()
     macs: dict[UUID, list[str]] = {}
-    for mac in await session.scalars(select(ServiceMac).where(ServiceMac.service_id.in_(service_ids))):
+    bound = select(ServiceMac).where(ServiceMac.service_id.in_(service_ids)).order_by(ServiceMac.id)
+    for mac in await session.scalars(bound):
         macs.setdefault(mac.service_id, []).append(str(mac.mac).upper())
     return {
         row.Service.id: _desired(
