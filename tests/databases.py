@@ -15,9 +15,9 @@ from sqlalchemy import make_url
 from ispgraph.db import Database
 from tests.servers import TEMPLATE
 
-# For so many tests one copy is used: dead rows pile up in it. With 1 each test has a new one, to find out whether another
-# test is to blame. In one that was emptied the room of deleted rows is used again, so that rows which are read in no
-# order may come in another one than they were written in: see `disorder`.
+# For so many tests one copy is used: dead rows pile up in it. With 1 each test has a new one, to find out whether
+# another test is to blame. In one that was emptied the room of deleted rows is used again, so that rows which are read
+# in no order may come in another one than they were written in: see `disorder`.
 _USES = int(os.environ.get("ISPGRAPH_TEST_REUSE", "60"))
 
 # What a test may have changed besides rows: tables, columns, defaults, types, functions, views, triggers, policies,

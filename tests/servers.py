@@ -1,4 +1,4 @@
-"""The servers the tests run on: one PostgreSQL and one Valkey for the whole run, a database of its own per test."""
+"""The servers the tests run on: one PostgreSQL and one Valkey for the whole run, databases made of one template."""
 
 import asyncio
 import os
