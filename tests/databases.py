@@ -21,20 +21,21 @@ from tests.servers import TEMPLATE
 _USES = int(os.environ.get("ISPGRAPH_TEST_REUSE", "60"))
 
 # What a test may have changed besides rows: tables, columns, defaults, types, functions, views, triggers, policies,
-# constraints, rights, extensions, settings; and statistics, which would lead the next test to other plans.
+# constraints, rights, extensions, settings; and statistics, which would lead the next test to other plans. Whatever is
+# changed or made has the number of a later transaction.
 _FORM = """
-SELECT (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_proc WHERE pronamespace = 'public'::regnamespace),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_trigger),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_policy),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_constraint),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_namespace),
-       (SELECT sum(hashtext(attrelid || ':' || attnum || ':' || xmin)::bigint) FROM pg_attribute),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_type WHERE typnamespace = 'public'::regnamespace),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_attrdef),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_rewrite),
-       (SELECT sum(hashtext(oid || ':' || xmin)::bigint) FROM pg_extension),
-       (SELECT sum(reltuples) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+SELECT (SELECT (count(*), sum(xmin::text::bigint), sum(reltuples), sum(relpages)) FROM pg_class
+         WHERE relnamespace = 'public'::regnamespace),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_proc WHERE pronamespace = 'public'::regnamespace),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_attribute WHERE attrelid >= 16384),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_attrdef),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_type WHERE typnamespace = 'public'::regnamespace),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_trigger),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_policy),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_constraint),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_rewrite),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_namespace),
+       (SELECT (count(*), sum(xmin::text::bigint)) FROM pg_extension),
        (SELECT count(*) FROM pg_statistic),
        (SELECT count(*) FROM pg_db_role_setting
          WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
