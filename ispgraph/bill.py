@@ -75,7 +75,8 @@ async def _bill(settings: Settings, slug: str | None, *, dry_run: bool, as_of: d
 
 async def _tenants(database: Database) -> list[Tenant]:
     async with database.read(None) as session:
-        keys: Sequence[UUID] = (await session.scalars(text("SELECT tenant_id FROM all_tenants()"))).all()
+        rows = await session.scalars(text("SELECT tenant_id FROM all_tenants() ORDER BY tenant_id"))
+        keys: Sequence[UUID] = rows.all()
     found = []
     for key in keys:
         async with database.read(key) as session:

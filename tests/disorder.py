@@ -13,7 +13,8 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 # A literal, a remark, or parentheses without others in them: an ORDER BY in there is not that of the result.
 _INSIDE = re.compile(r"'[^']*'|--[^\n]*|\([^()]*\)")
-_ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
+# A plan is a text, line by line.
+_ORDERED = re.compile(r"\border\s+by\b|^\s*explain\b", re.IGNORECASE)
 
 
 def ordered(sql: str) -> bool:

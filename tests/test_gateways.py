@@ -104,7 +104,8 @@ async def test_an_account_is_made_and_changed(api: Api, house: House, settings: 
     assert (await opened(house, made)).settings["auth_token"] == "another"
     async with house.database.read(house.tenant.id) as session:
         assert await gateways.active(session, GatewayKind.SMS) == []
-        entries = list(await session.scalars(select(AuditEntry).where(AuditEntry.subject_id == key)))
+        trail = select(AuditEntry).where(AuditEntry.subject_id == key).order_by(AuditEntry.id)
+        entries = list(await session.scalars(trail))
     assert [(each.action, each.details.get("changed")) for each in entries] == [
         ("gateway.create", None),
         ("gateway.update", ["active", "name", "position", "settings.sender", "test_mode"]),

@@ -151,7 +151,8 @@ async def test_created_operators_sign_in_below_their_creator(api: Api, tree: Tre
     async with database.read(tree.house.tenant.id) as session:
         row = await session.get_one(Operator, ids.decode("opr", operator["id"]))
         assert row.ancestors == [tree.admin.id, tree.reseller.id]
-        entry = (await session.scalars(select(AuditEntry).where(AuditEntry.subject_id == row.id))).first()
+        trail = select(AuditEntry).where(AuditEntry.subject_id == row.id).order_by(AuditEntry.id)
+        entry = (await session.scalars(trail)).first()
         assert entry is not None
         assert (entry.action, entry.operator_id) == ("operator.create", tree.reseller.id)
         assert PASSWORD not in str(entry.details)

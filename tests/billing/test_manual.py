@@ -118,7 +118,8 @@ async def test_the_next_period_is_billed_and_served(clerk: Clerk, owner: Databas
     again = (await clerk.bill())["invoice"]
     assert (again["periodStart"], again["periodEnd"]) == ("2027-04-20T05:00:00Z", "2027-05-20T05:00:00Z")
     async with clerk.house.database.read(clerk.house.tenant.id) as session:
-        entries = (await session.scalars(select(AuditEntry).where(AuditEntry.action == "invoice.generate"))).all()
+        made = select(AuditEntry).where(AuditEntry.action == "invoice.generate").order_by(AuditEntry.id)
+        entries = (await session.scalars(made)).all()
     assert [entry.details for entry in entries] == [
         {"invoice": f"INV-2027-00000{n}", "total_minor": 3100} for n in (1, 2)
     ]

@@ -202,7 +202,8 @@ async def test_two_operators_do_not_write_over_one_another(studio: Studio, house
     assert portal["theme"] == "dark"
     assert [(entry["succeeded"]) for entry in portal["log"]] == [True, True, False]
     async with database.read(house.tenant.id) as session:
-        audited = (await session.scalars(select(AuditEntry).where(AuditEntry.action == "portal.save"))).all()
+        saved = select(AuditEntry).where(AuditEntry.action == "portal.save").order_by(AuditEntry.id)
+        audited = (await session.scalars(saved)).all()
     assert [entry.details.get("theme") for entry in audited] == [None, "dark"]
 
 
@@ -211,7 +212,7 @@ async def test_the_log_is_bounded(studio: Studio, house: House, database: Databa
     for _ in range(3):
         await studio.save("www")
     async with database.transaction(house.tenant.id) as session:
-        rows = (await session.scalars(select(PortalLogEntry))).all()
+        rows = (await session.scalars(select(PortalLogEntry).order_by(PortalLogEntry.id))).all()
         assert [row.succeeded for row in rows] == [True, False, False, False]
         portal, who = rows[0].portal_id, rows[0].by_id
     await house.add(

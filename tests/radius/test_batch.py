@@ -32,7 +32,7 @@ BATCH = (
     "p_at timestamptz",
 )
 TAKE = f"""SELECT * FROM radius_accounting_batch(p_ip_address => array_fill(NULL::inet, ARRAY[cardinality($2::inet[])]),
-  {", ".join(f"{each.split()[0]} => ${n}::{each.split()[1]}[]" for n, each in enumerate(BATCH, 1))})"""
+  {", ".join(f"{each.split()[0]} => ${n}::{each.split()[1]}[]" for n, each in enumerate(BATCH, 1))}) ORDER BY 1"""
 SESSIONS = """SELECT COALESCE(class, acct_session_id) AS key, username, state, started_at, updated_at, stopped_at,
     duration_seconds, input_octets, output_octets, input_base, output_base, terminate_cause, octets_swapped
   FROM sessions ORDER BY 1, started_at"""

@@ -215,7 +215,7 @@ def test_the_functions_walk_indexes_only(network: Network) -> None:
 
 def shown(network: Network, service: object, tenant: object) -> Sequence[tuple[str, ...]]:
     """What the application shows of a service on behalf of a tenant."""
-    query = "SELECT list, attribute, op, value FROM radius_rows($1)"
+    query = "SELECT list, attribute, op, value FROM radius_rows($1) WITH ORDINALITY ORDER BY ordinality"
     return fetch(network, "ispgraph_app", query, service, tenant=tenant)
 
 

@@ -251,7 +251,7 @@ def test_a_quarter_is_made_once_and_takes_what_was_ahead(books: Watched) -> None
 
 def test_old_quarters_are_forgotten_up_to_one_with_an_open_session(network: Network) -> None:
     made = Watched(network)
-    forget = "SELECT sessions_forget($1)"
+    forget = "SELECT sessions_forget($1) ORDER BY 1"
     early, late, other = new(), new(), new()
     for of, at in ((early, datetime(2027, 2, 1, tzinfo=UTC)), (late, MIDDLE), (other, MIDDLE)):
         made.tell(**of, p_status=START, p_at=at)

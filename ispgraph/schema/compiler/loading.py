@@ -137,9 +137,9 @@ class _Reader:
             rows = _beside(select(key.label("parent_id"), value.label("value")), parent)
             return rows, self._money if isinstance(source, Amount) else _single
         if isinstance(source, Rows):
-            table = within(source.select(parent, self._asked), parent).lateral()
-            collect = _first if source.single else _all
-            return _beside(select(key.label("parent_id"), table), parent, table), collect
+            numbered = _numbered(within(source.select(parent, self._asked), parent), parent)
+            rows = _beside(select(key.label("parent_id"), numbered), parent, numbered)
+            return rows.order_by(numbered.c.n), _first if source.single else _all
         if isinstance(source, Pages):
             return self._page(source, parent, key)
         assert isinstance(source, One | Many)
