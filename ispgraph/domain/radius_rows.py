@@ -25,7 +25,7 @@ class RadiusRow:
 async def of_service(session: AsyncSession, service_id: UUID) -> Sequence[RadiusRow]:
     """What FreeRADIUS would be told about a service now."""
     rows = await session.execute(
-        text("SELECT list, attribute, op, value FROM radius_rows(:service, :at)"),
+        text("SELECT list, attribute, op, value FROM radius_rows(:service, :at) WITH ORDINALITY ORDER BY ordinality"),
         {"service": service_id, "at": clock.now()},
     )
     return [RadiusRow(*row) for row in rows]
@@ -45,7 +45,7 @@ async def of_plan(
         text("""
         SELECT list, attribute, op, value FROM radius_policy_rows(
           NULL, '********', :profile, CAST(:ip_address AS inet), CAST(:subnet AS cidr), :up, :down, :quota, :time_quota,
-          :expires_at, :at)"""),
+          :expires_at, :at) WITH ORDINALITY ORDER BY ordinality"""),
         {
             "profile": profile,
             "ip_address": ip_address,
