@@ -1,3 +1,5 @@
+"""What `disorder` takes for an order."""
+
 import pytest
 
 from tests.disorder import ordered
