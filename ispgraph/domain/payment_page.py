@@ -140,7 +140,8 @@ async def progress(session: AsyncSession, seen: Seen, attempt: GatewayPayment, *
 async def last_paid(session: AsyncSession, link_id: UUID) -> GatewayPayment | None:
     """The latest attempt of a link that was paid."""
     rows = select(GatewayPayment).where(GatewayPayment.link_id == link_id)
-    rows = rows.where(GatewayPayment.state == GatewayPaymentState.PAID).order_by(GatewayPayment.settled_at.desc())
+    rows = rows.where(GatewayPayment.state == GatewayPaymentState.PAID)
+    rows = rows.order_by(GatewayPayment.settled_at.desc(), GatewayPayment.id.desc())
     return await session.scalar(rows.limit(1))
 
 

@@ -75,7 +75,7 @@ async def accrue(session: AsyncSession, payments: Sequence[Payment], *, by: View
     charged = (
         select(BilledPeriod.package_id)
         .where(BilledPeriod.invoice_id == Invoice.id)
-        .order_by(BilledPeriod.starts_at)
+        .order_by(BilledPeriod.starts_at, BilledPeriod.id)
         .limit(1)
         .scalar_subquery()
     )
