@@ -19,9 +19,8 @@ from tests.crowd import customer
 from tests.factories import House
 from tests.test_pages import Listing
 
-PARTITIONS = (
-    "SELECT array_agg(inhrelid::regclass::text ORDER BY 1) FROM pg_inherits WHERE inhparent = 'sessions'::regclass"
-)
+PARTITIONS = """SELECT array_agg(inhrelid::regclass::text ORDER BY inhrelid::regclass::text) FROM pg_inherits
+ WHERE inhparent = 'sessions'::regclass"""
 _NOW = datetime.now(UTC)
 # When the oldest quarter begins of those that the migration makes.
 FIRST = datetime(_NOW.year, (_NOW.month - 1) // 3 * 3 + 1, 1, tzinfo=UTC)

@@ -220,7 +220,8 @@ def test_an_open_session_is_found_by_packets_that_say_no_time(books: Watched) ->
 
 def test_a_quarter_is_made_once_and_takes_what_was_ahead(books: Watched) -> None:
     names = (
-        "SELECT array_agg(inhrelid::regclass::text ORDER BY 1) FROM pg_inherits WHERE inhparent = 'sessions'::regclass"
+        "SELECT array_agg(inhrelid::regclass::text ORDER BY inhrelid::regclass::text) FROM pg_inherits"
+        " WHERE inhparent = 'sessions'::regclass"
     )
     later = datetime(2035, 2, 1, tzinfo=UTC)
     before = books.run(books.link.fetchval(names))
