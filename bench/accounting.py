@@ -14,6 +14,7 @@ import shutil
 import socket
 import statistics
 import struct
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
@@ -41,6 +42,8 @@ _WINDOW = 64
 _TRIES = 4
 _PATIENCE = 3.0
 _START, _INTERIM = 1, 3
+TOGETHER, ALONE, STOCK = SERVERS = ("together", "alone", "stock")
+AT_ONCE, PUT_AWAY, *BATCHES = WAYS = ("radius_accounting_now", "radius_accounting", "100", "1000")
 # A connection that idles tells what it counted after ten seconds.
 _COUNTED = 12.0
 BATCH = """SELECT count(*) FROM (SELECT $3::integer[]) n (many), LATERAL radius_accounting_batch(
@@ -48,7 +51,7 @@ BATCH = """SELECT count(*) FROM (SELECT $3::integer[]) n (many), LATERAL radius_
     array_fill($6::bigint, many), $7::bigint[], array_fill(0::bigint, many), $8::bigint[],
     array_fill(0::bigint, many), array_fill(NULL::inet, many), $9::bigint[], $10::timestamptz[],
     $11::timestamptz[])"""
-ONE = """SELECT radius_accounting(p_username => $1, p_nas => $2, p_status => 3, p_session_id => $3, p_class => $4,
+ONE = """SELECT {}(p_username => $1, p_nas => $2, p_status => 3, p_session_id => $3, p_class => $4,
     p_session_time => $5, p_input_octets => $6, p_input_gigawords => 0, p_output_octets => $7,
     p_output_gigawords => 0, p_delay => $8, p_event => $9, p_at => $10)"""
 HOT = """SELECT regexp_replace(relname, '^sessions_.*', 'sessions'), sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint
@@ -172,19 +175,39 @@ class Bench:
             for number, line in enumerate(house.lines[: given.sessions])
         ]
         self.step = 0
-        self.ports = {name: free_port(socket.SOCK_DGRAM) for name in ("ispgraph", "stock")}
+        self.ports = {name: free_port(socket.SOCK_DGRAM) for name in SERVERS}
         self.servers: dict[str, Running] = {}
+        self.beside: dict[str, Running] = {}
 
     def start(self, stack: ExitStack) -> None:
-        """Start both servers."""
-        settings = Settings.from_env(self.house.environment)
-        ours = self.house.directory / "ours"
-        unused = free_port(socket.SOCK_DGRAM)
-        configuration.write(ours, settings, auth_port=unused, acct_port=self.ports["ispgraph"])
-        stock = Stock(self.house, self.ports["stock"], free_port(socket.SOCK_DGRAM), self.router_secret)
-        theirs = stock.write(self.house.directory / "stock")
-        for name, directory in (("ispgraph", ours), ("stock", theirs)):
-            self.servers[name] = freeradius(name, directory, self.house.directory, stack)
+        """Start the servers, and `ispgraph interims` for the one that passes Interims on to it."""
+        environment = {
+            **self.house.environment,
+            "ISPGRAPH_RADIUS_INTERIM_PORT": str(free_port(socket.SOCK_DGRAM)),
+        }
+        settings = Settings.from_env(environment)
+        for name in (TOGETHER, ALONE):
+            configuration.write(
+                self.house.directory / name,
+                settings,
+                auth_port=free_port(socket.SOCK_DGRAM),
+                acct_port=self.ports[name],
+                interims=name == TOGETHER,
+            )
+        stock = Stock(self.house, self.ports[STOCK], free_port(socket.SOCK_DGRAM), self.router_secret)
+        stock.write(self.house.directory / STOCK)
+        gatherer = Running(
+            "interims",
+            [sys.executable, "-m", "ispgraph", "interims"],
+            environment,
+            self.house.directory / "interims.log",
+            ROOT,
+        )
+        gatherer.start()
+        stack.callback(gatherer.stop)
+        self.beside[TOGETHER] = gatherer
+        for name in SERVERS:
+            self.servers[name] = freeradius(name, self.house.directory / name, self.house.directory, stack)
 
     @property
     def router_secret(self) -> str:
@@ -196,9 +219,10 @@ class Bench:
 
         async def work() -> int:
             send = self.router.send(self.ports[name], self.lines, self.step, self.base)
-            return await (self._while_adding(send) if name == "ispgraph" else send)
+            return await (send if name == STOCK else self._while_adding(send))
 
-        return await self._measured(work, self.servers[name].pid)
+        beside = [self.beside[name].pid] if name in self.beside else []
+        return await self._measured(work, [self.servers[name].pid, *beside])
 
     async def _while_adding(self, sending: Awaitable[int]) -> int:
         """Do meanwhile, each second, what the scheduler does, and in the end as long as anything waits."""
@@ -212,23 +236,23 @@ class Bench:
             await inbox.add(database)
             await database.dispose()
 
-    async def _measured(self, work: Callable[[], Any], server: int | None = None) -> Result:
+    async def _measured(self, work: Callable[[], Any], servers: Sequence[int] = ()) -> Result:
         postgres = self.house.postgres.pid
         assert postgres is not None
-        before = cpu_seconds(server) if server else 0.0, cpu_seconds(postgres)
+        before = sum(map(cpu_seconds, servers)), cpu_seconds(postgres)
         began = time.monotonic()
         again = await work()
         seconds = time.monotonic() - began
-        after = cpu_seconds(server) if server else 0.0, cpu_seconds(postgres)
+        after = sum(map(cpu_seconds, servers)), cpu_seconds(postgres)
         return Result(len(self.lines), seconds, again, after[0] - before[0], after[1] - before[1])
 
-    async def one_by_one(self, pool: "asyncpg.Pool[Any]") -> Result:
-        """The function for one packet, from all connections of the pool."""
+    async def one_by_one(self, pool: "asyncpg.Pool[Any]", function: str) -> Result:
+        """A function for one packet, from all connections of the pool."""
         waiting = iter(self.lines)
 
         async def some() -> None:
             async with pool.acquire() as connection:
-                call = await connection.prepare(ONE)
+                call = await connection.prepare(ONE.format(function))
                 for line in waiting:
                     at, event, delay = self._moment(line.late)
                     await call.fetchval(
@@ -240,7 +264,7 @@ class Bench:
             await asyncio.gather(*(some() for _ in range(pool.get_max_size())))
             return 0
 
-        return await self._measured(lambda: self._while_adding(work()))
+        return await self._measured(lambda: self._while_adding(work()) if function == PUT_AWAY else work())
 
     async def together(self, pool: "asyncpg.Pool[Any]", size: int) -> Result:
         """The function for many packets, from two connections."""
@@ -329,7 +353,7 @@ async def rounds(bench: Bench, count: int) -> None:
     # What PostgreSQL does by itself within minutes: until then it plans for empty tables.
     for database in (DATABASE, Stock.DATABASE):
         bench.house.postgres.execute("VACUUM (ANALYZE)", database)
-    results: dict[str, list[Result]] = {name: [] for name in ("ispgraph", "stock", "one", "100", "1000")}
+    results: dict[str, list[Result]] = {name: [] for name in (*SERVERS, *WAYS)}
     dsn = bench.house.postgres.superuser_dsn(DATABASE)
     stock_dsn = bench.house.postgres.superuser_dsn(Stock.DATABASE)
     before = {**await bench.hot(dsn), **await bench.hot(stock_dsn)}
@@ -342,12 +366,17 @@ async def rounds(bench: Bench, count: int) -> None:
     after = {**await bench.hot(dsn), **await bench.hot(stock_dsn)}
     _print_servers(results, before, after)
     pool = await asyncpg.create_pool(bench.house.environment["ISPGRAPH_RADIUS_DATABASE_URL"], min_size=8, max_size=8)
+    # Nobody else may call what adds a packet at once; as a superuser it is spared row-level security.
+    owned = await asyncpg.create_pool(dsn, min_size=8, max_size=8)
     before = await bench.hot(dsn)
-    async with pool:
+    async with pool, owned:
         for _ in range(count + 1):
-            for way in ("one", "100", "1000"):
+            for way in WAYS:
                 bench.step += 1
-                run = bench.one_by_one(pool) if way == "one" else bench.together(pool, int(way))
+                if way in BATCHES:
+                    run = bench.together(pool, int(way))
+                else:
+                    run = bench.one_by_one(owned if way == AT_ONCE else pool, way)
                 results[way].append(await run)
     await asyncio.sleep(_COUNTED)
     _print_batches(results, before, await bench.hot(dsn))
@@ -355,25 +384,28 @@ async def rounds(bench: Bench, count: int) -> None:
 
 
 def _print_servers(results: dict[str, list[Result]], before: Any, after: Any) -> None:
-    # The first round warms both up.
-    ratios = [ours.rate / theirs.rate for ours, theirs in zip(results["ispgraph"], results["stock"], strict=True)][1:]
+    # The first round warms them up.
     print(
         "| FreeRADIUS with | packets/s (rounds) | median | sent again | FreeRADIUS ms/packet | PostgreSQL ms/packet |"
     )
     print("|---|---|---|---|---|---|")
-    for name in ("ispgraph", "stock"):
+    for name in SERVERS:
         _row(name, results[name][1:])
-    print(f"ispgraph / stock, medians of the rounds' ratios: {statistics.median(ratios):.2f}")
+    for name in (TOGETHER, ALONE):
+        ratios = [ours.rate / theirs.rate for ours, theirs in zip(results[name], results[STOCK], strict=True)][1:]
+        print(f"{name} / stock, medians of the rounds' ratios: {statistics.median(ratios):.2f}")
     _hot(before, after)
 
 
 def _print_batches(results: dict[str, list[Result]], before: Any, after: Any) -> None:
     print("| function | packets/s (rounds) | median | | | PostgreSQL ms/packet |\n|---|---|---|---|---|---|")
-    for name in ("one", "100", "1000"):
+    for name in WAYS:
         _row(name, results[name][1:])
-    for name in ("100", "1000"):
-        ratios = [many.rate / one.rate for many, one in zip(results[name], results["one"], strict=True)][1:]
-        print(f"{name} / one: {statistics.median(ratios):.1f}")
+    for one, name in ((one, name) for one in (AT_ONCE, PUT_AWAY) for name in BATCHES):
+        pairs = list(zip(results[name], results[one], strict=True))[1:]
+        rate = statistics.median(many.rate / each.rate for many, each in pairs)
+        cpu = statistics.median(each.postgres / many.postgres for many, each in pairs)
+        print(f"batches of {name} / {one}: {rate:.1f}; by PostgreSQL's time: {cpu:.1f}")
     _hot(before, after)
 
 

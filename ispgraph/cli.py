@@ -112,6 +112,12 @@ def radius() -> None:
 
 
 @app.command()
+def interims() -> None:
+    """Store the Interims that FreeRADIUS passes on, many at once (freeradius-config --interims). One beside each."""
+    _run("radius.interims")
+
+
+@app.command()
 def panel() -> None:
     """Be a hosting panel for the demo, on 127.0.0.1 (ISPGRAPH_PANEL_PORT, 8791 unless set)."""
     raise typer.Exit(_load("panel").main())
@@ -197,12 +203,15 @@ def freeradius_config(
     host: Annotated[str | None, typer.Option(help="Where FreeRADIUS listens.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
     acct_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    interims: Annotated[bool, typer.Option("--interims", help="Pass Interims on to `ispgraph interims`.")] = False,
     data: Data = None,
 ) -> None:
     """Write a directory that FreeRADIUS runs as it is: freeradius -f -d DIRECTORY."""
     configuration = _load("radius.configuration")
     try:
-        configuration.write(directory, _settings(data), host=host, auth_port=port, acct_port=acct_port)
+        configuration.write(
+            directory, _settings(data), host=host, auth_port=port, acct_port=acct_port, interims=interims
+        )
     except configuration.ConfigurationError as error:
         raise UpError(str(error)) from error
 

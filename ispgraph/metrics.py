@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from ispgraph.settings import Settings, SettingsError
 
 _QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_MANY = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SLOW = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0)
 
 REQUESTS = Histogram(
@@ -32,6 +33,9 @@ JOBS = Histogram(
 TURNS = Histogram("ispgraph_router_turn_seconds", "Turns on routers, each with all jobs that waited.", buckets=_SLOW)
 READINGS = Counter(
     "ispgraph_router_readings", "Routers read for those who watch live usage. outcome: DONE, FAILED.", ["outcome"]
+)
+INTERIMS = Histogram(
+    "ispgraph_interims_together", "Interims that `ispgraph interims` stored by one statement.", buckets=_MANY
 )
 ALONE = Gauge("ispgraph_scheduler_works", "1 in the scheduler that works, 0 in those that stand by.")
 TICKED = Gauge("ispgraph_scheduler_tick_timestamp_seconds", "When the scheduler that works last began its round.")

@@ -34,6 +34,8 @@ class Settings:
     radius_host: str = "127.0.0.1"
     radius_auth_port: int = 1812
     radius_acct_port: int = 1813
+    radius_interim_port: int = 1823
+    """Of 127.0.0.1, where FreeRADIUS passes Interims on to `ispgraph interims`."""
     introspection: str = "operators"
     token_seconds: int = 900
     session_seconds: int = 43200
@@ -113,6 +115,7 @@ class Settings:
             radius_host=source.get("ISPGRAPH_RADIUS_HOST", "127.0.0.1"),
             radius_auth_port=_number(source, "ISPGRAPH_RADIUS_AUTH_PORT", 1812, 65535),
             radius_acct_port=_number(source, "ISPGRAPH_RADIUS_ACCT_PORT", 1813, 65535),
+            radius_interim_port=_number(source, "ISPGRAPH_RADIUS_INTERIM_PORT", 1823, 65535),
             introspection=_one_of(source, "ISPGRAPH_INTROSPECTION", "operators", "open"),
             token_seconds=_number(source, "ISPGRAPH_TOKEN_SECONDS", 900, 86400),
             session_seconds=_number(source, "ISPGRAPH_SESSION_SECONDS", 43200, 30 * 86400),

@@ -1,4 +1,4 @@
-"""Accounting-Requests as the embedded responder reads them, and its answer: pure, octets in and out.
+"""Accounting-Requests as the embedded responder reads them, how they are stored, and the answer.
 
 What a packet means for its session is decided by the SQL function ``radius_accounting`` alone, whichever server asks.
 """
@@ -6,7 +6,9 @@ What a packet means for its session is decided by the SQL function ``radius_acco
 import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
+import asyncpg
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AcctPacket, PacketError
 
@@ -52,15 +54,25 @@ def arguments(request: Mapping[int, list[bytes]]) -> dict[str, object]:
     """
     event = _number(request, _EVENT)
     return {
-        "p_username": _text(request, _USER_NAME),
-        "p_session_id": _text(request, _SESSION_ID),
+        "p_username": text(request, _USER_NAME),
+        "p_session_id": text(request, _SESSION_ID),
         "p_class": _first(request, _CLASS).hex(),
         "p_ip_address": _address(request, _IP_ADDRESS),
-        "p_calling_station": _text(request, _CALLING_STATION),
+        "p_calling_station": text(request, _CALLING_STATION),
         "p_nas_address": _address(request, _NAS_ADDRESS),
         "p_event": None if event is None else datetime.fromtimestamp(event, UTC),
         **{name: _number(request, code) for name, code in _NUMBERS.items()},
     }
+
+
+async def store(
+    connection: "asyncpg.pool.PoolConnectionProxy[Any]", told: Mapping[str, object], nas: object, at: datetime
+) -> bool:
+    """Store what a packet from an address tells, received at an instant; False when it may not be acknowledged."""
+    named = {**told, "p_nas": nas, "p_at": at}
+    passed = ", ".join(f"{name} => ${number}" for number, name in enumerate(named, 1))
+    stored: bool = await connection.fetchval(f"SELECT radius_accounting({passed})", *named.values())
+    return stored
 
 
 def acknowledge(request: AcctPacket) -> bytes:
@@ -74,12 +86,13 @@ def _first(request: Mapping[int, list[bytes]], code: int) -> bytes:
     return values[0] if values else b""
 
 
-def _text(request: Mapping[int, list[bytes]], code: int) -> str:
+def text(request: Mapping[int, list[bytes]], code: int) -> str:
+    """An attribute that is text; what is no text is empty."""
     try:
-        text = _first(request, code).decode()
+        found = _first(request, code).decode()
     except UnicodeDecodeError:
         return ""
-    return "" if "\0" in text else text
+    return "" if "\0" in found else found
 
 
 def _number(request: Mapping[int, list[bytes]], code: int) -> int | None:

@@ -8,11 +8,16 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from ispgraph.radius import interims as passing
 from ispgraph.settings import Settings, SettingsError
 from ispgraph.written import ConfigurationError, claim, own, put
 
 _TEMPLATES = Path(__file__).with_name("freeradius")
-_NAMES = ("radiusd.conf", "modules.conf", "sql.conf", "secrets.conf", "clients.conf", "site.conf", "access_reject")
+_NAMES = (
+    *("radiusd.conf", "modules.conf", "sql.conf", "secrets.conf", "clients.conf", "site.conf", "account.conf"),
+    "access_reject",
+)
+_PASSING_ON = ("passed_on.conf", "proxy.conf")
 _MARK = ".written-by-ispgraph"
 _LIBRARIES = "/usr/lib/freeradius"
 # Seconds. A database that hangs must not hold the few threads of the server.
@@ -28,12 +33,14 @@ def write(
     auth_port: int | None = None,
     acct_port: int | None = None,
     user: str | None = None,
+    interims: bool = False,
 ) -> None:
     """Write, or write anew, a complete configuration that listens on ``host`` at two ports (default: settings).
 
-    ``user`` is whom the server turns into when root starts it: by default ``freerad`` when we are root and it exists.
-    The files hold the database password and the network key; only that user can read them. Raises ConfigurationError
-    for a directory with other things in it, SettingsError without ISPGRAPH_RADIUS_DATABASE_URL.
+    ``interims`` has Interims passed on to `ispgraph interims` on the same machine. ``user`` is whom the server turns
+    into when root starts it: by default ``freerad`` when we are root and it exists. The files hold the database
+    password and the network key; only that user can read them. Raises ConfigurationError for a directory with other
+    things in it, SettingsError without ISPGRAPH_RADIUS_DATABASE_URL.
     """
     account = _account(user)
     address = ipaddress.ip_address(host or settings.radius_host)
@@ -46,14 +53,18 @@ def write(
         "HOST": str(address),
         "AUTHPORT": str(auth_port or settings.radius_auth_port),
         "ACCTPORT": str(acct_port or settings.radius_acct_port),
+        "PROXY": "yes" if interims else "no",
+        "INTERIMPORT": str(settings.radius_interim_port),
+        "INTERIMSECRET": passing.secret(settings).decode(),
     }
     claim(directory, _MARK)
     for place in (directory, directory / "run", directory / "log"):
         place.mkdir(exist_ok=True)
         place.chmod(0o750)
         own(place, account)
-    for name in _NAMES:
-        text = (_TEMPLATES / name).read_text()
+    for name in (*_NAMES, *_PASSING_ON):
+        off = name in _PASSING_ON and not interims
+        text = "# Interims are stored by this server itself.\n" if off else (_TEMPLATES / name).read_text()
         for word, value in words.items():
             text = text.replace(f"@{word}@", value)
         put(directory / name, text, account)

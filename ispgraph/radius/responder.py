@@ -95,11 +95,8 @@ class Decisions:
 
     async def account(self, told: Mapping[str, object], nas: Address) -> bool:
         """Store what an Accounting-Request tells; False when it may not be acknowledged."""
-        named = {**told, "p_nas": nas, "p_at": clock.now()}
-        passed = ", ".join(f"{name} => ${number}" for number, name in enumerate(named, 1))
         async with self._pool.acquire(timeout=_DATABASE_SECONDS) as connection:
-            stored: bool = await connection.fetchval(f"SELECT radius_accounting({passed})", *named.values())
-        return stored
+            return await accounting.store(connection, told, nas, clock.now())
 
 
 class Responder(asyncio.DatagramProtocol):

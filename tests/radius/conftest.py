@@ -42,6 +42,7 @@ class Network:
             "network_key": factories.NETWORK_KEY,
             "radius_auth_port": free_port(socket.SOCK_DGRAM),
             "radius_acct_port": free_port(socket.SOCK_DGRAM),
+            "radius_interim_port": free_port(socket.SOCK_DGRAM),
         }
         return Settings(**(fields | changes))  # type: ignore[arg-type]
 
@@ -100,6 +101,8 @@ KINDS = [
     pytest.param("responder"),
     pytest.param("freeradius", marks=needs_freeradius),
 ]
+# The third is the second with Interims stored by a program beside it, which logins do not meet.
+ACCOUNTING_KINDS = [*KINDS, pytest.param("together", marks=needs_freeradius)]
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -45,6 +45,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "ISPGRAPH_NETWORK_KEY": settings.network_key.hex(),
         "ISPGRAPH_RADIUS_AUTH_PORT": str(settings.radius_auth_port),
         "ISPGRAPH_RADIUS_ACCT_PORT": str(settings.radius_acct_port),
+        "ISPGRAPH_RADIUS_INTERIM_PORT": str(settings.radius_interim_port),
     }
 
 
@@ -56,15 +57,29 @@ def responder(settings: Settings) -> Iterator[Running]:
 
 
 @contextmanager
-def freeradius(settings: Settings) -> Iterator[Running]:
+def freeradius(settings: Settings, *, interims: bool = False) -> Iterator[Running]:
     """Debian's FreeRADIUS on a directory that the product wrote."""
     with tempfile.TemporaryDirectory(prefix="ispgraph-radius-") as made:
         place = Path(made)
         # As root the server turns into `freerad`, who must be able to get here.
         place.chmod(0o755)
-        configuration.write(place / "raddb", settings)
+        configuration.write(place / "raddb", settings, interims=interims)
         with run_freeradius(place / "raddb", settings) as running:
             yield running
+
+
+@contextmanager
+def relay(settings: Settings) -> Iterator[Running]:
+    """What stores the Interims that FreeRADIUS passes on."""
+    with _run([sys.executable, "-m", "ispgraph", "interims"], "ready", environment(settings), settings) as running:
+        yield running
+
+
+@contextmanager
+def together(settings: Settings) -> Iterator[Running]:
+    """FreeRADIUS that passes Interims on, and what stores them."""
+    with relay(settings), freeradius(settings, interims=True) as running:
+        yield running
 
 
 @contextmanager

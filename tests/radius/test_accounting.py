@@ -9,7 +9,7 @@ import pytest
 from tests.radius import running, world
 from tests.radius.accounting_cases import CASES, Case
 from tests.radius.client import attribute, send
-from tests.radius.conftest import Network, Server, add, close_database, fetch, needs_freeradius, open_database
+from tests.radius.conftest import ACCOUNTING_KINDS, Network, Server, add, close_database, fetch, open_database
 from tests.radius.reports import Report, deliver, session
 
 ROWS = """
@@ -17,6 +17,13 @@ ROWS = """
            s.mac_address::text AS mac_address, host(s.nas_address) AS nas_address
       FROM sessions s LEFT JOIN services v ON v.tenant_id = s.tenant_id AND v.id = s.service_id
      WHERE s.id <> ALL ($1) ORDER BY s.started_at, s.id"""
+
+
+@pytest.fixture(scope="module", params=ACCOUNTING_KINDS)
+def server(request: pytest.FixtureRequest, network: Network) -> Iterator[Server]:
+    """Each of the servers in turn."""
+    with getattr(running, request.param)(network.settings()) as started:
+        yield Server(request.param, network, started)
 
 
 def sessions(network: Network, known: tuple[object, ...] = ()) -> list[dict[str, Any]]:
@@ -85,7 +92,7 @@ def test_secrets_stay_out_of_the_log(server: Server) -> None:
     assert server.network.settings().network_key.hex() not in server.running.output
 
 
-@pytest.fixture(params=["responder", pytest.param("freeradius", marks=needs_freeradius)])
+@pytest.fixture(params=ACCOUNTING_KINDS)
 def passing(request: pytest.FixtureRequest, network: Network) -> Iterator[Server]:
     """A server for one test."""
     with getattr(running, request.param)(network.settings()) as started:
@@ -98,6 +105,7 @@ def test_nothing_is_acknowledged_while_the_database_is_away(passing: Server) -> 
     assert tell(passing, line.start()) is not None
     close_database(passing.network.name)
     try:
+        assert tell(passing, line.interim(30, 3, 4), wait=1.0) is None
         assert tell(passing, line.stop(60, 5, 6), wait=1.0) is None
     finally:
         open_database(passing.network.name)

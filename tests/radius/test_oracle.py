@@ -20,8 +20,8 @@ from tests.conftest import Dsns
 from tests.crowd import customer, service
 from tests.factories import House
 from tests.radius import running, world
+from tests.radius.conftest import ACCOUNTING_KINDS, add, fetch
 from tests.radius.conftest import Network as Radius
-from tests.radius.conftest import add, fetch, needs_freeradius
 from tests.radius.oracle import Oracle
 from tests.radius.reports import Report, deliver
 from tests.radius.stream import START, Device, Network, Packet
@@ -189,11 +189,15 @@ async def check_periods(api: Api, house: House, oracle: Oracle, lines: dict[str,
             assert (int(usage["uploadBytes"]), int(usage["downloadBytes"]), usage["seconds"]) == (up, down, seconds)
 
 
-@pytest.mark.parametrize("kind", ["responder", pytest.param("freeradius", marks=needs_freeradius)])
+@pytest.mark.parametrize("kind", ACCOUNTING_KINDS)
 def test_a_sample_through_a_server(network: Radius, kind: str) -> None:
     """The same, sent as packets. What a server takes for now is now: so every packet says how long it was kept."""
     north = network.world.north
-    users = {"responder": ["alice", "capped", "ann@isp.example"], "freeradius": ["static", "for-ever", "bob+1"]}[kind]
+    users = {
+        "responder": ["alice", "capped", "ann@isp.example"],
+        "freeradius": ["static", "for-ever", "bob+1"],
+        "together": ["a#b", "a=b", "josé"],
+    }[kind]
     lived = Network(len(kind), devices(users, [world.NORTH]), plain=[world.NORTH])
     now = datetime.now(UTC).replace(microsecond=0)
     lived.run(now - timedelta(hours=16), now - timedelta(hours=8))

@@ -149,6 +149,23 @@ def test_packets_open_the_partition_of_their_time_and_no_other(books: Watched, c
     assert [row["terminate_cause"] for row in books.rows(again["p_session_id"])] == ["NAS-Reboot"]
 
 
+def test_what_is_added_together_is_looked_up_by_key(books: Watched) -> None:
+    """Each packet by itself: held against all sessions of the quarter, thousands would take minutes."""
+    lines = [new() for _ in range(120)]
+    for of in lines:
+        assert books.tell(**of, p_status=START, p_at=MIDDLE)
+    books.run(books.aside.execute("ANALYZE"))
+    for minutes in (5, 10):
+        for of in lines:
+            at = MIDDLE + timedelta(minutes=minutes)
+            assert books.tell(**of, p_status=INTERIM, **told(minutes * 60, minutes), p_at=at)
+        books.listen() if minutes == 5 else books.heard.clear()
+        assert books.add() == len(lines)
+        books.run(asyncio.sleep(0.05))
+        assert any("UPDATE sessions s" in plan for plan in books.heard)
+        assert [plan for plan in books.heard if re.search("Removed by Join Filter|Materialize", plan)] == []
+
+
 def test_what_goes_over_open_sessions_leaves_other_partitions_alone(books: Watched) -> None:
     of = new()
     books.tell(**of, p_status=INTERIM, **told(60), p_at=MIDDLE)
