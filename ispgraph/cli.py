@@ -251,6 +251,16 @@ def _keep(module: str, settings: Settings, file: Path) -> int | None:
 
 
 @app.command()
+def rotate_network_key(
+    check: Annotated[bool, typer.Option("--check", help="Only say what is sealed with a former key.")] = False,
+    data: Data = None,
+) -> None:
+    """Seal with the new network key what the former one has sealed (ISPGRAPH_NETWORK_KEY=NEW,OLD). Status 1 while
+    something needs the former key. Killed, it goes on when it is begun again."""
+    raise typer.Exit(_load("rotate_network_key").main(_settings(data), check=check))
+
+
+@app.command()
 def check_invariants(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False, data: Data = None
 ) -> None:

@@ -18,7 +18,8 @@ class SettingsError(Exception):
 class Settings:
     """Everything a program needs to know about where it runs.
 
-    Database URLs are plain ``postgresql://`` DSNs, one per role. Keys are 32 bytes; they stay out of ``repr``.
+    Database URLs are plain ``postgresql://`` DSNs, one per role. Keys are 32 bytes, and `network_key` may be several of
+    them one behind the other, of which the first seals and all open; keys stay out of ``repr``.
     """
 
     database_url: str = field(repr=False)
@@ -99,12 +100,15 @@ class Settings:
         token_keys = _keys(source, "ISPGRAPH_TOKEN_KEY")
         if not token_keys:
             raise SettingsError("ISPGRAPH_TOKEN_KEY is not set")
+        network_keys = _keys(source, "ISPGRAPH_NETWORK_KEY")
+        if not network_keys:
+            raise SettingsError("ISPGRAPH_NETWORK_KEY is not set")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
             token_key=token_keys[0],
             former_token_keys=token_keys[1:],
-            network_key=_key(source, "ISPGRAPH_NETWORK_KEY"),
+            network_key=b"".join(network_keys),
             owner_database_url=source.get("ISPGRAPH_OWNER_DATABASE_URL"),
             radius_database_url=source.get("ISPGRAPH_RADIUS_DATABASE_URL"),
             backup_database_url=source.get("ISPGRAPH_BACKUP_DATABASE_URL"),
@@ -198,13 +202,6 @@ def _required(source: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set")
     return value
-
-
-def _key(source: Mapping[str, str], name: str) -> bytes:
-    value = _required(source, name)
-    if not _KEY.fullmatch(value):
-        raise SettingsError(f"{name} must be 64 lower-case hexadecimal digits (32 bytes)")
-    return bytes.fromhex(value)
 
 
 def _keys(source: Mapping[str, str], name: str) -> tuple[bytes, ...]:
