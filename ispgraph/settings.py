@@ -78,6 +78,8 @@ class Settings:
     """Where a program shows its figures to Prometheus; 0: nowhere."""
     gateway_seconds: float = 20
     """How long a payment gateway is waited for."""
+    traces: bool = False
+    """Whether somebody receives traces; where, and all else about them, OpenTelemetry's own settings say."""
 
     @property
     def token_keys(self) -> tuple[bytes, ...]:
@@ -139,7 +141,19 @@ class Settings:
             metrics_host=source.get("ISPGRAPH_METRICS_HOST", "127.0.0.1"),
             metrics_port=_number(source, "ISPGRAPH_METRICS_PORT", 0, 65535),
             gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
+            traces=_traces(source),
         )
+
+
+def _traces(source: Mapping[str, str]) -> bool:
+    received = source.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or source.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    off = source.get("OTEL_SDK_DISABLED", "").lower() == "true" or source.get("OTEL_TRACES_EXPORTER") == "none"
+    if not received or off:
+        return False
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if source.get(name, "http/protobuf") != "http/protobuf":
+            raise SettingsError(f"{name} must be 'http/protobuf'")
+    return True
 
 
 def _storage(source: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The network key can be changed: for a while the connection has several, and what any of them sealed is opened.
 
-Recovery codes get a key of their own to be digested with, for nobody could digest them anew.
+Recovery codes get a key of their own to be digested with, for nobody could digest them anew. A job remembers the trace
+of what promised it.
 """
 
 import sqlalchemy as sa
@@ -86,6 +87,7 @@ def upgrade() -> None:
         )
     )
     op.add_column("second_factors", sa.Column("recovery_pepper", sa.LargeBinary(), nullable=True))
+    op.add_column("jobs", sa.Column("traceparent", sa.String(55), nullable=True))
     op.execute("GRANT UPDATE (recovery_pepper) ON second_factors TO ispgraph_app")
     for table in ("import_chunks", "file_chunks"):
         op.execute(f"GRANT UPDATE (body) ON {table} TO ispgraph_app")
@@ -94,6 +96,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("import_chunks", "file_chunks"):
         op.execute(f"REVOKE UPDATE (body) ON {table} FROM ispgraph_app")
+    op.drop_column("jobs", "traceparent")
     op.drop_column("second_factors", "recovery_pepper")
     op.execute(_ENDS_ONCE.format(changes=_CHANGES, also=""))
     op.execute(_FORMER_UNSEAL)
