@@ -53,7 +53,8 @@ class Spans:
             named[SERVICE_NAME] = f"ispgraph-{program}"
         # Its own end would wait for the receiver as long as that likes.
         self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._exporter = OTLPSpanExporter()
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("ispgraph")
 
     @contextmanager
@@ -105,6 +106,9 @@ class Spans:
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(seconds)
+        if last.is_alive():
+            # It still tries: it gives up now.
+            self._exporter.shutdown()
 
 
 def _context(parent: str) -> Context:
