@@ -108,7 +108,7 @@ class Spans:
         last.join(seconds)
         if last.is_alive():
             # It still tries: it gives up now.
-            self._exporter.shutdown()
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _context(parent: str) -> Context:
