@@ -42,7 +42,7 @@ def _load(module: str) -> Any:
     """Import the module of one program, and only that.
 
     The API must not pay for Alembic, nor the worker for Starlette, each time it starts: the imports of all programs
-    together take seconds. This is the one place where something is imported late.
+    together take seconds. Nothing else is imported late, save what sends traces (`traces.running`).
     """
     return importlib.import_module(f"ispgraph.{module}")
 
