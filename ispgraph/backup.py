@@ -56,7 +56,7 @@ class Manifest:
     size: int
     sha256: str
     network_key: str
-    """Which key sealed what is in the file; tells nothing about the key."""
+    """Which key sealed what is in the file, or which keys, with commas; tells nothing about them."""
     audit_keys: list[str]
     tables: Mapping[str, int]
     chains: list[dict[str, Any]]
@@ -81,9 +81,9 @@ def beside(file: Path) -> Path:
     return file.with_name(f"{file.name}.json")
 
 
-def fingerprint(network_key: bytes) -> str:
-    """What tells one network key from others."""
-    return secrets.digest(network_key, "ispgraph backup")[:16]
+def fingerprints(network_key: bytes) -> list[str]:
+    """What tells each of the keys from others."""
+    return [found[:16] for found in secrets.digests(network_key, "ispgraph backup")]
 
 
 def main(settings: Settings, file: Path) -> None:
@@ -143,7 +143,7 @@ async def _write(settings: Settings, url: str, partial: Path) -> Manifest:
         revision=revision,
         size=size,
         sha256=digest,
-        network_key=fingerprint(settings.network_key),
+        network_key=",".join(fingerprints(settings.network_key)),
         audit_keys=[row["key_name"] for row in keys],
         tables=tables,
         chains=ends,

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from ispgraph import traces
 from ispgraph.actors.registry import ACTIONS
 from ispgraph.actors.run import Runner
 from ispgraph.db import Database
@@ -51,7 +52,8 @@ def main(settings: Settings, *, tenant: str | None, dry_run: bool, as_of: date |
     The exit status is 1 when something that is due could not be billed, 2 for arguments that cannot be.
     """
     try:
-        ended = asyncio.run(_bill(settings, tenant, dry_run=dry_run, as_of=as_of))
+        with traces.running("bill", settings):
+            ended = asyncio.run(_bill(settings, tenant, dry_run=dry_run, as_of=as_of))
     except (DomainError, _Unknown) as error:
         sys.stderr.write(f"ispgraph: {error}\n")
         return 2

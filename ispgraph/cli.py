@@ -42,7 +42,7 @@ def _load(module: str) -> Any:
     """Import the module of one program, and only that.
 
     The API must not pay for Alembic, nor the worker for Starlette, each time it starts: the imports of all programs
-    together take seconds. This is the one place where something is imported late.
+    together take seconds. Nothing else is imported late, save what sends traces (`traces.running`).
     """
     return importlib.import_module(f"ispgraph.{module}")
 
@@ -257,6 +257,16 @@ def _keep(module: str, settings: Settings, file: Path) -> int | None:
     except (program.BackupError, _load("postgres_tools").ToolError) as error:
         raise UpError(str(error)) from error
     return status
+
+
+@app.command()
+def rotate_network_key(
+    check: Annotated[bool, typer.Option("--check", help="Only say what is sealed with a former key.")] = False,
+    data: Data = None,
+) -> None:
+    """Seal with the new network key what the former one has sealed (ISPGRAPH_NETWORK_KEY=NEW,OLD). Status 1 while
+    something needs the former key. Killed, it goes on when it is begun again."""
+    raise typer.Exit(_load("rotate_network_key").main(_settings(data), check=check))
 
 
 @app.command()

@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from ispgraph import traced_statements, traces
+
 T = TypeVar("T")
 
 # A serialization failure or a deadlock: nothing was done, the whole transaction may run again.
@@ -79,6 +81,8 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "checkin", _note_use)
         event.listen(self.engine.sync_engine, "checkout", _look_at)
+        if traces.on():
+            traced_statements.watch(self.engine.sync_engine)
 
     @asynccontextmanager
     async def transaction(self, tenant_id: UUID | None) -> AsyncIterator[AsyncSession]:
@@ -87,9 +91,10 @@ class Database:
         What was registered with `after_commit` runs when the commit has succeeded, and is dropped otherwise.
         """
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
-            async with session.begin():
-                await _set_tenant(session, tenant_id)
-                yield session
+            with traces.within("transaction"):
+                async with session.begin():
+                    await _set_tenant(session, tenant_id)
+                    yield session
             for act in session.info.pop(_AFTER_COMMIT, []):
                 await act()
 
@@ -120,11 +125,11 @@ class Database:
         readers = self._readers or await self._open()
         try:
             try:
-                rows = await readers.fetch(sql, *arguments)
+                rows = await _fetch(readers, sql, arguments)
             except _STALE:
                 # A server that ends one connection mostly ends them all, and the pool has not heard of the others yet.
                 await readers.expire_connections()
-                rows = await readers.fetch(sql, *arguments)
+                rows = await _fetch(readers, sql, arguments)
         except asyncpg.PostgresError as error:
             raise DBAPIError(None, None, error, hide_parameters=True) from error
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
@@ -152,6 +157,16 @@ class Database:
         await self.engine.dispose()
         if self._readers is not None:
             await self._readers.close()
+
+
+async def _fetch(readers: "asyncpg.Pool[Any]", sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    with traces.within("pool"):
+        connection = await readers.acquire()
+    try:
+        with traces.within("SELECT", "CLIENT", traced_statements.told(sql)):
+            return await connection.fetch(sql, *arguments)
+    finally:
+        await readers.release(connection)
 
 
 async def _keep(_connection: Any) -> None:
@@ -186,7 +201,8 @@ def _look_at(connection: Any, record: Any, _proxy: Any) -> None:
 async def _set_tenant(session: AsyncSession, tenant_id: UUID | None) -> None:
     # Local to the transaction: a pooled connection never remembers the tenant before (a plain SET would).
     value = "" if tenant_id is None else str(tenant_id)
-    connection = await session.connection()
+    with traces.within("pool"):
+        connection = await session.connection()
     await connection.exec_driver_sql("select set_config('app.tenant_id', $1, true)", (value,))
 
 

@@ -16,6 +16,8 @@ from dramatiq.brokers.redis import RedisBroker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ispgraph import traces
+
 RUN_JOB, RUN_LANE, DELIVER, CALL = "run_job", "run_lane", "deliver", "call"
 """The actors, by name: who sends never loads them."""
 QUEUE = "jobs"
@@ -82,7 +84,8 @@ async def push(due: Sequence[Due]) -> None:
     if _broker is None or not due:
         return
     try:
-        await asyncio.to_thread(_push, _broker, due)
+        with traces.within("send word", "PRODUCER", {"messaging.batch.message_count": len(due)}):
+            await asyncio.to_thread(_push, _broker, due)
     except redis.RedisError as error:
         _log.warning("%d jobs wait for the next sweep: Redis: %s", len(due), error)
 

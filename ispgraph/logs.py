@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
+from ispgraph import traces
 from ispgraph.settings import Settings
 
 STRUCK = "[struck out]"
@@ -26,6 +27,7 @@ def configure(program: str, settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        _traced,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -60,6 +62,13 @@ def configure(program: str, settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("ispgraph").setLevel(logging.INFO)
+
+
+def _traced(_logger: Any, _method: str, entry: EventDict) -> EventDict:
+    if (under_way := traces.ids()) is not None:
+        entry.setdefault("trace_id", under_way[0])
+        entry["span_id"] = under_way[1]
+    return entry
 
 
 def strike(_logger: Any, _method: str, entry: EventDict) -> EventDict:

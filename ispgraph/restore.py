@@ -18,7 +18,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy.engine import make_url
 
 from ispgraph import invariants, migrate, postgres_tools, verify_audit
-from ispgraph.backup import BackupError, Manifest, count, fingerprint
+from ispgraph.backup import BackupError, Manifest, count, fingerprints
 from ispgraph.db import Database
 from ispgraph.domain.audit_chain import Keys
 from ispgraph.settings import Settings, SettingsError
@@ -76,8 +76,8 @@ def _check_file(file: Path, manifest: Manifest) -> None:
 
 
 def _check_keys(settings: Settings, manifest: Manifest) -> None:
-    if fingerprint(settings.network_key) != manifest.network_key:
-        raise BackupError("ISPGRAPH_NETWORK_KEY is not the key that sealed the passwords in this backup")
+    if not set(manifest.network_key.split(",")) <= set(fingerprints(settings.network_key)):
+        raise BackupError("ISPGRAPH_NETWORK_KEY is not the key that sealed the passwords in this backup, or lacks one")
     missing = set(manifest.audit_keys) - set(Keys.of(settings).by_name)
     if missing:
         names = ", ".join(sorted(missing))

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from ispgraph import clock, daily, jobs, logs, metrics, pubsub, sealing
+from ispgraph import clock, daily, jobs, logs, metrics, pubsub, sealing, traces
 from ispgraph.db import Database
 from ispgraph.domain import (
     gateway_refunds,
@@ -63,7 +63,8 @@ def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`, also when another scheduler works and this one stands by."""
     logs.configure("scheduler", settings)
     metrics.serve(settings)
-    asyncio.run(_until_told(settings))
+    with traces.running("scheduler", settings):
+        asyncio.run(_until_told(settings))
 
 
 async def _until_told(settings: Settings) -> None:
@@ -129,33 +130,38 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], 
     while True:
         await still_alone()
         metrics.TICKED.set_to_current_time()
-        if ticks % _FIGURE_TICKS == 0:
-            await count(database)
-        await sweep(database)
-        await deliver(database)
-        await call(database)
-        if ticks % _DAILY_TICKS == 0:
-            await daily.run_due(database, daily.DAILY, done)
-            await daily.dun(database, done, places)
-        if ticks % _WATCH_TICKS == 0:
-            await watch(database)
-        if ticks % _GATEWAY_TICKS == 0:
-            await ask_gateways(database)
-            await _each(database, hosting_servers.look, "looking at the hosting servers")
-        if ticks % _SEAL_TICKS == 0:
-            await sealing.seal(database, keys)
-        if ticks % _SILENT_TICKS == 0:
-            await end_silent(database)
-            await tell_of_routers(database)
-        if ticks % _TIME_TICKS == 0:
-            # In this order: who gets another package today is renewed with that one.
-            await change_packages(database)
-            await renew(database)
-            await look_at_portals(database)
-        if ticks % _ROOM_TICKS == 0:
-            await make_room(database)
+        with traces.span("scheduler turn", parent=traces.ROOT):
+            await _turn(database, keys, ticks, done, places)
         ticks += 1
         await asyncio.sleep(_TICK_SECONDS)
+
+
+async def _turn(database: Database, keys: Keys, ticks: int, done: daily.Done, places: dict[UUID, daily.Place]) -> None:
+    if ticks % _FIGURE_TICKS == 0:
+        await count(database)
+    await sweep(database)
+    await deliver(database)
+    await call(database)
+    if ticks % _DAILY_TICKS == 0:
+        await daily.run_due(database, daily.DAILY, done)
+        await daily.dun(database, done, places)
+    if ticks % _WATCH_TICKS == 0:
+        await watch(database)
+    if ticks % _GATEWAY_TICKS == 0:
+        await ask_gateways(database)
+        await _each(database, hosting_servers.look, "looking at the hosting servers")
+    if ticks % _SEAL_TICKS == 0:
+        await sealing.seal(database, keys)
+    if ticks % _SILENT_TICKS == 0:
+        await end_silent(database)
+        await tell_of_routers(database)
+    if ticks % _TIME_TICKS == 0:
+        # In this order: who gets another package today is renewed with that one.
+        await change_packages(database)
+        await renew(database)
+        await look_at_portals(database)
+    if ticks % _ROOM_TICKS == 0:
+        await make_room(database)
 
 
 async def count(database: Database) -> None:

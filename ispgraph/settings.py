@@ -18,7 +18,8 @@ class SettingsError(Exception):
 class Settings:
     """Everything a program needs to know about where it runs.
 
-    Database URLs are plain ``postgresql://`` DSNs, one per role. Keys are 32 bytes; they stay out of ``repr``.
+    Database URLs are plain ``postgresql://`` DSNs, one per role. Keys are 32 bytes, and `network_key` may be several of
+    them one behind the other, of which the first seals and all open; keys stay out of ``repr``.
     """
 
     database_url: str = field(repr=False)
@@ -79,6 +80,8 @@ class Settings:
     """Where a program shows its figures to Prometheus; 0: nowhere."""
     gateway_seconds: float = 20
     """How long a payment gateway is waited for."""
+    traces: bool = False
+    """Whether somebody receives traces; where, and all else about them, OpenTelemetry's own settings say."""
 
     @property
     def token_keys(self) -> tuple[bytes, ...]:
@@ -101,12 +104,15 @@ class Settings:
         token_keys = _keys(source, "ISPGRAPH_TOKEN_KEY")
         if not token_keys:
             raise SettingsError("ISPGRAPH_TOKEN_KEY is not set")
+        network_keys = _keys(source, "ISPGRAPH_NETWORK_KEY")
+        if not network_keys:
+            raise SettingsError("ISPGRAPH_NETWORK_KEY is not set")
         return cls(
             database_url=_required(source, "ISPGRAPH_DATABASE_URL"),
             redis_url=_required(source, "ISPGRAPH_REDIS_URL"),
             token_key=token_keys[0],
             former_token_keys=token_keys[1:],
-            network_key=_key(source, "ISPGRAPH_NETWORK_KEY"),
+            network_key=b"".join(network_keys),
             owner_database_url=source.get("ISPGRAPH_OWNER_DATABASE_URL"),
             radius_database_url=source.get("ISPGRAPH_RADIUS_DATABASE_URL"),
             backup_database_url=source.get("ISPGRAPH_BACKUP_DATABASE_URL"),
@@ -138,7 +144,19 @@ class Settings:
             metrics_host=source.get("ISPGRAPH_METRICS_HOST", "127.0.0.1"),
             metrics_port=_number(source, "ISPGRAPH_METRICS_PORT", 0, 65535),
             gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
+            traces=_traces(source),
         )
+
+
+def _traces(source: Mapping[str, str]) -> bool:
+    received = source.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or source.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    off = source.get("OTEL_SDK_DISABLED", "").lower() == "true" or source.get("OTEL_TRACES_EXPORTER") == "none"
+    if not received or off:
+        return False
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if source.get(name, "http/protobuf") != "http/protobuf":
+            raise SettingsError(f"{name} must be 'http/protobuf'")
+    return True
 
 
 def _storage(source: Mapping[str, str]) -> dict[str, str]:
@@ -201,13 +219,6 @@ def _required(source: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set")
     return value
-
-
-def _key(source: Mapping[str, str], name: str) -> bytes:
-    value = _required(source, name)
-    if not _KEY.fullmatch(value):
-        raise SettingsError(f"{name} must be 64 lower-case hexadecimal digits (32 bytes)")
-    return bytes.fromhex(value)
 
 
 def _keys(source: Mapping[str, str], name: str) -> tuple[bytes, ...]:

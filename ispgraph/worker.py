@@ -13,7 +13,7 @@ from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware.asyncio import AsyncIO
 
 from ispgraph import jobs as queue
-from ispgraph import logs, metrics, pubsub
+from ispgraph import logs, metrics, pubsub, traces
 from ispgraph.actors.lanes import LaneRunner
 from ispgraph.actors.postman import Postman
 from ispgraph.actors.registry import ACTIONS, Action
@@ -35,6 +35,11 @@ def main(settings: Settings, actions: Mapping[str, Action] = ACTIONS) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`. Jobs that have not ended 4 s after the signal are given back."""
     logs.configure("worker", settings)
     metrics.serve(settings)
+    with traces.running("worker", settings):
+        _work(settings, actions)
+
+
+def _work(settings: Settings, actions: Mapping[str, Action]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -17,7 +17,8 @@ from websockets.typing import Origin, Subprotocol
 from ispgraph import clock
 from ispgraph.api import over_websocket, sockets
 from tests.live_api import LiveApi
-from tests.toy_schema import ToyViewer
+from tests.receiver import traced
+from tests.toy_schema import ToyViewer, settings
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
 TOKEN = {"Authorization": "Bearer good"}
@@ -94,6 +95,19 @@ async def test_queries_and_mutations_work_too(api: LiveApi, payload: Any) -> Non
             await client.subscribe("1", query)
             assert await client.receive() == {"id": "1", "type": "next", "payload": {"data": data}}
             assert await client.receive() == {"id": "1", "type": "complete"}
+
+
+async def test_operations_are_traced_until_their_first_answer(api: LiveApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    with traced(monkeypatch, settings(traces=True)) as receiver:
+        async with opened(api) as client:
+            await client.init()
+            await client.subscribe("1", "query Hello { hello }")
+            assert [(await client.receive())["type"] for _ in range(2)] == ["next", "complete"]
+            await client.subscribe("2", "subscription Count($to: Int!) { count(to: $to) }", to=2)
+            assert [(await client.receive())["type"] for _ in range(3)] == ["next", "next", "complete"]
+    found = [(span.kind, span.parent, span.told["graphql.operation.type"]) for span in receiver.spans]
+    assert found == [(2, "", "query"), (2, "", "subscription")]
+    assert [span.name for span in receiver.spans] == ["query Hello", "subscription Count"]
 
 
 async def test_a_token_in_the_header_will_do(api: LiveApi) -> None:

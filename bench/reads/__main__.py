@@ -216,7 +216,9 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, default=DIRECTORY)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each server in each round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default=",".join(kind.name for kind in KINDS), help="servers, by comma")
+    parser.add_argument(
+        "--only", default=",".join(kind.name for kind in KINDS if not kind.traced), help="servers, by comma"
+    )
     parser.add_argument("--query", choices=questions.QUERIES, help="one of the two queries")
     parser.add_argument("--search", choices=questions.SEARCHES, default="mixed", help="how many customers a term finds")
     given = parser.parse_args()

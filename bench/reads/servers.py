@@ -4,7 +4,9 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from uuid import UUID
 
 from bench.place import ROOT, Place
@@ -26,11 +28,16 @@ class Kind:
     command: Sequence[str]
     variables: Mapping[str, str]
     postgraphile: bool = False
+    traced: bool = False
+    """It sends traces to somebody who throws them away; measured only when asked for by name."""
 
 
+_SOME = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
 KINDS = (
     Kind("limit", "limit: SQL to JSON by hand", python("bench.reads.limit"), {}),
     Kind("ours", "ispgraph", python("ispgraph", "api"), {}),
+    Kind("traced", "ispgraph, each traced", python("ispgraph", "api"), {}, traced=True),
+    Kind("sampled", "ispgraph, 1 in 20 traced", python("ispgraph", "api"), _SOME, traced=True),
     Kind("plain", "ispgraph, compiler off", python("ispgraph", "api"), {"ISPGRAPH_COMPILED_READS": "off"}),
     Kind("stock", "Strawberry, ORM, DataLoaders", python("bench.reads.stock"), {}),
     Kind("five", "PostGraphile 5", ["node", "five/server.mjs"], {"GRAPHILE_ENV": "production"}, postgraphile=True),
@@ -66,6 +73,9 @@ def running(
                 kinds = [kind for kind in kinds if not kind.postgraphile]
             else:
                 stack.enter_context(_functions(place))
+        if any(kind.traced for kind in kinds):
+            endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(_receiver())}
+            kinds = [replace(kind, variables={**kind.variables, **endpoint}) if kind.traced else kind for kind in kinds]
         served = []
         for kind in kinds:
             one = _prepare(place, kind, redis_url, terms, customers)
@@ -109,6 +119,26 @@ def _prepare(place: Place, kind: Kind, redis_url: str, terms: Sequence[str], cus
         for query in questions.QUERIES
     }
     return Served(kind, port, process, head, bodies)
+
+
+class _Discards(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def _receiver() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Discards)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 @contextmanager

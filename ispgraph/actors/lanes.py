@@ -8,13 +8,13 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import cancelling, clock, metrics
+from ispgraph import cancelling, clock, metrics, traces
 from ispgraph import jobs as queue
 from ispgraph.actors import disconnect, provision, router_users, routers
 from ispgraph.actors.turns import Turn
@@ -45,6 +45,19 @@ ACTIONS: Mapping[str, Action] = {
     jobs.RECONCILE: routers.reconcile,
     jobs.READ_USERS: router_users.read,
 }
+
+
+def _traced(kind: str, of: Sequence[Job]) -> AbstractContextManager[object]:
+    """Jobs that are carried out together belong to the trace of the first one; the others are linked."""
+    first, *others = [job.traceparent for job in of if job.traceparent is not None] or [traces.ROOT]
+    told: traces.Told = {
+        "ispgraph.job.id": str(of[0].id),
+        "ispgraph.job.attempt": of[0].attempts,
+        "ispgraph.jobs": len(of),
+    }
+    under_way = traces.carried()
+    links = [*others, *([under_way] if under_way is not None else [])]
+    return traces.span(f"job {kind}", "CONSUMER", parent=first, links=links, told=told)
 
 
 class LaneRunner:
@@ -116,6 +129,10 @@ class LaneRunner:
         return more
 
     async def _work(self, turn: Turn) -> None:
+        with traces.span("router turn", parent=traces.ROOT, told={"ispgraph.router.id": str(turn.router.id)}):
+            await self._take(turn)
+
+    async def _take(self, turn: Turn) -> None:
         try:
             # Jobs first: they may need no more than RADIUS, and a look at a router that hangs takes its time.
             claim = functools.partial(lanes.claim, lane=turn.lane)
@@ -135,7 +152,8 @@ class LaneRunner:
                 action = self._actions.get(kind)
                 if action is None:
                     raise jobs.Permanent(f"This version does not know jobs of the kind {kind}.")
-                await action(turn, chosen)
+                with _traced(kind, chosen):
+                    await action(turn, chosen)
             except LeaseLost:
                 raise
             except (Refused, jobs.Permanent) as error:

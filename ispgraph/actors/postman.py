@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 
 from ispgraph import jobs as queue
+from ispgraph import traces
 from ispgraph.adapters import outbound
 from ispgraph.adapters.carriers import Accepted, Carrier, Letter, Report, open_carrier
 from ispgraph.adapters.errors import AdapterError, Refused
@@ -48,10 +49,12 @@ class Postman:
         for _ in range(_MOST_BATCHES):
             if self._stopping:
                 return
-            parcels, more = await self._database.run(
-                tenant_id, lambda session: sending.take(session, self._settings.network_key)
-            )
-            await asyncio.gather(*(self._send(tenant_id, parcel) for parcel in parcels))
+            with traces.span("deliver messages", "CONSUMER", parent=traces.ROOT) as span:
+                parcels, more = await self._database.run(
+                    tenant_id, lambda session: sending.take(session, self._settings.network_key)
+                )
+                span.tell({"messaging.batch.message_count": len(parcels)})
+                await asyncio.gather(*(self._send(tenant_id, parcel) for parcel in parcels))
             if not more:
                 break
         if self._carriers and (self._listening is None or self._listening.done()):

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import cancelling, metrics
+from ispgraph import cancelling, metrics, traces
 from ispgraph import jobs as queue
 from ispgraph.db import Database
 from ispgraph.domain import jobs
@@ -107,7 +107,14 @@ class Runner:
         claimed = await self._database.run(tenant_id, lambda session: jobs.claim(session, job_id))
         if claimed is None or claimed.lease is None:
             return
-        run, began = Run(self._database, self._settings, claimed, claimed.lease), time.monotonic()
+        told: traces.Told = {"ispgraph.job.id": str(job_id), "ispgraph.job.attempt": claimed.attempts}
+        parent = claimed.traceparent or traces.ROOT
+        with traces.span(f"job {claimed.kind}", "CONSUMER", parent=parent, told=told) as span:
+            outcome = await self._run(Run(self._database, self._settings, claimed, claimed.lease))
+            span.tell({"ispgraph.outcome": outcome})
+
+    async def _run(self, run: Run) -> str:
+        began = time.monotonic()
         work = asyncio.create_task(self._carry_out(run))
         self._working.add(work)
         beat = asyncio.create_task(self._keep(run, work))
@@ -120,7 +127,8 @@ class Runner:
         outcome = "STOPPED"
         with suppress(LeaseLost):
             outcome = await self._record(run, work)
-        metrics.JOBS.labels(claimed.kind, outcome).observe(time.monotonic() - began)
+        metrics.JOBS.labels(run.job.kind, outcome).observe(time.monotonic() - began)
+        return outcome
 
     def stop(self) -> None:
         """Cancel what runs: each job is given back, due at once. Call it in the loop."""

@@ -13,7 +13,7 @@ from uuid import UUID
 import redis.asyncio
 from sqlalchemy.exc import SQLAlchemyError
 
-from ispgraph import clock
+from ispgraph import clock, traces
 from ispgraph import jobs as queue
 from ispgraph.adapters import outbound, webhooks
 from ispgraph.adapters.errors import AdapterError
@@ -87,10 +87,12 @@ class WebhookCaller:
                 if self._stopping:
                     return
                 take = partial(deliveries.take, endpoint_id=endpoint_id, key=self._settings.network_key)
-                parcels = await self._database.run(tenant_id, take)
-                if not parcels:
-                    return
-                await asyncio.gather(*(self._send(parcel) for parcel in parcels))
+                with traces.span("call webhook", "CONSUMER", parent=traces.ROOT) as span:
+                    parcels = await self._database.run(tenant_id, take)
+                    span.tell({"messaging.batch.message_count": len(parcels)})
+                    if not parcels:
+                        return
+                    await asyncio.gather(*(self._send(parcel) for parcel in parcels))
         except (SQLAlchemyError, OSError) as error:
             _log.warning("webhook endpoint %s: the database is away (%s)", endpoint_id, type(error).__name__)
         except Exception:

@@ -21,6 +21,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from ispgraph import traces
 from ispgraph.adapters.errors import AdapterError, BadReply, Refusal, Refused, TimedOut, Unreachable, cause, one_line
 from ispgraph.domain.outside import permitted
 
@@ -153,6 +154,15 @@ class _Transport(httpx.AsyncBaseTransport):
         where = f"{one_line(request.url.host)}:{request.url.port or {'http': 80}.get(request.url.scheme, 443)}"
         if request.url.scheme not in ("http", "https") or not request.url.host:
             raise Refused(Refusal.OTHER, "The address does not begin with https:// or http://.")
+        with traces.within(request.method, "CLIENT", _told(request)) as span:
+            # Where and what belongs to it: never the address, which may hold a key.
+            if (under_way := traces.carried()) is not None:
+                request.headers["traceparent"] = under_way
+            answer = await self._asked(request, where)
+            span.tell({"http.response.status_code": answer.status_code})
+            return answer
+
+    async def _asked(self, request: httpx.Request, where: str) -> httpx.Response:
         asked = False
 
         async def trace(event: str, info: dict[str, Any]) -> None:
@@ -205,6 +215,12 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+
+def _told(request: httpx.Request) -> traces.Told:
+    port = request.url.port or (80 if request.url.scheme == "http" else 443)
+    told: traces.Told = {"server.address": one_line(request.url.host), "server.port": port}
+    return {"http.request.method": request.method, **told}
 
 
 _TIMEOUTS: dict[str, float | None] = {"connect": CONNECT_SECONDS, "read": None, "write": None}

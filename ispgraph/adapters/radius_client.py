@@ -28,6 +28,7 @@ from pyrad.packet import (
     PacketError,
 )
 
+from ispgraph import traces
 from ispgraph.adapters.errors import Unreachable, cause
 
 SENDS = 3
@@ -57,6 +58,7 @@ ERROR_CAUSES: dict[int, str] = {
 }
 
 _ACKS = (DisconnectACK, CoAACK)
+_NAMES = {DisconnectRequest: "Disconnect-Request", CoARequest: "CoA-Request"}
 _ANSWERS = {DisconnectRequest: (DisconnectACK, DisconnectNAK), CoARequest: (CoAACK, CoANAK)}
 
 _dictionary = Dictionary(str(Path(__file__).with_name("dictionary")))
@@ -175,6 +177,13 @@ class _Listening(asyncio.DatagramProtocol):
 
 
 async def _exchange(nas: Nas, code: int, attributes: Mapping[str, str | int], sends: int, interval: float) -> Answer:
+    with traces.within(f"radius {_NAMES[code]}", "CLIENT") as span:
+        answer = await _exchanged(nas, code, attributes, sends, interval)
+        span.tell({"ispgraph.outcome": answer.outcome.name, "ispgraph.sends": answer.sends})
+        return answer
+
+
+async def _exchanged(nas: Nas, code: int, attributes: Mapping[str, str | int], sends: int, interval: float) -> Answer:
     request = CoAPacket(code, secrets.randbelow(256), nas.secret, dict=_dictionary, message_authenticator=True)
     for name, value in attributes.items():
         request[name] = value

@@ -25,6 +25,7 @@ from itertools import count
 from librouteros.exceptions import ConnectionClosed, FatalError, ProtocolError
 from librouteros.protocol import decode_length, determine_length, encode_sentence
 
+from ispgraph import traces
 from ispgraph.adapters.errors import BadReply, Refusal, Refused, TimedOut, Unreachable, cause, one_line
 
 CONNECT_SECONDS = 10.0
@@ -197,8 +198,9 @@ class Router:
                 self._drop()
                 raise Unreachable("The connection to the router is gone")
             try:
-                async with asyncio.timeout(self._deadline):
-                    return await self._converse(command, words, secrets)
+                with traces.within(f"routeros {command}", "CLIENT"):
+                    async with asyncio.timeout(self._deadline):
+                        return await self._converse(command, words, secrets)
             except TimeoutError as error:
                 text = f"The router did not finish {command} in {self._deadline:g} s"
                 raise TimedOut(text, outcome_unknown=True) from error
@@ -267,8 +269,9 @@ async def connect(
     """
     place = f"{address.host} port {address.port}"
     try:
-        async with asyncio.timeout(deadline):
-            router = await _open(address, command_deadline)
+        with traces.within("routeros /login", "CLIENT"):
+            async with asyncio.timeout(deadline):
+                router = await _open(address, command_deadline)
     except TimeoutError as error:
         raise TimedOut(f"{place} did not let us in within {deadline:g} s") from error
     except ssl.SSLCertVerificationError as error:

@@ -17,7 +17,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from ispgraph import metrics
+from ispgraph import metrics, traces
 from ispgraph.api import body, uploads
 from ispgraph.api.body import Parameters, Refused
 from ispgraph.api.connections import (
@@ -85,6 +85,17 @@ class GraphQLOverHTTP:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; whatever happens, in the media type that the client asked for."""
+        if not traces.on():
+            return (await self._answered(request))[0]
+        parent = traces.given(request.headers.getlist("traceparent"))
+        with traces.span("GraphQL", "SERVER", parent=parent, told={"http.request.method": _method(request)}) as span:
+            response, code = await self._answered(request)
+            span.tell({"http.response.status_code": response.status_code, "ispgraph.code": code or "STREAM"})
+            if response.status_code >= 500:
+                span.failed(code or "STREAM")
+            return response
+
+    async def _answered(self, request: Request) -> tuple[Response, str | None]:
         media, began = JSON, time.monotonic()
         code: str | None = "BAD_REQUEST"
         try:
@@ -98,7 +109,7 @@ class GraphQLOverHTTP:
             response = _reply(_status([shown]), {"errors": [shown.formatted]}, media, {})
         if code is not None:
             metrics.REQUESTS.labels(code).observe(time.monotonic() - began)
-        return response
+        return response, code
 
     async def _answer(self, request: Request, media: str) -> tuple[Response, str | None]:
         """The answer, and what it is counted as: nothing, if it is a stream."""
@@ -139,6 +150,8 @@ class GraphQLOverHTTP:
         except ApiError as error:
             # As one that the schema refuses: with 200 for a client that asked for plain JSON.
             return ExecutionResult(data=None, errors=[error])
+        if parameters.document_id is not None:
+            traces.tell({"graphql.document.id": parameters.document_id})
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 return await self._schema.execute(
@@ -284,6 +297,10 @@ async def _until(
     finally:
         # A generator that is still running cannot be closed.
         await _cancel(pushing, *([following] if following is not None else []))
+
+
+def _method(request: Request) -> str:
+    return request.method if request.method in _METHODS else "_OTHER"
 
 
 async def _cancel(*tasks: asyncio.Future[Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 from strawberry.types.execution import PreExecutionError
 
-from ispgraph import metrics
+from ispgraph import metrics, traces
 from ispgraph.api import body
 from ispgraph.api.body import Refused
 from ispgraph.api.connections import (
@@ -277,19 +277,23 @@ class _Connection:
     async def _stream(self, carried: "_Carried", parameters: body.Parameters) -> None:
         context = await self._api.context_factory(self.connection, self.parameters)
         context.carrier = carried
-        stream = await self._api.schema.stream(
-            await self._api.documents.text(parameters, context),
-            parameters.variables,
-            context_value=context,
-            operation_name=parameters.operation_name,
-            operation_extensions=parameters.extensions,
-        )
+        # Until the first answer: a subscription goes on for hours.
+        with traces.span("GraphQL", "SERVER", parent=traces.ROOT):
+            stream = await self._api.schema.stream(
+                await self._api.documents.text(parameters, context),
+                parameters.variables,
+                context_value=context,
+                operation_name=parameters.operation_name,
+                operation_extensions=parameters.extensions,
+            )
+            result = await anext(stream, None)
         async with aclosing(stream) as results:
-            async for result in results:
+            while result is not None:
                 members = payload(result)
                 if isinstance(result, PreExecutionError):
                     raise _Refusal(members["errors"])
                 await self._send({"id": carried.identifier, "type": "next", "payload": members})
+                result = await anext(results, None)
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ARRAY, ColumnElement, Select, String, and_, any_, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock, ids, pubsub
+from ispgraph import clock, ids, pubsub, traces
 from ispgraph import jobs as queue
 from ispgraph.db import after_commit
 from ispgraph.domain import audit, customers
@@ -116,6 +116,7 @@ def promise(
         router_id=router_id,
         created_by_id=by,
         arguments=arguments or {},
+        traceparent=traces.carried(),
         attempts=0,
         created_at=now,
         next_attempt_at=now,

@@ -5,6 +5,7 @@ last that was taken. Where the device is lost, each of ten recovery codes does o
 """
 
 import hmac
+from collections.abc import Sequence
 from uuid import UUID
 
 import pyotp
@@ -36,8 +37,8 @@ async def take(session: AsyncSession, settings: Settings, operator_id: UUID, cod
     if takes(row, code, settings.network_key):
         return True
     spelt = code.replace("-", "").replace(" ", "").lower()
-    known = digest(settings.network_key, spelt)
-    left = [each for each in row.recovery if not hmac.compare_digest(each, known)]
+    known = [digest(pepper, spelt) for pepper in _peppers(row, settings.network_key)]
+    left = [each for each in row.recovery if not any(hmac.compare_digest(each, one) for one in known)]
     if len(left) == len(row.recovery):
         return False
     row.recovery = left
@@ -67,9 +68,22 @@ def takes(row: SecondFactor, code: str, key: bytes) -> bool:
     return False
 
 
-def digest(key: bytes, code: str) -> bytes:
+def digest(pepper: bytes, code: str) -> bytes:
     """What is kept of a recovery code."""
-    return bytes.fromhex(secrets.digest(key, f"recovery:{code}"))
+    return hmac.digest(pepper, f"recovery:{code}".encode(), "sha256")
+
+
+def kept(row: SecondFactor, key: bytes, pepper: bytes) -> bytes:
+    """What recovery codes are digested with, as it is kept with them. They cannot be digested anew when the network key
+    is changed: nobody knows them."""
+    return secrets.seal(key, pepper.hex(), secrets.recovery_pepper(row.tenant_id, row.operator_id))
+
+
+def _peppers(row: SecondFactor, key: bytes) -> Sequence[bytes]:
+    if row.recovery_pepper is None:
+        return secrets.peppers(key)
+    bound_to = secrets.recovery_pepper(row.tenant_id, row.operator_id)
+    return [bytes.fromhex(secrets.unseal(key, row.recovery_pepper, bound_to))]
 
 
 def wrong_code() -> DomainError:

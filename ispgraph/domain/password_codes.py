@@ -25,15 +25,20 @@ def once(reset_id: UUID) -> str:
     return f"{_ONCE}{reset_id.hex}"
 
 
-def of_message(key: bytes, tenant_id: UUID, name: str) -> str:
-    """The code that belongs into a message that is about `name`."""
-    return code(key, tenant_id, UUID(hex=name.removeprefix(_ONCE)))
+def about(name: str) -> UUID:
+    """The request that a message is about, by its `once`."""
+    return UUID(hex=name.removeprefix(_ONCE))
+
+
+def of_message(key: bytes, tenant_id: UUID, name: str, known: bytes | None) -> str:
+    """The code that belongs into a message about `name`: the one that has this digest, should the key have changed."""
+    codes = _codes(key, tenant_id, about(name))
+    return next((each for each in codes if digest(each) == known), codes[0])
 
 
 def code(key: bytes, tenant_id: UUID, reset_id: UUID) -> str:
     """The code of a request: whose tenant's, which, and 256 bits that nobody knows without the key."""
-    proof = bytes.fromhex(secrets.digest(key, f"{_ONCE}{tenant_id}:{reset_id}"))
-    return base64.urlsafe_b64encode(tenant_id.bytes + reset_id.bytes + proof).decode().rstrip("=")
+    return _codes(key, tenant_id, reset_id)[0]
 
 
 def meant(given: str) -> tuple[UUID, UUID] | None:
@@ -48,3 +53,9 @@ def meant(given: str) -> tuple[UUID, UUID] | None:
 def digest(given: str) -> bytes:
     """What is kept of a code."""
     return hashlib.sha256(given.strip().encode("utf-8", "surrogatepass")).digest()
+
+
+def _codes(key: bytes, tenant_id: UUID, reset_id: UUID) -> list[str]:
+    proofs = map(bytes.fromhex, secrets.digests(key, f"{_ONCE}{tenant_id}:{reset_id}"))
+    named = tenant_id.bytes + reset_id.bytes
+    return [base64.urlsafe_b64encode(named + proof).decode().rstrip("=") for proof in proofs]

@@ -85,7 +85,9 @@ async def confirm(
         if not one_time_codes.takes(row, code, settings.network_key):
             raise one_time_codes.wrong_code()
         row.confirmed_at = clock.now()
-        row.recovery = [one_time_codes.digest(settings.network_key, each) for each in codes]
+        pepper = randomness.token_bytes(32)
+        row.recovery = [one_time_codes.digest(pepper, each) for each in codes]
+        row.recovery_pepper = one_time_codes.kept(row, settings.network_key, pepper)
         audit.record(session, by=by, action="operator.confirm_second_factor", subject_id=by.operator_id)
         operator = await session.get_one(Operator, by.operator_id)
         await messages.tell_operator(

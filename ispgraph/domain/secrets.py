@@ -3,10 +3,14 @@
 A blob is ``0x01 || iv (16) || AES-256-CBC ciphertext || HMAC-SHA256 tag (32)``, encrypt-then-MAC (RFC 7366), which
 pgcrypto can open inside the RADIUS functions. The tag also covers what the secret belongs to, so a blob copied to
 another row does not open there. CHAP and MS-CHAPv2 need the clear password at login: hashing is not possible.
+
+A network key is 32 bytes, or several such keys one behind the other while it is being changed (`network_keys`): the
+first one seals, and what any of them sealed is opened.
 """
 
 import hmac
 import secrets
+from collections.abc import Sequence
 from hashlib import sha256
 from uuid import UUID
 
@@ -14,6 +18,7 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 _VERSION = b"\x01"
+_KEY_BYTES = 32
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -86,6 +91,11 @@ def second_factor(tenant_id: UUID, operator_id: UUID) -> str:
     return f"second-factor:{tenant_id}:{operator_id}"
 
 
+def recovery_pepper(tenant_id: UUID, operator_id: UUID) -> str:
+    """What is bound to an operator with which the recovery codes are digested."""
+    return f"recovery-pepper:{tenant_id}:{operator_id}"
+
+
 def webhook(tenant_id: UUID, endpoint_id: UUID) -> str:
     """What the secret is bound to with which calls of an endpoint are signed."""
     return f"webhook:{tenant_id}:{endpoint_id}"
@@ -93,28 +103,53 @@ def webhook(tenant_id: UUID, endpoint_id: UUID) -> str:
 
 def seal(key: bytes, plain: str, bound_to: str) -> bytes:
     """Encrypt ``plain`` for one owner."""
+    first = keys(key)[0]
     iv = secrets.token_bytes(16)
     padder = padding.PKCS7(128).padder()
     padded = padder.update(plain.encode()) + padder.finalize()
-    encryptor = Cipher(algorithms.AES(_derive(key, b"enc")), modes.CBC(iv)).encryptor()
+    encryptor = Cipher(algorithms.AES(_derive(first, b"enc")), modes.CBC(iv)).encryptor()
     body = _VERSION + iv + encryptor.update(padded) + encryptor.finalize()
-    return body + _tag(key, body, bound_to)
+    return body + _tag(first, body, bound_to)
 
 
 def unseal(key: bytes, blob: bytes, bound_to: str) -> str:
     """The plain text. Raises BadSecret unless every bit is as sealed for this owner."""
-    body, tag = blob[:-32], blob[-32:]
-    if body[:1] != _VERSION or not hmac.compare_digest(tag, _tag(key, body, bound_to)):
+    found = sealed_with(key, blob, bound_to)
+    if found is None:
         raise BadSecret(bound_to)
-    decryptor = Cipher(algorithms.AES(_derive(key, b"enc")), modes.CBC(body[1:17])).decryptor()
+    body = blob[:-32]
+    decryptor = Cipher(algorithms.AES(_derive(found, b"enc")), modes.CBC(body[1:17])).decryptor()
     unpadder = padding.PKCS7(128).unpadder()
     padded = decryptor.update(body[17:]) + decryptor.finalize()
     return (unpadder.update(padded) + unpadder.finalize()).decode()
 
 
+def sealed_with(key: bytes, blob: bytes, bound_to: str) -> bytes | None:
+    """Which of the keys a blob was sealed with for this owner; None when it was none of them."""
+    body, tag = blob[:-32], blob[-32:]
+    if body[:1] != _VERSION:
+        return None
+    return next((each for each in keys(key) if hmac.compare_digest(tag, _tag(each, body, bound_to))), None)
+
+
 def digest(key: bytes, plain: str) -> str:
     """What tells a text from others without giving it away: whoever lacks the key cannot try guesses."""
-    return hmac.digest(_derive(key, b"digest"), plain.encode(), sha256).hex()
+    return digests(key, plain)[0]
+
+
+def digests(key: bytes, plain: str) -> Sequence[str]:
+    """The digest of a text, and what it was with each former key."""
+    return [hmac.digest(pepper, plain.encode(), sha256).hex() for pepper in peppers(key)]
+
+
+def peppers(key: bytes) -> Sequence[bytes]:
+    """What digests are made with, of each of the keys."""
+    return [_derive(each, b"digest") for each in keys(key)]
+
+
+def keys(key: bytes) -> Sequence[bytes]:
+    """The keys of a network key: the one that seals, and those that sealed before it."""
+    return [key[start : start + _KEY_BYTES] for start in range(0, len(key), _KEY_BYTES)]
 
 
 def generate_password(length: int = 10) -> str:

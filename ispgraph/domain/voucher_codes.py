@@ -6,6 +6,7 @@ is for people and says nothing. None of the characters is taken for another one:
 
 import re
 import secrets
+from collections.abc import Sequence
 from uuid import UUID
 
 from ispgraph.domain import secrets as sealing
@@ -58,4 +59,9 @@ def read(typed: str) -> str | None:
 
 def lookup(network_key: bytes, tenant_id: UUID, code: str) -> str:
     """By which a code is found: whoever has the database without the key cannot try codes."""
-    return sealing.digest(network_key, f"voucher:{tenant_id}:{code}")
+    return lookups(network_key, tenant_id, code)[0]
+
+
+def lookups(network_key: bytes, tenant_id: UUID, code: str) -> Sequence[str]:
+    """The same, and by which the code was found with each former key."""
+    return sealing.digests(network_key, f"voucher:{tenant_id}:{code}")

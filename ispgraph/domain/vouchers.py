@@ -337,8 +337,8 @@ async def held(
     that ended. Raises DomainError NOT_FOUND, INVALID_STATE at the path `at`."""
     code = voucher_codes.read(typed)
     # What is none is looked for as well, so that it takes as long to be told.
-    key = voucher_codes.lookup(network_key, tenant_id, code or "")
-    voucher = await session.scalar(select(Voucher).where(Voucher.lookup == key).with_for_update())
+    keys = voucher_codes.lookups(network_key, tenant_id, code or "")
+    voucher = await session.scalar(select(Voucher).where(Voucher.lookup.in_(keys)).with_for_update())
     if voucher is None or code is None:
         raise fail(ErrorCode.NOT_FOUND, "There is no voucher with this code.", *at)
     stands = status(voucher, clock.now())

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ispgraph import clock, metrics, pubsub
+from ispgraph import clock, metrics, pubsub, traces
 from ispgraph.adapters import routeros
 from ispgraph.adapters.errors import AdapterError
 from ispgraph.db import Database
@@ -33,6 +33,8 @@ _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 1.0, 30.0
 # The connection outlives the last watcher by so much.
 _IDLE_SECONDS = 10.0
 _LOOK_SECONDS = 0.25
+# One of so many readings is traced: there is one each second of each router that is watched.
+_TRACED = 60
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Poller:
         self._backoff = _SHORTEST_BACKOFF
         self._not_before = 0.0
         self._has_login = True
+        self._read = 0
 
     async def run(self) -> None:
         """Read and publish until nobody has watched for a while."""
@@ -63,7 +66,10 @@ class Poller:
                 place = self._directory.places.get(self._router_id)
                 if place is not None:
                     watched = loop.time()
-                    soon = await self._turn(place)
+                    traced = self._read % _TRACED == 0
+                    self._read += 1
+                    with traces.span("live reading", parent=traces.ROOT) if traced else contextlib.nullcontext():
+                        soon = await self._turn(place)
                     due += _FIRST_SECONDS if soon else place.seconds
                     if due < loop.time():
                         # It took longer than it should: what was missed is not made up for.

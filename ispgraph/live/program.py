@@ -12,7 +12,7 @@ import redis.asyncio
 import uvloop
 from redis.exceptions import RedisError
 
-from ispgraph import cancelling, logs, metrics, pubsub, watching
+from ispgraph import cancelling, logs, metrics, pubsub, traces, watching
 from ispgraph.db import Database
 from ispgraph.live import announcements
 from ispgraph.live.directory import Directory
@@ -38,7 +38,8 @@ def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`."""
     logs.configure("live", settings)
     metrics.serve(settings)
-    uvloop.run(_until_told(settings))
+    with traces.running("live", settings):
+        uvloop.run(_until_told(settings))
 
 
 async def _until_told(settings: Settings) -> None:

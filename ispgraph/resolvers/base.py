@@ -9,7 +9,7 @@ from typing import Any, Final, get_type_hints
 import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import metrics
+from ispgraph import metrics, traces
 from ispgraph.domain.errors import DomainError
 from ispgraph.domain.permissions import Permission, Within
 from ispgraph.schema import self_care
@@ -53,6 +53,12 @@ def action(
 
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
+        with traces.within(f"mutation {info.field_name}") as span:
+            answer = await acted(info, **arguments)
+            span.tell(traces.outcome(answer))
+            return answer
+
+    async def acted(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
         context, outcome = info.context, "ERROR"
         try:
             with _permitted(info, access) as within:
@@ -95,7 +101,7 @@ def query(function: Callable[..., Awaitable[Any]], access: Access, *, narrowed: 
     @functools.wraps(function)
     async def resolve(info: strawberry.Info[Context, None], **arguments: Any) -> Any:
         try:
-            with _permitted(info, access) as within:
+            with traces.within(f"query {info.field_name}"), _permitted(info, access) as within:
                 found = await function(info, **arguments)
                 if not narrowed:
                     _require_asked(within, access)

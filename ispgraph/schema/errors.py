@@ -20,6 +20,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 
+from ispgraph import traces
 from ispgraph.domain.errors import DomainError
 
 _log = structlog.get_logger("ispgraph.api")
@@ -130,7 +131,8 @@ def report(cause: BaseException, code: Code, **fields: Any) -> str:
 
     The text of a database error quotes statement parameters and rows, so only its type and SQLSTATE are written.
     """
-    trace_id = secrets.token_hex(8)
+    under_way = traces.ids()
+    trace_id = under_way[0] if under_way is not None else secrets.token_hex(8)
     quotes_data = isinstance(cause, sqlalchemy.exc.SQLAlchemyError)
     _log.error(
         "request_failed",

@@ -40,6 +40,7 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
+from ispgraph import traces
 from ispgraph.schema.costs import Pricing
 from ispgraph.schema.errors import ApiError, may_introspect
 
@@ -308,6 +309,12 @@ class DocumentLimits(SchemaExtension):
         cost = pricing.cost(context.operation_name, variables) if pricing else 0
         if hasattr(context.context, "cost"):
             context.context.cost = cost
+        if traces.on():
+            kind, name = context.operation_type.value.lower(), context.operation_name
+            named = {"graphql.operation.name": name} if name else {}
+            traces.tell(
+                {"graphql.operation.type": kind, "ispgraph.cost": cost, **named}, f"{kind} {name or ''}".strip()
+            )
         return _beyond(cost, bound)
 
 

@@ -42,7 +42,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "ISPGRAPH_RADIUS_DATABASE_URL": settings.radius_database_url or "",
         "ISPGRAPH_REDIS_URL": settings.redis_url,
         "ISPGRAPH_TOKEN_KEY": settings.token_key.hex(),
-        "ISPGRAPH_NETWORK_KEY": settings.network_key.hex(),
+        "ISPGRAPH_NETWORK_KEY": settings.network_key.hex(",", 32),
         "ISPGRAPH_RADIUS_AUTH_PORT": str(settings.radius_auth_port),
         "ISPGRAPH_RADIUS_ACCT_PORT": str(settings.radius_acct_port),
         "ISPGRAPH_RADIUS_INTERIM_PORT": str(settings.radius_interim_port),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, delete, select, text
@@ -19,12 +20,15 @@ from ispgraph.domain import gateways, password_codes, secrets
 from ispgraph.domain.gateways import Opened
 from ispgraph.domain.messaging import credits, texts
 from ispgraph.domain.models import (
+    CustomerPasswordReset,
     DeliveryReport,
     Gateway,
     GatewayKind,
     Message,
     MessageChannel,
     MessageStatus,
+    PasswordReset,
+    PortalAdmin,
     Service,
 )
 from ispgraph.domain.portals import invitations
@@ -199,9 +203,14 @@ async def _account(session: AsyncSession, channel: MessageChannel, key: bytes) -
 
 async def _in_clear(session: AsyncSession, row: Message, key: bytes) -> str:
     if row.event == invitations.INVITED and row.once is not None:
-        return row.body.replace(texts.MASK, invitations.in_message(key, row.once))
+        admin = await session.get(PortalAdmin, invitations.about(row.once)[0])
+        token = invitations.in_message(key, row.once, admin.invitation_hash if admin else None)
+        return row.body.replace(texts.MASK, token)
     if row.once is not None and row.event in password_codes.EVENTS:
-        return row.body.replace(texts.MASK, password_codes.of_message(key, row.tenant_id, row.once))
+        resets = PasswordReset if row.event == password_codes.EVENT else CustomerPasswordReset
+        asked: Any = await session.get(resets, password_codes.about(row.once))
+        code = password_codes.of_message(key, row.tenant_id, row.once, asked.digest if asked else None)
+        return row.body.replace(texts.MASK, code)
     if row.service_id is None:
         return row.body
     service = await session.get_one(Service, row.service_id)

@@ -82,6 +82,8 @@ class SecondFactor(TenantRow):
     """The time step of the last code that was taken: no code is taken twice."""
     recovery: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary), default=list)
     """Digests of the recovery codes that were not used yet."""
+    recovery_pepper: Mapped[bytes | None]
+    """What they are made with, sealed. None: they are older, and made with the network key itself."""
 
 
 class PasswordReset(TenantRow):

@@ -146,6 +146,8 @@ class Job(TenantRow):
     lease: Mapped[UUID | None]
     """Of the run that holds the job: a run that lost its lease may not write a result."""
     message: Mapped[str | None] = mapped_column(Text)
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """Of what promised it, where that was traced: its runs belong to the same trace."""
     progress_done: Mapped[int | None]
     progress_total: Mapped[int | None]
 

@@ -9,6 +9,8 @@ import hashlib
 import hmac
 from uuid import UUID
 
+from ispgraph.domain import secrets
+
 INVITED = "portal.invited"
 _PURPOSE = b"ispgraph portal invitations 1"
 
@@ -20,15 +22,28 @@ def once(admin_id: UUID, number: int) -> str:
 
 def token(key: bytes, admin_id: UUID, number: int) -> str:
     """What stands in the e-mail of an invitation. `key` is the network key."""
-    own = hmac.digest(key, _PURPOSE, hashlib.sha256)
-    made = hmac.digest(own, f"{admin_id.hex}:{number}".encode(), hashlib.sha256)
-    return base64.urlsafe_b64encode(made).decode().rstrip("=")
+    return _tokens(key, admin_id, number)[0]
 
 
-def in_message(key: bytes, once_of_message: str) -> str:
-    """The token of the invitation that a message, by its `once`, is about."""
+def about(once_of_message: str) -> tuple[UUID, int]:
+    """Whose invitation a message is about, by its `once`, and which."""
     _, admin, number = once_of_message.split(":")
-    return token(key, UUID(hex=admin), int(number))
+    return UUID(hex=admin), int(number)
+
+
+def in_message(key: bytes, once_of_message: str, known: bytes | None) -> str:
+    """The token of the invitation that a message is about: the one that has this hash, should the key have changed."""
+    tokens = _tokens(key, *about(once_of_message))
+    return next((each for each in tokens if hashed(each) == known), tokens[0])
+
+
+def _tokens(key: bytes, admin_id: UUID, number: int) -> list[str]:
+    found = []
+    for each in secrets.keys(key):
+        own = hmac.digest(each, _PURPOSE, hashlib.sha256)
+        made = hmac.digest(own, f"{admin_id.hex}:{number}".encode(), hashlib.sha256)
+        found.append(base64.urlsafe_b64encode(made).decode().rstrip("="))
+    return found
 
 
 def hashed(given: str) -> bytes:
