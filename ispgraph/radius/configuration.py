@@ -55,7 +55,7 @@ def write(
         "ACCTPORT": str(acct_port or settings.radius_acct_port),
         "PROXY": "yes" if interims else "no",
         "INTERIMPORT": str(settings.radius_interim_port),
-        "INTERIMSECRET": passing.secret(settings).decode(),
+        "INTERIMSECRET": passing.secrets(settings)[0].decode(),
     }
     claim(directory, _MARK)
     for place in (directory, directory / "run", directory / "log"):

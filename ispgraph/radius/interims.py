@@ -34,6 +34,8 @@ _TOGETHER = 1000
 _WAITING = 20_000
 _ALONE = 4
 _DATABASE_SECONDS = 3.0
+# Bytes of a key.
+_KEY = 32
 # Bytes of the socket's buffer: a second of ten thousand packets.
 _BUFFER = 4 << 20
 
@@ -52,6 +54,7 @@ class Packet:
     attributes: Attributes
     came: datetime
     sender: tuple[str, int]
+    key: bytes
 
     @property
     def source(self) -> str:
@@ -64,9 +67,13 @@ class Packet:
         return _number(self.attributes, 40) == _INTERIM
 
 
-def secret(settings: Settings) -> bytes:
-    """What FreeRADIUS and this program sign with: both know the network key, which itself stays where it is."""
-    return hmac.digest(settings.network_key, b"interims", "sha256").hex().encode()
+def secrets(settings: Settings) -> tuple[bytes, ...]:
+    """What FreeRADIUS and this program sign with: both know the network key, which itself stays where it is.
+
+    FreeRADIUS signs with the first; what it was given before another key came is believed as well.
+    """
+    keys = (settings.network_key[at : at + _KEY] for at in range(0, len(settings.network_key), _KEY))
+    return tuple(hmac.digest(key, b"interims", "sha256").hex().encode() for key in keys)
 
 
 def read(data: bytes) -> Attributes | None:
@@ -90,12 +97,16 @@ def proved(data: bytes, key: bytes) -> bool:
 
 
 def signed(data: bytes, key: bytes) -> bool:
-    """Is there one Message-Authenticator, and does it prove the secret (RFC 5997 section 3)?"""
-    at = 20
-    while data[at] != _SIGNATURE:
+    """Is there a Message-Authenticator, and does it prove the secret (RFC 5997 section 3)?"""
+    at, length = 20, int.from_bytes(data[2:4], "big")
+    while at < length and data[at] != _SIGNATURE:
         at += data[at + 1]
-    blank = data[: at + 2] + bytes(16) + data[at + 18 : int.from_bytes(data[2:4], "big")]
-    return data[at + 1] == 18 and hmac.compare_digest(hmac.digest(key, blank, "md5"), data[at + 2 : at + 18])
+    blank = data[: at + 2] + bytes(16) + data[at + 18 : length]
+    return (
+        at < length
+        and data[at + 1] == 18
+        and hmac.compare_digest(hmac.digest(key, blank, "md5"), data[at + 2 : at + 18])
+    )
 
 
 def response(data: bytes, attributes: Attributes, key: bytes) -> bytes:
@@ -145,9 +156,9 @@ def _number(said: Attributes, code: int) -> int | None:
 class Relay(asyncio.DatagramProtocol):
     """Takes what FreeRADIUS passes on, and answers what is stored."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", key: bytes) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", keys: Sequence[bytes]) -> None:
         self._pool = pool
-        self._key = key
+        self._keys = keys
         self._waiting: deque[Packet] = deque()
         self._some = asyncio.Event()
         self._room = asyncio.Semaphore(_ALONE)
@@ -162,11 +173,14 @@ class Relay(asyncio.DatagramProtocol):
         if attributes is None:
             return
         if data[0] == _STATUS_SERVER:
-            if len(attributes.get(_SIGNATURE, ())) == 1 and signed(data, self._key):
-                self._send(response(data, attributes, self._key), addr)
-        elif data[0] == _REQUEST and proved(data, self._key) and len(self._waiting) < _WAITING:
-            self._waiting.append(Packet(data, attributes, clock.now(), addr))
-            self._some.set()
+            key = next((key for key in self._keys if signed(data, key)), None)
+            if key is not None and len(attributes.get(_SIGNATURE, ())) == 1:
+                self._send(response(data, attributes, key), addr)
+        elif data[0] == _REQUEST and len(self._waiting) < _WAITING:
+            key = next((key for key in self._keys if proved(data, key)), None)
+            if key is not None:
+                self._waiting.append(Packet(data, attributes, clock.now(), addr, key))
+                self._some.set()
 
     async def work(self) -> None:
         """Put away what waits, until cancelled."""
@@ -221,7 +235,7 @@ class Relay(asyncio.DatagramProtocol):
                 self._answer(packet)
 
     def _answer(self, packet: Packet) -> None:
-        self._send(response(packet.data, packet.attributes, self._key), packet.sender)
+        self._send(response(packet.data, packet.attributes, packet.key), packet.sender)
 
     def _send(self, answer: bytes, to: tuple[str, int]) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -245,7 +259,7 @@ async def serve(settings: Settings) -> None:
         command_timeout=_DATABASE_SECONDS,
         server_settings={"ispgraph.network_key": settings.network_key.hex(), "application_name": "ispgraph interims"},
     ) as pool:
-        relay = Relay(pool, secret(settings))
+        relay = Relay(pool, secrets(settings))
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         receiver.bind(("127.0.0.1", settings.radius_interim_port))

@@ -9,7 +9,7 @@ first address for each address.
 from alembic import op
 
 revision = "0052"
-down_revision = "0045"
+down_revision = "0046"
 branch_labels = None
 depends_on = None
 

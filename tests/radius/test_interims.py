@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ispgraph.radius import interims
+from tests import factories
 from tests.radius import running, world
 from tests.radius.client import attribute, send
 from tests.radius.conftest import Network, add, close_database, fetch, needs_freeradius, open_database
@@ -30,7 +31,7 @@ class Passing:
     def __init__(self, network: Network, settings: Any, started: running.Running) -> None:
         self.network = network
         self.address = ("127.0.0.1", settings.radius_interim_port)
-        self.key = interims.secret(settings)
+        [self.former, self.key] = reversed(interims.secrets(settings))
         self.running = started
 
     def packet(self, report: Report, *, source: str = "", extra: bytes = b"", secret: bytes = b"") -> bytes:
@@ -61,7 +62,8 @@ class Passing:
 @pytest.fixture(scope="module")
 def passing(network: Network) -> Iterator[Passing]:
     """The program, running."""
-    settings = network.settings()
+    # As it is while keys are changed: FreeRADIUS may still have either.
+    settings = network.settings(network_key=factories.NETWORK_KEY + bytes(range(32)))
     with running.relay(settings) as started:
         yield Passing(network, settings, started)
 
@@ -142,6 +144,13 @@ def test_silence_and_the_others_are_stored(passing: Passing, how: dict[str, Any]
         with pytest.raises(TimeoutError):
             link.recv(4096)
     assert [row["input_octets"] for row in passing.sessions(bad, good)] == [2]
+
+
+def test_a_former_key_is_believed_and_answered_with(passing: Passing) -> None:
+    packet = passing.packet(session(), secret=passing.former)
+    reply = send(passing.address, packet, "127.0.0.1")
+    assert reply is not None
+    assert hashlib.md5(reply[:4] + packet[4:20] + reply[20:] + passing.former).digest() == reply[4:20]
 
 
 def test_it_says_that_it_is_there(passing: Passing) -> None:
