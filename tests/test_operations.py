@@ -18,8 +18,7 @@ from ispgraph import clock, demo
 from ispgraph.api.server import Server
 from ispgraph.db import Database
 from ispgraph.domain.models import Customer, Service, Tenant
-from ispgraph.domain.permissions import Permission
-from ispgraph.resolvers.base import Customers, Public, SignedIn
+from ispgraph.resolvers.base import told
 from ispgraph.resolvers.build import Mutation, Query, Subscription
 from ispgraph.settings import Settings
 from ispgraph.up.ports import free_port
@@ -102,11 +101,7 @@ def accesses() -> dict[str, str]:
     found = {}
     for type_ in (Query, Mutation, Subscription):
         for field in type_.__strawberry_definition__.fields:  # type: ignore[attr-defined]
-            access = field.access
-            said = {SignedIn: "any signed-in operator", Public: "none", Customers: "a signed-in customer"}
-            found[to_camel_case(field.python_name)] = (
-                access.value if isinstance(access, Permission) else said[type(access)]
-            )
+            found[to_camel_case(field.python_name)] = told(field.access)
     return found
 
 

@@ -46,7 +46,7 @@ from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
 from ispgraph.resolvers.transfers import TransferMutations, TransferQueries
 from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
 from ispgraph.resolvers.webhooks import WebhookMutations, WebhookQueries
-from ispgraph.schema import costs
+from ispgraph.schema import costs, words
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.budgets import CostBudgets
 from ispgraph.schema.compiler.arguments import resolve_directly
@@ -168,6 +168,7 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
     )
     resolve_directly(schema)
+    words.describe(schema._schema)
     costs.describe(schema._schema)
     return schema
 
