@@ -160,6 +160,23 @@ def check_schema(
 
 
 @app.command()
+def reference(
+    directory: Annotated[Path, typer.Argument(help="A new directory, or one this command made.")],
+    operations: Annotated[
+        Path | None, typer.Option(help="A folder of operations, for the examples.", show_default="examples/operations")
+    ] = None,
+) -> None:
+    """Write the reference documentation of the schema: pages that need neither a server nor a network."""
+    site = _load("reference.site")
+    usual = Path("examples/operations")
+    try:
+        count = site.write(directory, operations or (usual if usual.is_dir() else None))
+    except site.SiteError as error:
+        raise UpError(str(error)) from error
+    _say(f"{count} pages: {directory / 'index.html'}")
+
+
+@app.command()
 def create_operator(
     tenant: Annotated[str, typer.Option(help="Short name of the ISP; a new one is made.")],
     email: Annotated[str, typer.Option()],
