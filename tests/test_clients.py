@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -80,6 +81,7 @@ class Running:
     """The demo behind an API that is a program of its own."""
 
     port: int
+    admin: dict[str, str]
     token: str
     customer: str
 
@@ -103,7 +105,7 @@ async def running(settings: Settings, api: Api, valkey: "Redis") -> AsyncIterato
     program = Program("app", settings, ISPGRAPH_PORT=str(port), ISPGRAPH_INTROSPECTION="open")
     try:
         await program.ready()
-        yield Running(port, token, found["customers"]["nodes"][0]["id"])
+        yield Running(port, given, token, found["customers"]["nodes"][0]["id"])
     finally:
         program.kill()
 
@@ -166,3 +168,57 @@ async def test_the_clients_read_change_and_follow(running: Running, tmp_path: Pa
     assert ids == said["ids"]
     assert changed["id"] == running.customer
     assert changed["name"].startswith("Aa Events ")
+
+
+def newcomer_commands() -> list[str]:
+    """The block of README.md."""
+    section = (ROOT / "README.md").read_text().partition("### A typed query")[2]
+    found = re.search(r"```sh\n(.*?)```", section, re.S)
+    assert found is not None
+    return found[1].strip().splitlines()
+
+
+async def test_a_newcomer_has_a_typed_query_in_a_few_commands(running: Running, tmp_path: Path) -> None:
+    commands, home = newcomer_commands(), tmp_path / "home"
+    assert len(commands) < 10
+    home.mkdir()
+    (home / "up.json").write_text(json.dumps({"graphql": running.url, "operators": [running.admin]}))
+    # An account with nothing in it; where packages come from is this machine's business.
+    npmrc = Path.home() / ".npmrc"
+    environment = {
+        **{"PATH": os.environ["PATH"], "HOME": str(home), "ISPGRAPH": str(ROOT)},
+        "ISPGRAPH_UP": str(home / "up.json"),
+        **({"NPM_CONFIG_USERCONFIG": str(npmrc)} if npmrc.exists() else {}),
+    }
+
+    async def shell(script: str, folder: Path) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-euo", "pipefail", "-c", script),
+            cwd=folder,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 300)
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    status, said = await shell("\n".join(commands), tmp_path)
+    assert status == 0, said
+    starter = tmp_path / "ispgraph/examples/starter"
+    status, said = await shell("npm start", starter)
+    assert status == 0, said
+    assert len(re.findall(r"^.+: -?[\d.]+ [A-Z]{3}, (?:ACTIVE|PENDING|SUSPENDED|EXPIRED|no service)", said, re.M)) >= 4
+
+    # A field that does not exist is refused: in the program by TypeScript, in the query by the generator.
+    customers, right = starter / "src/customers.ts", (starter / "src/customers.ts").read_text()
+    customers.write_text(
+        right.replace("const { name, balance, service }", "const { nickname: name, balance, service }")
+    )
+    status, said = await shell("npm run check", starter)
+    assert status != 0
+    assert "Property 'nickname' does not exist" in said
+    customers.write_text(right.replace("        name\n", "        nickname\n"))
+    status, said = await shell("npm run types", starter)
+    assert status != 0
+    assert 'Cannot query field "nickname" on type "Customer"' in said
