@@ -47,10 +47,11 @@ class Verdict:
 def compare(old: GraphQLSchema, new: GraphQLSchema) -> Verdict:
     """`new` beside the schema of the release before."""
     deprecated = set(_deprecated(old))
-    refused, announced = [], []
+    refused: list[str] = []
+    announced: list[str] = []
+    noticed: list[str] = []
     for change in find_breaking_changes(old, new):
         (announced if _was_announced(change, old, deprecated) else refused).append(change.description)
-    noticed = []
     for danger in find_dangerous_changes(old, new):
         # The same document does something else from now on: to its author that is no smaller change than a removal.
         silent = danger.type is DangerousChangeType.ARG_DEFAULT_VALUE_CHANGE
