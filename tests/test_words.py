@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from ispgraph.domain.webhooks.catalogue import WebhookEvent
 from ispgraph.resolvers import build
 from ispgraph.schema import words
+from ispgraph.schema.words.events import EVENTS
 from tests.api import schema
 
 
@@ -39,4 +41,6 @@ def test_every_operation_says_who_may() -> None:
     told = {name: field.description or "" for root in roots if root for name, field in root.fields.items()}
     assert [name for name, text in told.items() if not re.search(r"^Permission: .+\.", text, re.M)] == []
     assert "Permission: SUSPEND_CUSTOMERS." in told["customerSuspend"]
+    assert "\n\nEvents: CUSTOMER_SUSPENDED, " in told["customerSuspend"]
+    assert {event for events in EVENTS.values() for event in events.split()} <= {event.value for event in WebhookEvent}
     assert "Permission: MANAGE_TICKETS. Customers too" in told["ticketReply"]

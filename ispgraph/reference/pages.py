@@ -33,6 +33,7 @@ KINDS = (
     (GraphQLEnumType, "enumeration"),
     (GraphQLUnionType, "union"),
 )
+_EVENTS = re.compile(r"\n*^Events: (.+)\.$", re.M)
 _PERMISSION = re.compile(r"\n*^Permission: (.+?)\.( Customers too.*)?$", re.M)
 
 _FIRST = """<p>One GraphQL schema for customers, packages, invoices, payments and the network. Search above finds every
@@ -187,9 +188,15 @@ class Pages:
             told_codes = "".join(f'<a href="{up}type/ErrorCode.html#{one}"><code>{one}</code></a>, ' for one in codes)
             every = f'<a href="{up}type/ErrorCode.html">what any mutation may answer</a>'
             facts.append(("Errors", f"{told_codes}{'and ' if codes else ''}{every}"))
+        heard = _EVENTS.search(text)
+        if heard:
+            links = (
+                f'<a href="{up}type/WebhookEvent.html#{one}"><code>{one}</code></a>' for one in heard[1].split(", ")
+            )
+            facts.append(("Events", ", ".join(links)))
         if field.deprecation_reason:
             facts.append(("Deprecated", escape(field.deprecation_reason)))
-        body = self._markup.words(_PERMISSION.sub("", text), up) + _facts(facts)
+        body = self._markup.words(_EVENTS.sub("", _PERMISSION.sub("", text)), up) + _facts(facts)
         if field.args:
             body += f"<h2>Arguments</h2>{rows([self._argument(n, a, up) for n, a in field.args.items()])}"
         for argument, given in field.args.items():

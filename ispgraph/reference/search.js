@@ -9,14 +9,15 @@ let chosen = -1;
 
 const rank = ([name, what, , words], typed) => {
   const low = name.toLowerCase();
-  const last = low.slice(low.lastIndexOf(".") + 1);
+  const [owner, member] = low.split(".");
   if (low === typed) return 0;
-  if (last === typed) return 1;
-  if (low.startsWith(typed)) return 2;
-  if (last.startsWith(typed)) return 3;
+  if (member === typed) return 1;
+  if (!member && low.startsWith(typed)) return 2;
   // What can be done comes before what it is made of.
-  if (low.includes(typed)) return /^(query|mutation|subscription|task)/.test(what) ? 2.5 : 4;
-  return words.toLowerCase().includes(typed) ? 5 : -1;
+  if (!member && low.includes(typed)) return /^(query|mutation|subscription|task)/.test(what) ? 3 : 4;
+  if (member?.includes(typed)) return member.startsWith(typed) ? 5 : 6;
+  if (owner.includes(typed)) return 7;
+  return words.toLowerCase().includes(typed) ? 8 : -1;
 };
 
 const choose = (place) => {

@@ -20,6 +20,7 @@ from graphql import (
 
 from ispgraph.schema import self_care
 from ispgraph.schema.words import access, choices, customers, money, network, onboarding, roots, states, talking
+from ispgraph.schema.words.events import EVENTS
 from ispgraph.schema.words.recurring import RECURRING
 
 MODULES = (access, choices, customers, money, network, onboarding, roots, states, talking)
@@ -47,6 +48,9 @@ def describe(schema: GraphQLSchema) -> set[str]:
         for field in fields:
             of_root: Any = schema.type_map[root]
             of_root.fields[field].description += " Customers too, for what is their own."
+    for mutation, told in EVENTS.items():
+        assert schema.mutation_type is not None
+        schema.mutation_type.fields[mutation].description += f"\n\nEvents: {', '.join(told.split())}."  # type: ignore[operator]
     return used
 
 
