@@ -68,6 +68,13 @@ def test_the_schema_and_the_operations_keep_the_rules() -> None:
     assert said["files"] == len(collection()) + 1
 
 
+def test_an_editor_finds_schema_and_operations() -> None:
+    said = told("editor.mjs", ROOT)
+    assert len(said["default"]["operations"]) == len(collection())
+    assert {"SignIn", "Customers"} == set(said["starter"]["operations"])
+    assert said["default"]["types"] == said["starter"]["types"] > 400
+
+
 def test_the_rules_find_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "schema.graphql").write_text(BAD)
     (tmp_path / "operations").mkdir()

@@ -204,7 +204,7 @@ async def everything_is_told_to_somebody(walk: Walk, owner: Database, token: str
 
     async def counted() -> Counter[str]:
         async with owner.read(tenant.id) as session:
-            return Counter(dict((await session.execute(counts)).tuples().all()))
+            return Counter(dict((await session.execute(counts)).all()))
 
     walk.counted = counted
 

@@ -50,7 +50,7 @@ def describe(schema: GraphQLSchema) -> set[str]:
             of_root.fields[field].description += " Customers too, for what is their own."
     for mutation, told in EVENTS.items():
         assert schema.mutation_type is not None
-        schema.mutation_type.fields[mutation].description += f"\n\nEvents: {', '.join(told.split())}."  # type: ignore[operator]
+        schema.mutation_type.fields[mutation].description += f"\n\nEvents: {', '.join(told.split())}."
     return used
 
 
