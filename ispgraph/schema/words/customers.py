@@ -33,7 +33,7 @@ WORDS = {
         "options": "What can be chosen, of the type SELECT; else empty.",
     },
     "CustomFieldDefinitionInput": {
-        "key": "The name in programs. One that exists is changed.",
+        "key": "The name in programs; unique at one provider.",
         "type": "What may be entered.",
         "required": "Whether every customer needs a value from now on.",
         "options": "What can be chosen: for the type SELECT, and for no other.",

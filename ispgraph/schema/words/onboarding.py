@@ -67,7 +67,7 @@ WORDS = {
         "other": "Whatever else.",
         "routerId": "The router, `rtr_…`; left out: any.",
     },
-    "DraftCustomFieldsInput": {"values": "The values; a field that is left out stays as it is."},
+    "DraftCustomFieldsInput": {"values": "All of them: a field that is left out has no value."},
     "DraftLogEntry": {
         "": "One attempt at a step.",
         "step": "Which step.",
@@ -127,7 +127,7 @@ WORDS = {
     "PppoeInput": {
         "": "A line with PPP over Ethernet.",
         "password": "What the device logs in with.",
-        "profile": "The PPP profile on the router; left out: the router's own.",
+        "profile": "The PPP profile on the router; left out: none in particular.",
     },
     "StaticIpInput": {
         "": "A line with a fixed address.",
