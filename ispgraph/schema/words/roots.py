@@ -41,7 +41,7 @@ WORDS = {
         "twoFactorBegin(password)": "The operator's password.",
         "twoFactorConfirm(code)": "What the authenticator shows now.",
         "paymentRefund(amount)": "How much to give back; left out: all that is left.",
-        "paymentRefund(atGateway)": "False: only book it. True: INVALID where the gateway cannot. Left out: it, where it can.",
+        "paymentRefund(atGateway)": "False: only book it. True: INVALID where it cannot. Left out: where it can.",
         "invoiceCredit(amount)": "How much to take back, with the tax in it.",
         "priceOverrideEnd(at)": "When it ends; left out: now.",
         "routerReconcile(dryRun)": "Only say what differs; nothing is changed on the router.",
