@@ -16,7 +16,7 @@ needs_clients = pytest.mark.skipif(
 )
 
 
-def told(script: str, *arguments: str | Path, seconds: float = 120, cwd: Path = CLIENTS) -> Any:
+def told(script: str, *arguments: str | Path, seconds: float = 300, cwd: Path = CLIENTS) -> Any:
     """Run a script of tests/clients; the JSON that it prints."""
     done = subprocess.run(
         ["node", CLIENTS / script, *arguments], cwd=cwd, capture_output=True, text=True, timeout=seconds, check=False

@@ -46,7 +46,7 @@ def node(*command: str | Path, cwd: Path = CLIENTS, **environment: str) -> subpr
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
