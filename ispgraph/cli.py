@@ -145,9 +145,41 @@ def migrate(data: Data = None) -> None:
 
 
 @app.command()
-def export_schema() -> None:
+def export_schema(
+    bare: Annotated[bool, typer.Option("--bare", help="Without descriptions: what is kept of a release.")] = False,
+) -> None:
     """Print the schema in GraphQL's definition language."""
-    _load("resolvers.build").main()
+    _load("resolvers.build").main(bare=bare)
+
+
+@app.command()
+def check_schema(
+    old: Annotated[Path, typer.Argument(help="The schema of the release before.")],
+    new: Annotated[Path, typer.Argument(help="The one that is to follow.")],
+) -> None:
+    """Say what changes for clients. Status 1 when something goes that was not deprecated in the release before."""
+    changes = _load("schema_changes")
+    try:
+        raise typer.Exit(changes.main(old, new))
+    except changes.SchemaError as error:
+        raise UpError(str(error)) from error
+
+
+@app.command()
+def reference(
+    directory: Annotated[Path, typer.Argument(help="A new directory, or one this command made.")],
+    operations: Annotated[
+        Path | None, typer.Option(help="A folder of operations, for the examples.", show_default="examples/operations")
+    ] = None,
+) -> None:
+    """Write the reference documentation of the schema: pages that need neither a server nor a network."""
+    site = _load("reference.site")
+    usual = Path("examples/operations")
+    try:
+        count = site.write(directory, operations or (usual if usual.is_dir() else None))
+    except site.SiteError as error:
+        raise UpError(str(error)) from error
+    _say(f"{count} pages: {directory / 'index.html'}")
 
 
 @app.command()

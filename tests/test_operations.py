@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -10,17 +11,18 @@ from typing import Any
 import pytest
 from graphql import FieldNode, OperationDefinitionNode, build_schema, parse, validate
 from redis.asyncio import Redis
-from sqlalchemy import select
+from sqlalchemy import func, select
 from starlette.applications import Starlette
 from strawberry.utils.str_converters import to_camel_case
 
 from ispgraph import clock, demo
 from ispgraph.api.server import Server
 from ispgraph.db import Database
-from ispgraph.domain.models import Customer, Service, Tenant
-from ispgraph.domain.permissions import Permission
-from ispgraph.resolvers.base import Customers, Public, SignedIn
+from ispgraph.domain.models import Customer, Service, Tenant, WebhookDelivery
+from ispgraph.domain.webhooks.catalogue import WebhookEvent
+from ispgraph.resolvers.base import told
 from ispgraph.resolvers.build import Mutation, Query, Subscription
+from ispgraph.schema.words.events import EVENTS
 from ispgraph.settings import Settings
 from ispgraph.up.ports import free_port
 from tests.accounting import session as open_session
@@ -84,6 +86,9 @@ APART = {
     "04-actions/suspend-several",
 }
 
+LISTEN = """mutation ($events: [WebhookEvent!]!) {
+  webhookEndpointSave(input: {name: "Everything", url: "https://panel.example.com/all", events: $events}) {
+    errors { message } } }"""
 SIGN_IN = "mutation ($input: SignInInput!) { signIn(input: $input) { token errors { message } } }"
 
 
@@ -102,11 +107,7 @@ def accesses() -> dict[str, str]:
     found = {}
     for type_ in (Query, Mutation, Subscription):
         for field in type_.__strawberry_definition__.fields:  # type: ignore[attr-defined]
-            access = field.access
-            said = {SignedIn: "any signed-in operator", Public: "none", Customers: "a signed-in customer"}
-            found[to_camel_case(field.python_name)] = (
-                access.value if isinstance(access, Permission) else said[type(access)]
-            )
+            found[to_camel_case(field.python_name)] = told(field.access)
     return found
 
 
@@ -135,6 +136,10 @@ class Walk:
         self.api = api
         self.operators = {one["role"]: one for one in operators if one["tenant"] == "example-net"}
         self.once: dict[str, Any] = {}
+        self.counted: Callable[[], Awaitable[Counter[str]]] | None = None
+        """Counts what webhooks were promised, by event."""
+        self.heard: dict[str, set[str]] = {}
+        """Which events each mutation raised."""
 
     async def sign_in(self, role: str) -> str:
         if role == "CUSTOMER":
@@ -153,7 +158,11 @@ class Walk:
         if one.path in self.once:
             memory.remember(self.once[one.path])
             return []
+        before = await self.counted() if self.counted else Counter()
         answer = await self.api(one.document, token=token, **memory.fill(one.variables))
+        if self.counted and kind(one) == "mutation":
+            for root in roots(one):
+                self.heard.setdefault(root, set()).update(await self.counted() - before)
         memory.remember(answer.get("data"))
         done.add(one.path)
         if one.path in ONCE:
@@ -186,8 +195,23 @@ async def aster(owner: Database) -> tuple[Tenant, Customer]:
         return tenant, (await session.scalars(select(Customer).where(Customer.name == "Aster Example"))).one()
 
 
-async def test_every_operation_does_in_the_demo_what_it_is_for(walk: Walk) -> None:
+async def everything_is_told_to_somebody(walk: Walk, owner: Database, token: str) -> None:
+    tenant, _ = await aster(owner)
+    events = [event.value for event in WebhookEvent if event is not WebhookEvent.WEBHOOK_TEST]
+    saved = await walk.api.data(LISTEN, token=token, events=events)
+    assert saved["webhookEndpointSave"]["errors"] == []
+    counts = select(WebhookDelivery.event, func.count()).group_by(WebhookDelivery.event)
+
+    async def counted() -> Counter[str]:
+        async with owner.read(tenant.id) as session:
+            return Counter(dict((await session.execute(counts)).all()))
+
+    walk.counted = counted
+
+
+async def test_every_operation_does_in_the_demo_what_it_is_for(walk: Walk, owner: Database) -> None:
     token = await walk.sign_in("ADMIN")
+    await everything_is_told_to_somebody(walk, owner, token)
     found = {}
     for path, one in collection().items():
         if kind(one) == "subscription":
@@ -200,6 +224,9 @@ async def test_every_operation_does_in_the_demo_what_it_is_for(walk: Walk) -> No
         if [error.split()[0] for error in wrong] != ([expected] if expected else []):
             found[path] = wrong
     assert found == {}
+    assert len([root for root, events in walk.heard.items() if events]) > 20
+    untold = {root: events - set(EVENTS.get(root, "").split()) for root, events in walk.heard.items()}
+    assert {root: events for root, events in untold.items() if events} == {}, "see ispgraph/schema/words/events.py"
 
 
 async def somebody_is_on_line(owner: Database) -> None:

@@ -131,9 +131,16 @@ def stream(function: Callable[..., AsyncGenerator[Any, None]], access: Access) -
 
 def _field(kind: Callable[..., Any], resolve: Any, function: Callable[..., Any], access: Access) -> Any:
     resolve.__signature__ = inspect.signature(function)
-    made = kind(resolver=resolve, description=inspect.getdoc(function))
+    made = kind(resolver=resolve, description=f"{inspect.getdoc(function)}\n\nPermission: {told(access)}.")
     made.access = access
     return made
+
+
+def told(access: Access) -> str:
+    """Who may, as descriptions and the collection of operations say it."""
+    if isinstance(access, Permission):
+        return access.value
+    return {SignedIn: "any signed-in operator", Public: "none", Customers: "a signed-in customer"}[type(access)]
 
 
 def _permitted(info: strawberry.Info[Context, None], access: Access) -> AbstractContextManager[Within | None]:

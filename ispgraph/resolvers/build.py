@@ -1,8 +1,11 @@
 """The whole schema: every resolver file's table of contents, put together."""
 
 import sys
+from dataclasses import replace
+from typing import Any
 
 import strawberry
+from graphql import Visitor, parse, print_ast, visit
 from strawberry.schema.config import StrawberryConfig
 
 from ispgraph.resolvers.access import AccessMutations, AccessQueries
@@ -46,7 +49,7 @@ from ispgraph.resolvers.tickets import TicketMutations, TicketQueries
 from ispgraph.resolvers.transfers import TransferMutations, TransferQueries
 from ispgraph.resolvers.vouchers import VoucherMutations, VoucherQueries
 from ispgraph.resolvers.webhooks import WebhookMutations, WebhookQueries
-from ispgraph.schema import costs
+from ispgraph.schema import costs, words
 from ispgraph.schema.base import KINDS
 from ispgraph.schema.budgets import CostBudgets
 from ispgraph.schema.compiler.arguments import resolve_directly
@@ -168,10 +171,19 @@ def build(*, suggestions: bool = False) -> ApiSchema:
         config=StrawberryConfig(scalar_map=SCALAR_MAP, disable_field_suggestions=not suggestions),
     )
     resolve_directly(schema)
+    words.describe(schema._schema)
     costs.describe(schema._schema)
     return schema
 
 
-def main() -> None:
-    """Print the schema as it stands in schema.graphql."""
-    sys.stdout.write(build().as_str() + "\n")
+def main(*, bare: bool = False) -> None:
+    """Print the schema as it stands in schema.graphql, or without descriptions."""
+    text = build().as_str()
+    sys.stdout.write((print_ast(visit(parse(text), _Bare())) if bare else text) + "\n")
+
+
+class _Bare(Visitor):
+    """Takes descriptions away."""
+
+    def enter(self, node: Any, *_: Any) -> Any:
+        return replace(node, description=None) if getattr(node, "description", None) is not None else None

@@ -171,10 +171,12 @@ async def customer_drafts(
     mine: bool | None = False,
     first: int | None = None,
     after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
 ) -> Connection[CustomerDraft]:
     """Unfinished creations, newest first; with `status`, drafts of these statuses."""
     wanted = {"status": drafts.UNFINISHED if status is None else status, "mine": mine or None}
-    page: Connection[CustomerDraft] = page_of(roots.DRAFTS, wanted, first=first, after=after)
+    page: Connection[CustomerDraft] = page_of(roots.DRAFTS, wanted, first=first, after=after, last=last, before=before)
     return page
 
 

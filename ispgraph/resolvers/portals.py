@@ -31,11 +31,13 @@ async def portal_drafts(
     mine: bool | None = False,
     first: int | None = None,
     after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
 ) -> Connection[Portal]:
     """Portals of the viewer's customers that are not finished, newest first; with `status`, those in these states,
     where COMPLETED finds the finished ones. Steps done, failures and attempts are in each."""
     wanted = {"status": records.UNFINISHED if status is None else status, "mine": mine or None}
-    page: Connection[Portal] = page_of(roots.PORTALS, wanted, first=first, after=after)
+    page: Connection[Portal] = page_of(roots.PORTALS, wanted, first=first, after=after, last=last, before=before)
     return page
 
 
