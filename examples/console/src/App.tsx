@@ -23,7 +23,7 @@ export function App() {
 function Frame({ viewer }: { viewer: Viewer }) {
   const { path } = useRoute();
   const main = useRef<HTMLElement>(null);
-  const place = path.slice(0, 2).join("/");
+  const place = path.slice(0, 2).join("/") || "customers";
   const first = useRef(true);
   useEffect(() => {
     // Who hears pages, or goes through them by the keyboard, begins a new one at its top.
@@ -32,9 +32,9 @@ function Frame({ viewer }: { viewer: Viewer }) {
   }, [place]);
   return (
     <ViewerProvider value={viewer}>
-      <a className="skip" href="#main" onClick={(event) => { event.preventDefault(); main.current?.focus(); }}>
+      <button type="button" className="skip" onClick={() => main.current?.focus()}>
         Skip to the content
-      </a>
+      </button>
       <Top viewer={viewer} />
       <Ending />
       <main className="page" ref={main} tabIndex={-1} key={place}>

@@ -61,3 +61,5 @@ export function day(value: string): string {
 export function instant(value: string, timeZone: string): string {
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone }).format(new Date(value));
 }
+
+export const days = (count: number): string => (count === 1 ? "1 day" : `${count.toLocaleString()} days`);

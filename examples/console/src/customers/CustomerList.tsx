@@ -198,6 +198,27 @@ function Narrowing({ query, narrow }: NarrowingProps) {
         />
         Overdue
       </label>
+      <label className="narrow">
+        Sort
+        <select
+          value={`${query.get("sort") ?? "NAME"} ${query.get("direction") ?? "ASC"}`}
+          onChange={({ target }) => {
+            const [by = "", direction = ""] = target.value.split(" ");
+            narrow((to) => {
+              to.set("sort", by);
+              to.set("direction", direction);
+            });
+          }}
+        >
+          {Object.values(CustomerOrderField).flatMap((by) =>
+            Object.values(OrderDirection).map((direction) => (
+              <option key={by + direction} value={`${by} ${direction}`}>
+                {words(by)} {direction === "ASC" ? "↑" : "↓"}
+              </option>
+            )),
+          )}
+        </select>
+      </label>
       {query.size > 0 && (
         <a className="button" href={href("customers")}>
           Clear

@@ -48,6 +48,17 @@ const SessionOf = graphql(`
   }
 `);
 
+/** Whenever a session opens or closes. However many parts of a page listen, the API is asked once. */
+export function useSessionChanges(customerId: string, changed: () => void): void {
+  const [{ data }] = useSubscription({ query: SessionOf, variables: { customerId } });
+  const latest = useRef(changed);
+  latest.current = changed;
+  const event = data?.sessionChanged;
+  useEffect(() => {
+    if (event) latest.current();
+  }, [event]);
+}
+
 export function Sessions({ customerId }: { customerId: string }) {
   const [cursor, setCursor] = useState<Cursor>({});
   const [{ data, error, fetching }, again] = useQuery({
@@ -55,13 +66,7 @@ export function Sessions({ customerId }: { customerId: string }) {
     variables: { id: customerId, ...rowsAt(cursor, 5) },
     requestPolicy: "cache-and-network",
   });
-  const [{ data: told }] = useSubscription({ query: SessionOf, variables: { customerId } });
-  const latest = useRef(again);
-  latest.current = again;
-  const event = told?.sessionChanged;
-  useEffect(() => {
-    if (event) latest.current({ requestPolicy: "network-only" });
-  }, [event]);
+  useSessionChanges(customerId, () => again({ requestPolicy: "network-only" }));
   const page = data?.customer?.sessions;
   return (
     <Section title="Sessions">
@@ -101,7 +106,9 @@ function Row({ of }: { of: FragmentType<typeof SessionRow> }) {
         <Instant at={session.startedAt} />
       </td>
       <td data-name="State">
-        <State of={session.state} /> <small>{session.terminateCause}</small>
+        <span>
+          <State of={session.state} /> <small>{session.terminateCause}</small>
+        </span>
       </td>
       <td data-name="Lasted">{duration(session.durationSeconds)}</td>
       <td data-name="Download">{bytes(session.downloadBytes)}</td>

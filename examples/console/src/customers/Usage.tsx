@@ -6,6 +6,7 @@ import { CustomerUsageDocument, type CustomerUsageQuery, UsageGranularity } from
 import { Failure, Loading, Section } from "../parts";
 import { useViewer } from "../viewer";
 import { bytes, duration, words } from "../words";
+import { useSessionChanges } from "./Sessions";
 
 type Found = NonNullable<CustomerUsageQuery["customer"]>["usage"];
 
@@ -31,6 +32,7 @@ export function Usage({ customerId }: { customerId: string }) {
     variables: { id: customerId, from: beginning(granularity), granularity },
     requestPolicy: "cache-and-network",
   });
+  useSessionChanges(customerId, () => again({ requestPolicy: "network-only" }));
   const usage = data?.customer?.usage;
   const choice = (
     <div className="choice" role="group" aria-label="By">

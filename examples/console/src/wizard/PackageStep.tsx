@@ -4,7 +4,7 @@ import { Form, Question, text } from "../form";
 import { graphql, type FragmentType, read } from "../gql";
 import { CustomerDraftSetPackageDocument, PackagesDocument } from "../gql/graphql";
 import { Failure, Loading } from "../parts";
-import { bytes, kbps, money, words } from "../words";
+import { bytes, days, kbps, money, words } from "../words";
 import { Next, type StepProps, useStep } from "./draft";
 
 const PackageOfDraft = graphql(`
@@ -44,7 +44,7 @@ export function PackageStep({ draft, onNext }: StepProps<FragmentType<typeof Pac
                     {kbps(one.downloadKbps)} down, {kbps(one.uploadKbps)} up
                   </small>
                   <small>
-                    {words(one.billingCycle)}, {one.validityDays} days{one.dataQuotaBytes ? `, ${bytes(one.dataQuotaBytes)}` : ""}
+                    {words(one.billingCycle)}, {days(one.validityDays)}{one.dataQuotaBytes ? `, ${bytes(one.dataQuotaBytes)}` : ""}
                   </small>
                 </span>
               </label>
