@@ -3,11 +3,9 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 const target = process.env["ISPGRAPH_URL"] ?? "http://127.0.0.1:8000";
-// To the API it is then one of its own pages, wherever it is. The files that answers name, such as charts, are its as well.
+// To the API it is then one of its own pages, wherever it is.
 const headers = { origin: new URL(target).origin };
-const proxy = Object.fromEntries(
-  ["/graphql", "/files"].map((path) => [path, { target, headers, ws: true, changeOrigin: true }]),
-);
+const proxy = { "/graphql": { target, headers, ws: true, changeOrigin: true } };
 
 export default defineConfig({
   plugins: [react()],

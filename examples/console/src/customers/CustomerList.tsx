@@ -233,11 +233,17 @@ function Search({ value, narrow }: { value: string; narrow: NarrowingProps["narr
   const [typed, setTyped] = useState(value);
   const latest = useRef(narrow);
   latest.current = narrow;
-  useEffect(() => setTyped(value), [value]);
+  // The address may say something else by itself, by the way back; what is being typed is not taken away by its own echo.
+  const sent = useRef(value);
+  useEffect(() => {
+    if (value !== sent.current) setTyped(value);
+    sent.current = value;
+  }, [value]);
   useEffect(() => {
     if (typed.trim() === value) return undefined;
     const timer = setTimeout(() => {
       const text = typed.trim();
+      sent.current = text;
       latest.current((to) => (text === "" ? to.delete("search") : to.set("search", text)), true);
     }, 250);
     return () => clearTimeout(timer);

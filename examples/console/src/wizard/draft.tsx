@@ -9,6 +9,7 @@ export const DraftInWizard = graphql(`
   query DraftInWizard($id: ID!) {
     customerDraft(id: $id) {
       id
+      version
       status
       currentStep
       completedSteps
@@ -49,8 +50,12 @@ interface Saved {
   readonly expectedVersion?: number | null | undefined;
 }
 
+interface Payload {
+  readonly draft: { readonly version: number } | null;
+}
+
 /** Save a step, and go on with the draft as it then is. What is done and was not touched is not saved again. */
-export function useStep<Data extends { readonly [root: string]: unknown }, Input extends Saved>(
+export function useStep<Data extends { readonly [root: string]: Payload }, Input extends Saved>(
   draft: FragmentType<typeof StepOfDraft>,
   step: WizardStep,
   document: TypedDocumentNode<Data, { input: Input }>,
@@ -62,8 +67,14 @@ export function useStep<Data extends { readonly [root: string]: unknown }, Input
   const save = async (filled: Omit<Input, keyof Saved>, touched = true) => {
     if (touched || !completedSteps.includes(step)) {
       const input = { ...filled, draftId: id, expectedVersion: version } as Input;
-      if (!(await act({ input }))) return;
-      await client.query(DraftInWizard, { id }, { requestPolicy: "network-only" }).toPromise();
+      const answer = await act({ input });
+      if (!answer) return;
+      const saved = Math.max(...Object.values(answer).map(({ draft }) => draft?.version ?? 0));
+      // A reading may be under way that began before the saving: the next step begins with what was saved.
+      for (;;) {
+        const { data } = await client.query(DraftInWizard, { id }, { requestPolicy: "network-only" }).toPromise();
+        if (!data?.customerDraft || data.customerDraft.version >= saved) break;
+      }
     }
     onNext();
   };
