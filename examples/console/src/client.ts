@@ -24,6 +24,10 @@ export function connect(): Connection {
     url: url.href,
     connectionParams: authorization,
     retryAttempts: Infinity,
+    retryWait: async (tries) => {
+      const most = Math.min(30_000, 250 * 2 ** tries);
+      await new Promise((done) => setTimeout(done, most * (0.5 + Math.random() / 2)));
+    },
     // The API may be away for a while; only what it says itself is final.
     shouldRetry: () => true,
     on: {

@@ -27,13 +27,14 @@ function beginning(by: UsageGranularity): string | null {
 
 export function Usage({ customerId }: { customerId: string }) {
   const [granularity, setGranularity] = useState<UsageGranularity>("DAY");
-  const [{ data, error, fetching }, again] = useQuery({
+  const [{ data, error, fetching, operation }, again] = useQuery({
     query: CustomerUsageDocument,
     variables: { id: customerId, from: beginning(granularity), granularity },
     requestPolicy: "cache-and-network",
   });
   useSessionChanges(customerId, () => again({ requestPolicy: "network-only" }));
-  const usage = data?.customer?.usage;
+  // While another stretch is asked for, the answer at hand is still the one before.
+  const usage = operation?.variables.granularity === granularity ? data?.customer?.usage : undefined;
   const choice = (
     <div className="choice" role="group" aria-label="By">
       {Object.values(UsageGranularity).map((value) => (
