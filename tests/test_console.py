@@ -163,6 +163,7 @@ class Clerk:
             found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
             wrong = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]]
             assert wrong == [], (name, scheme)
+        await self.page.emulate_media(color_scheme="null")
 
 
 @asynccontextmanager
@@ -400,7 +401,13 @@ async def test_a_clerk_works_with_the_console(product: Product, console: str, tm
         await act(clerk)
         await make_a_customer(clerk, "01711000931")
         await the_sign_in_ends(clerk)
-    quiet = {"viewport": PHONE, "is_mobile": True, "has_touch": True, "reduced_motion": "reduce"}
+    quiet = {
+        "viewport": PHONE,
+        "is_mobile": True,
+        "has_touch": True,
+        "reduced_motion": "reduce",
+        "color_scheme": "dark",
+    }
     async with clerk_of(product, console, "phone", pictures, **quiet) as clerk:
         await find_and_watch(clerk)
         await act(clerk)
