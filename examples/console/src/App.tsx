@@ -17,7 +17,9 @@ import { words } from "./words";
 export function App() {
   const [{ data, error }, again] = useQuery({ query: ViewerDocument });
   if (data) return <Frame viewer={data.viewer} />;
-  return <main className="page">{error ? <Failure error={error} again={again} /> : <Loading what="the console" />}</main>;
+  return (
+    <main className="page">{error ? <Failure error={error} again={again} /> : <Loading what="the console" />}</main>
+  );
 }
 
 function Frame({ viewer }: { viewer: Viewer }) {
@@ -68,7 +70,9 @@ function Top({ viewer }: { viewer: Viewer }) {
   const here = path[0] ?? "customers";
   const leave = async () => {
     const { error } = await signOut({});
-    signedOut(error?.networkError ? "The API cannot be reached: the token is forgotten here, and good until it ends." : null);
+    signedOut(
+      error?.networkError ? "The API cannot be reached: the token is forgotten here, and good until it ends." : null,
+    );
   };
   return (
     <header className="top">
@@ -104,10 +108,14 @@ function Ending() {
   const acted = useRef(false);
   const asking = useRef(false);
   useEffect(() => {
-    const act = () => { acted.current = true; };
+    const act = () => {
+      acted.current = true;
+    };
     const kinds = ["pointerdown", "keydown"] as const;
     for (const kind of kinds) addEventListener(kind, act);
-    return () => { for (const kind of kinds) removeEventListener(kind, act); };
+    return () => {
+      for (const kind of kinds) removeEventListener(kind, act);
+    };
   }, []);
   const stay = async () => {
     if (asking.current) return;

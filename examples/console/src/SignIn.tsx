@@ -20,7 +20,9 @@ export function SignIn() {
         </p>
       )}
       {challenge === undefined ? <Password onChallenge={setChallenge} /> : <SecondFactor challenge={challenge} />}
-      <p className="hint">You stay signed in on this tab until you sign out, close it, or leave it alone for a while.</p>
+      <p className="hint">
+        You stay signed in on this tab until you sign out, close it, or leave it alone for a while.
+      </p>
     </main>
   );
 }
@@ -66,7 +68,13 @@ function SecondFactor({ challenge }: { challenge: string }) {
   };
   return (
     <Form faults={faults} busy={busy} onSubmit={(form) => void submit(form)} label="Second factor">
-      <Field name="code" label="Code" autoComplete="one-time-code" hint="Of your device, or a recovery code." autoFocus />
+      <Field
+        name="code"
+        label="Code"
+        autoComplete="one-time-code"
+        hint="Of your device, or a recovery code."
+        autoFocus
+      />
       <button className="primary wide" disabled={busy}>
         Confirm
       </button>

@@ -91,7 +91,10 @@ export function Form({ faults, busy, onSubmit, children, label }: FormProps) {
   const form = useRef<HTMLFormElement>(null);
   const [paths, setPaths] = useState<ReadonlySet<string>>(new Set());
   const has = useCallback((path: string) => setPaths((known) => new Set(known).add(path)), []);
-  const lost = useCallback((path: string) => setPaths((known) => new Set([...known].filter((one) => one !== path))), []);
+  const lost = useCallback(
+    (path: string) => setPaths((known) => new Set([...known].filter((one) => one !== path))),
+    [],
+  );
   useEffect(() => {
     if (faults.length > 0) form.current?.querySelector<HTMLElement>("[aria-invalid=true], [role=alert]")?.focus();
   }, [faults]);
@@ -167,13 +170,17 @@ function Labelled({ name, label, hint, children }: Around & { children: (given: 
 
 export function Field({ name, label, hint, ...rest }: Around & InputHTMLAttributes<HTMLInputElement>) {
   return (
-    <Labelled {...{ name, label, hint }}>{(given) => <input type="text" autoComplete="off" {...rest} {...given} />}</Labelled>
+    <Labelled {...{ name, label, hint }}>
+      {(given) => <input type="text" autoComplete="off" {...rest} {...given} />}
+    </Labelled>
   );
 }
 
 export function Area({ name, label, hint, defaultValue }: Around & { defaultValue?: string }) {
   return (
-    <Labelled {...{ name, label, hint }}>{(given) => <textarea rows={4} defaultValue={defaultValue} {...given} />}</Labelled>
+    <Labelled {...{ name, label, hint }}>
+      {(given) => <textarea rows={4} defaultValue={defaultValue} {...given} />}
+    </Labelled>
   );
 }
 

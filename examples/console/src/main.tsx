@@ -1,4 +1,8 @@
-import "./style.css";
+import "./style/frame.css";
+import "./style/forms.css";
+import "./style/customers.css";
+import "./style/work.css";
+import "./style/narrow.css";
 
 import { StrictMode, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";

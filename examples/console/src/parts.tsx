@@ -23,7 +23,13 @@ export function Loading({ what }: { what: string }) {
   );
 }
 
-export function Failure({ error, again }: { error: CombinedError; again: (how: { requestPolicy: "network-only" }) => void }) {
+export function Failure({
+  error,
+  again,
+}: {
+  error: CombinedError;
+  again: (how: { requestPolicy: "network-only" }) => void;
+}) {
   return (
     <div className="alert" role="alert">
       {faultsOf(error).map(({ message }) => (

@@ -7,7 +7,10 @@ interface Amount {
 
 const ABBREVIATIONS = new Map(
   ["COA", "IP", "MAC", "NAK", "ACK", "RADIUS", "SMS", "SQL", "FUP"].map((word) => [word.toLowerCase(), word]),
-).set("pppoe", "PPPoE").set("routeros", "RouterOS").set("coa", "CoA");
+)
+  .set("pppoe", "PPPoE")
+  .set("routeros", "RouterOS")
+  .set("coa", "CoA");
 
 /** A value of an enum, or the kind of a job, as words: PARTIALLY_PAID is "Partially paid". */
 export function words(value: string): string {
@@ -46,7 +49,11 @@ export const bitsPerSecond = (value: number | string): string => scaled(Number(v
 export const kbps = (value: number): string => scaled(value * 1000, "bit/s");
 
 export function duration(seconds: number): string {
-  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  const [days, hours, minutes] = [
+    Math.floor(seconds / 86_400),
+    Math.floor(seconds / 3600) % 24,
+    Math.floor(seconds / 60) % 60,
+  ];
   if (days > 0) return `${days} d ${hours} h`;
   if (hours > 0) return `${hours} h ${minutes} min`;
   return minutes > 0 ? `${minutes} min` : `${seconds} s`;
@@ -54,12 +61,16 @@ export function duration(seconds: number): string {
 
 /** A day without a time, which is the same everywhere. */
 export function day(value: string): string {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" }).format(new Date(`${value}T00:00:00Z`));
+  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" }).format(
+    new Date(`${value}T00:00:00Z`),
+  );
 }
 
 /** An instant in the provider's time zone. */
 export function instant(value: string, timeZone: string): string {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone }).format(new Date(value));
+  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone }).format(
+    new Date(value),
+  );
 }
 
 export const days = (count: number): string => (count === 1 ? "1 day" : `${count.toLocaleString()} days`);

@@ -96,7 +96,13 @@ function Found({ customer, again }: { customer: Customer; again: () => void }) {
                 ["Mobile", <a href={`tel:${customer.mobile}`}>{customer.mobile}</a>],
                 ["E-mail", customer.email && <a href={`mailto:${customer.email}`}>{customer.email}</a>],
                 ["Company", customer.company],
-                ["Address", customer.address && [customer.address.street, customer.address.postalCode, customer.address.city].filter(Boolean).join(", ")],
+                [
+                  "Address",
+                  customer.address &&
+                    [customer.address.street, customer.address.postalCode, customer.address.city]
+                      .filter(Boolean)
+                      .join(", "),
+                ],
                 ["Zone", customer.zone?.name],
                 ["Operator", customer.operator.name],
                 ["Joined", <Instant at={customer.joinedAt} />],
@@ -118,7 +124,9 @@ function written(value: unknown): string {
 function Connection({ service }: { service: NonNullable<Customer["service"]> }) {
   const { effectivePolicy: policy, network } = service;
   const speed =
-    policy.downloadKbps != null && policy.uploadKbps != null && `${kbps(policy.downloadKbps)} down, ${kbps(policy.uploadKbps)} up`;
+    policy.downloadKbps != null &&
+    policy.uploadKbps != null &&
+    `${kbps(policy.downloadKbps)} down, ${kbps(policy.uploadKbps)} up`;
   return (
     <Section title="Connection" aside={<State of={service.status} />}>
       <Facts
@@ -128,7 +136,14 @@ function Connection({ service }: { service: NonNullable<Customer["service"]> }) 
           ["Username", service.username],
           ["IP address", service.ipAddress],
           ["Devices", service.macAddresses.join(", ")],
-          ["Router", service.router && <>{service.router.name} <State of={service.router.status} /></>],
+          [
+            "Router",
+            service.router && (
+              <>
+                {service.router.name} <State of={service.router.status} />
+              </>
+            ),
+          ],
           ["Ends", service.expiresAt && <Instant at={service.expiresAt} />],
           ["Suspend on", service.suspendOn && day(service.suspendOn)],
           ["Speed", speed],

@@ -15,7 +15,10 @@ const KEPT = 60;
 
 export function Live({ customerId }: { customerId: string }) {
   const [readings, setReadings] = useState<readonly Reading[]>([]);
-  const [{ data, error }] = useSubscription({ query: LiveUsageDocument, variables: { customerId, intervalSeconds: 2 } });
+  const [{ data, error }] = useSubscription({
+    query: LiveUsageDocument,
+    variables: { customerId, intervalSeconds: 2 },
+  });
   const open = useStore(connected);
   const latest = data?.liveUsage;
   useEffect(() => {
@@ -24,7 +27,9 @@ export function Live({ customerId }: { customerId: string }) {
   return (
     <Section
       title="Live"
-      aside={<span className="aside">{error || !open ? "Reconnecting …" : latest ? words(latest.source) : "Asking …"}</span>}
+      aside={
+        <span className="aside">{error || !open ? "Reconnecting …" : latest ? words(latest.source) : "Asking …"}</span>
+      }
     >
       {latest?.online ? (
         <Meter latest={latest} readings={readings} />
@@ -63,7 +68,9 @@ function Meter({ latest, readings }: { latest: Reading; readings: readonly Readi
 function Trace({ readings }: { readings: readonly Reading[] }) {
   const most = Math.max(1, ...readings.flatMap((one) => [Number(one.downloadBps), Number(one.uploadBps)]));
   const line = (of: "downloadBps" | "uploadBps") =>
-    readings.map((one, place) => `${KEPT - readings.length + place},${(39 - (Number(one[of]) / most) * 37).toFixed(2)}`).join(" ");
+    readings
+      .map((one, place) => `${KEPT - readings.length + place},${(39 - (Number(one[of]) / most) * 37).toFixed(2)}`)
+      .join(" ");
   return (
     <svg
       className="trace"

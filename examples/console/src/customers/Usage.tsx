@@ -48,7 +48,12 @@ export function Usage({ customerId }: { customerId: string }) {
     <Section title="Usage" aside={choice}>
       {error && <Failure error={error} again={again} />}
       {!usage && fetching && <Loading what="usage" />}
-      {usage && (usage.points.length > 0 ? <Chart usage={usage} by={granularity} /> : <p className="empty small">Nothing was used yet.</p>)}
+      {usage &&
+        (usage.points.length > 0 ? (
+          <Chart usage={usage} by={granularity} />
+        ) : (
+          <p className="empty small">Nothing was used yet.</p>
+        ))}
     </Section>
   );
 }
@@ -64,14 +69,21 @@ function Chart({ usage, by }: { usage: Found; by: UsageGranularity }) {
     up: Number(point.uploadBytes),
   }));
   const most = Math.max(1, ...bars.map(({ down, up }) => down + up));
-  const used = usage.usedPercent == null ? "" : `, ${usage.usedPercent.toLocaleString(undefined, { maximumFractionDigits: 1 })} % of the quota`;
+  const used =
+    usage.usedPercent == null
+      ? ""
+      : `, ${usage.usedPercent.toLocaleString(undefined, { maximumFractionDigits: 1 })} % of the quota`;
   return (
     <>
       <p className="sum">
         <strong>{bytes(usage.totalBytes)}</strong> in {duration(usage.seconds)}
         {used}
       </p>
-      <div className="bars" role="img" aria-label={`Bars of usage, at most ${bytes(String(most))}; the table below says the same`}>
+      <div
+        className="bars"
+        role="img"
+        aria-label={`Bars of usage, at most ${bytes(String(most))}; the table below says the same`}
+      >
         {bars.map(({ start, down, up, ...bar }) => (
           <span key={start} title={`${bar.name}: ${bytes(bar.downloadBytes)} down, ${bytes(bar.uploadBytes)} up`}>
             <i className="up" style={{ height: `${(up / most) * 100}%` }} />

@@ -85,7 +85,11 @@ export function ConnectionStep({ draft, onNext }: StepProps<FragmentType<typeof 
         {type === "HOTSPOT" && (
           <>
             <Field name="hotspot.macAddress" label="MAC address" defaultValue={connection?.macAddress ?? ""} />
-            <Field name="hotspot.deviceType" label="Device (may be empty)" defaultValue={connection?.deviceType ?? ""} />
+            <Field
+              name="hotspot.deviceType"
+              label="Device (may be empty)"
+              defaultValue={connection?.deviceType ?? ""}
+            />
           </>
         )}
         {type === "STATIC_IP" && (

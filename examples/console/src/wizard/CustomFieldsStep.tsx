@@ -43,7 +43,14 @@ export function CustomFieldsStep({ draft, onNext }: StepProps<FragmentType<typeo
       {asked.length === 0 && <p className="empty small">There are no further questions.</p>}
       {asked.map((field, place) => {
         const value = known.customFields.find((one) => one.field.key === field.key)?.value;
-        return <Answer key={field.key} name={`values.${place}`} asked={field} value={value === null || value === undefined ? "" : String(value)} />;
+        return (
+          <Answer
+            key={field.key}
+            name={`values.${place}`}
+            asked={field}
+            value={value === null || value === undefined ? "" : String(value)}
+          />
+        );
       })}
       <Next busy={busy} />
     </Form>
@@ -55,7 +62,13 @@ const INPUTS: { [type: string]: string } = { NUMBER: "number", DATE: "date" };
 function Answer({ name, asked, value }: { name: string; asked: Asked; value: string }) {
   const label = asked.required ? asked.label : `${asked.label} (may be empty)`;
   if (asked.type === "SELECT" || asked.type === "BOOLEAN") {
-    const options = asked.type === "SELECT" ? asked.options.map((one) => [one, one]) : [["true", "Yes"], ["false", "No"]];
+    const options =
+      asked.type === "SELECT"
+        ? asked.options.map((one) => [one, one])
+        : [
+            ["true", "Yes"],
+            ["false", "No"],
+          ];
     return (
       <Choice name={name} label={label} defaultValue={value}>
         <option value="" />

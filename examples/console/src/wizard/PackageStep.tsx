@@ -27,7 +27,12 @@ export function PackageStep({ draft, onNext }: StepProps<FragmentType<typeof Pac
     variables: { connectionType: known.connection?.type ?? null },
   });
   return (
-    <Form faults={faults} busy={busy} onSubmit={(form) => void save({ packageId: text(form, "packageId") })} label="Package">
+    <Form
+      faults={faults}
+      busy={busy}
+      onSubmit={(form) => void save({ packageId: text(form, "packageId") })}
+      label="Package"
+    >
       {error && <Failure error={error} again={again} />}
       {!data && fetching && <Loading what="packages" />}
       {data?.packages.length === 0 && <p className="empty small">Nothing is sold for this kind of connection.</p>}
@@ -44,7 +49,8 @@ export function PackageStep({ draft, onNext }: StepProps<FragmentType<typeof Pac
                     {kbps(one.downloadKbps)} down, {kbps(one.uploadKbps)} up
                   </small>
                   <small>
-                    {words(one.billingCycle)}, {days(one.validityDays)}{one.dataQuotaBytes ? `, ${bytes(one.dataQuotaBytes)}` : ""}
+                    {words(one.billingCycle)}, {days(one.validityDays)}
+                    {one.dataQuotaBytes ? `, ${bytes(one.dataQuotaBytes)}` : ""}
                   </small>
                 </span>
               </label>

@@ -106,7 +106,12 @@ export function ReviewStep({ draft }: StepProps<FragmentType<typeof ReviewOfDraf
           <Facts
             of={[
               ...review.lines.map((line): [string, string] => [line.description, money(line.amount)]),
-              ["Invoice", <><strong>{money(review.invoiceTotal)}</strong> <State of={review.invoiceStatusAfter} /></>],
+              [
+                "Invoice",
+                <>
+                  <strong>{money(review.invoiceTotal)}</strong> <State of={review.invoiceStatusAfter} />
+                </>,
+              ],
               ["Wallet after", money(review.walletAfter)],
               ["Ends", review.expiresAt && <Instant at={review.expiresAt} />],
             ]}
@@ -145,7 +150,14 @@ function NewCustomer({ made: { customer, invoice, payment, credentials, jobs } }
       <Facts
         of={[
           ["Account", customer?.accountNumber],
-          ["Invoice", invoice && <>{invoice.number}, {money(invoice.total)} <State of={invoice.status} /></>],
+          [
+            "Invoice",
+            invoice && (
+              <>
+                {invoice.number}, {money(invoice.total)} <State of={invoice.status} />
+              </>
+            ),
+          ],
           ["Payment", payment && `${payment.number}, ${money(payment.amount)}`],
           ["Username", credentials?.username],
           ["Password", credentials && <code>{credentials.password}</code>],

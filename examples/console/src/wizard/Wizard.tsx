@@ -60,7 +60,10 @@ export function Wizard({ id }: { id: string }) {
         <ol className="stepper">
           {STEPS.map((one, place) => (
             <li key={one} data-done={draft.completedSteps.includes(one)}>
-              <a href={href(`new/${id}`, new URLSearchParams({ step: one }))} aria-current={one === step ? "step" : undefined}>
+              <a
+                href={href(`new/${id}`, new URLSearchParams({ step: one }))}
+                aria-current={one === step ? "step" : undefined}
+              >
                 <span aria-hidden="true">{draft.completedSteps.includes(one) ? "✓" : place + 1}</span>
                 <span className="name">{words(one)}</span>
                 {draft.completedSteps.includes(one) && <span className="hidden">, done</span>}
@@ -84,7 +87,9 @@ export function Wizard({ id }: { id: string }) {
       </section>
       {at > 0 && !over && (
         <p>
-          <a href={href(`new/${id}`, new URLSearchParams({ step: STEPS[at - 1] ?? step }))}>← {words(STEPS[at - 1] ?? step)}</a>
+          <a href={href(`new/${id}`, new URLSearchParams({ step: STEPS[at - 1] ?? step }))}>
+            ← {words(STEPS[at - 1] ?? step)}
+          </a>
         </p>
       )}
     </div>
