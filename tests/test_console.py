@@ -309,6 +309,9 @@ async def the_sign_in_ends(clerk: Clerk) -> None:
     assert ended.json()["data"]["signOut"]["errors"] == []
     await expect(page.get_by_role("alert")).to_contain_text("Your sign-in has ended.")
     assert await page.evaluate("sessionStorage.getItem('ispgraph.console')") is None
+    # The page learns it from the socket, or from what it asks for just then, of which the browser says so as well.
+    assert [said for said in clerk.complaints if "401 (Unauthorized)" not in said] == []
+    clerk.complaints.clear()
     await clerk.look("17-ended")
     # The next sign-in is where the last one was.
     await clerk.sign_in()
