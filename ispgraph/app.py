@@ -66,4 +66,7 @@ def main(settings: Settings) -> None:
     logs.configure("api", settings)
     revisions.require(settings.database_url)
     metrics.serve(settings)
-    Server(create_app(settings), settings.host, settings.port, settings.trusted_proxies).serve_program()
+    server = Server(
+        create_app(settings), settings.host, settings.port, settings.trusted_proxies, settings.drain_seconds
+    )
+    server.serve_program()

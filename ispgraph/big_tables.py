@@ -49,9 +49,9 @@ def backfill(table: str, assignments: str, where: str, *, batch: int = _BATCH) -
     """
     # S608: these are the words of a migration.
     statement = f"""
-        WITH some AS (SELECT id FROM {table} WHERE tenant_id = $1 AND id > $2 AND ({where})
+        WITH batch AS (SELECT id FROM {table} WHERE tenant_id = $1 AND id > $2 AND ({where})
                        ORDER BY id LIMIT {batch} FOR UPDATE),
-             done AS (UPDATE {table} SET {assignments} FROM some WHERE {table}.id = some.id RETURNING some.id)
+             done AS (UPDATE {table} SET {assignments} FROM batch WHERE {table}.id = batch.id RETURNING batch.id)
         SELECT count(*), (array_agg(id ORDER BY id DESC))[1] FROM done"""  # noqa: S608
     changed = 0
     with op.get_context().autocommit_block():

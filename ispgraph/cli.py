@@ -148,7 +148,9 @@ def migrate(
         return
     steps = program.plan(url)
     for step in steps:
-        _say(f"{step.revision} {step.title}" + (f" (contracts: from {step.oldest_code} on)" if step.oldest_code else ""))
+        _say(
+            f"{step.revision} {step.title}" + (f" (contracts: from {step.oldest_code} on)" if step.oldest_code else "")
+        )
     raise typer.Exit(1 if check and steps else 0)
 
 

@@ -114,7 +114,7 @@ def _steps(found: Found) -> list[Step]:
     scripts = ScriptDirectory.from_config(configuration())
     pending = list(scripts.iterate_revisions("head", found.revision or "base"))
     return [
-        Step(each.revision, (each.doc or "").splitlines()[0], getattr(each.module, "oldest_code", None))
+        Step(each.revision, (each.doc or "").partition("\n")[0], getattr(each.module, "oldest_code", None))
         for each in reversed(pending)
     ]
 

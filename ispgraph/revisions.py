@@ -86,6 +86,8 @@ def require(url: str) -> None:
         _log.warning("the revision of the database is not known: %s", error or type(error).__name__)
         return
     judge(found)
+    if found.revision != newest():
+        _log.warning("the database is at revision %s, ahead of this version (%s)", found.revision, newest())
 
 
 def judge(found: Found) -> None:
@@ -101,7 +103,6 @@ def judge(found: Found) -> None:
             f"the database is at revision {found.revision}, and serves programs from revision {found.oldest_code} on; "
             f"this version is of revision {newest()}. Run a newer version"
         )
-    _log.warning("the database is at revision %s, ahead of this version (%s)", found.revision, newest())
 
 
 def _too_old(what: str) -> str:
