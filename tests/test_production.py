@@ -188,12 +188,12 @@ def test_systemd_takes_the_units(written: Path) -> None:
     text = {unit.name: unit.read_text() for unit in units}
     started = {name: re.findall(r"^ExecStart=\S+ (\S+)$", unit, re.M) for name, unit in text.items()}
     assert {command for commands in started.values() for command in commands} <= COMMANDS
-    assert sum(map(len, started.values())) == 5
+    assert sum(map(len, started.values())) == 6
     targets = re.findall(r'"127\.0\.0\.1:(\d+)"', (written / "prometheus-units.yml").read_text())
     ports = {
         re.sub("%i", instance, port)
         for name, unit in text.items()
-        for port in re.findall("ISPGRAPH_METRICS_PORT=(.*)", unit)
+        for port in re.findall(r"ISPGRAPH_METRICS_PORT=(\S+)", unit)
         for instance in (re.findall(name.replace(".", r"(\w+)\."), text["ispgraph.target"]) if "@" in name else [""])
     }
     assert ports == set(targets)

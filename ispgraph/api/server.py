@@ -1,7 +1,6 @@
 """The HTTP server of the API: uvicorn, set up for untrusted clients and a quick, clean end."""
 
 import asyncio
-import contextlib
 import signal
 import socket
 import sys
@@ -66,9 +65,9 @@ class Server(uvicorn.Server):
         self._app.state.draining.set()
         # Whoever keeps a connection open for its next request opens another one, which leads elsewhere.
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._drain):
-                while not self.force_exit:
-                    await asyncio.sleep(_LOOK_SECONDS)
+        for _ in range(round(self._drain / _LOOK_SECONDS)):
+            if self.force_exit:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
         self._app.state.stopping.set()
         await super().shutdown(sockets)
