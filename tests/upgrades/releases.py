@@ -79,20 +79,21 @@ class Release:
             stderr=log,
         )
         log.close()
-        return Running(child, port)
+        return Running(child, port, self._log)
 
 
 class Running:
     """A program, on a port of its own if it is an API."""
 
-    def __init__(self, child: "subprocess.Popen[bytes]", port: int) -> None:
+    def __init__(self, child: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         self.child = child
         self.port = port
+        self._log = log
 
     def ready(self) -> None:
         """Wait for the word."""
         assert self.child.stdout is not None
-        assert self.child.stdout.readline() == b"ready\n"
+        assert self.child.stdout.readline() == b"ready\n", self._log.read_text()[-2000:]
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
