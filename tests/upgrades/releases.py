@@ -98,7 +98,7 @@ class Running:
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
         self.child.terminate()
-        return self.child.wait(25)
+        return self.child.wait(90)
 
     def end(self) -> None:
         """Whatever state it is in; again is harmless."""

@@ -30,7 +30,7 @@ from tests.upgrades.releases import Release, Running
 
 pytestmark = pytest.mark.long
 
-CLERKS = 4
+CLERKS = 3
 DRAIN_SECONDS = "3"
 SIGN_IN = "mutation ($input: SignInInput!) { signIn(input: $input) { token errors { code message } } }"
 CREATE = """mutation ($input: CustomerCreateInput!) { customerCreate(input: $input) {
@@ -136,7 +136,7 @@ class Load:
                     self.closed.append(socket.close_code or 0)
             await asyncio.sleep(0.05)
 
-    async def more(self, customers: int = 10) -> None:
+    async def more(self, customers: int = 6) -> None:
         """Wait until so many more were made."""
         wanted = len(self.customers) + customers
         async with asyncio.timeout(240):
@@ -203,8 +203,7 @@ async def test_an_upgrade_and_the_way_back_under_load(
     drains = "drain_seconds" in (old.tree / "ispgraph/settings.py").read_text()
     await asyncio.to_thread(old.run, "migrate")
     told = json.loads(await asyncio.to_thread(old.run, "demo"))
-    for place in PLACES:
-        await site.start(old, place)
+    await asyncio.gather(*(site.start(old, place) for place in PLACES))
     # A release that does not drain closes what is kept open, and whoever sends something just then gets no answer.
     load = await begun(f"127.0.0.1:{site.balancer.port}/graphql", told)
     load.keeps = drains
