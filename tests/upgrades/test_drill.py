@@ -20,7 +20,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from ispgraph.settings import Settings
 from tests.servers import ROOT
@@ -122,7 +122,8 @@ class Load:
     async def listen(self) -> None:
         """A panel that is open all the time, and connects again when it is told to."""
         while not self.over:
-            with contextlib.suppress(OSError, ConnectionClosed):
+            socket = None
+            with contextlib.suppress(OSError, ConnectionClosed, InvalidHandshake):
                 async with connect(f"ws://{self.url}", subprotocols=["graphql-transport-ws"]) as socket:
                     await socket.send(
                         json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {self.token}"}})
@@ -132,8 +133,8 @@ class Load:
                     while not self.over:
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(socket.recv(), 0.5)
-                if not self.over:
-                    self.closed.append(socket.close_code or 0)
+            if socket is not None and not self.over:
+                self.closed.append(socket.close_code or 0)
             await asyncio.sleep(0.05)
 
     async def more(self, customers: int = 6) -> None:
