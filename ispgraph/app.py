@@ -7,7 +7,7 @@ import redis.asyncio
 from sqlalchemy import text
 from starlette.applications import Starlette
 
-from ispgraph import delivery_reports, jobs, logs, metrics, pages, password_pages, pubsub, traces, webhooks
+from ispgraph import delivery_reports, jobs, logs, metrics, pages, password_pages, pubsub, revisions, traces, webhooks
 from ispgraph.api import branding, captive, create_api, downloads
 from ispgraph.api.server import Server
 from ispgraph.checkout import Checkout
@@ -64,6 +64,10 @@ def create_app(settings: Settings) -> Starlette:
 def main(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Prints `ready` when listening; running requests get 8 seconds to finish."""
     logs.configure("api", settings)
+    revisions.require(settings.database_url)
     metrics.serve(settings)
+    server = Server(
+        create_app(settings), settings.host, settings.port, settings.trusted_proxies, settings.drain_seconds
+    )
     with traces.running("api", settings):
-        Server(create_app(settings), settings.host, settings.port, settings.trusted_proxies).serve_program()
+        server.serve_program()

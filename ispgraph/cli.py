@@ -136,12 +136,28 @@ def demo() -> None:
 
 
 @app.command()
-def migrate(data: Data = None) -> None:
-    """Bring the database to the newest revision (ISPGRAPH_OWNER_DATABASE_URL)."""
+def migrate(
+    plan: Annotated[bool, typer.Option("--plan", help="Only print what would be done.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="The same, and status 1 if there is something to do.")] = False,
+    contract: Annotated[
+        bool, typer.Option("--contract", help="No program runs: what former versions use may be taken away.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Bring the database to the newest revision (ISPGRAPH_OWNER_DATABASE_URL), while the programs run."""
     url = _settings(data).owner_database_url
     if url is not None:
         os.environ["ISPGRAPH_OWNER_DATABASE_URL"] = url  # where migrations/env.py reads it
-    _load("migrate").upgrade(url)
+    program = _load("migrate")
+    if not (plan or check):
+        program.upgrade(url, contract=contract, say=_say)
+        return
+    steps = program.plan(url)
+    for step in steps:
+        _say(
+            f"{step.revision} {step.title}" + (f" (contracts: from {step.oldest_code} on)" if step.oldest_code else "")
+        )
+    raise typer.Exit(1 if check and steps else 0)
 
 
 @app.command()

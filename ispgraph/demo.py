@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, demo_care, demo_crowd, demo_customers, demo_hosting, demo_network, ids
 from ispgraph.db import Database
-from ispgraph.domain import custom_fields, packages, passwords, secrets, zones
+from ispgraph.domain import custom_fields, packages, passwords, secrets, viewers, zones
 from ispgraph.domain.billing import commission_rates
 from ispgraph.domain.models import (
     BillingCycle,
@@ -256,20 +256,7 @@ async def _check_password(people: dict[str, Operator], word: str) -> None:
 
 
 def _acting(tenant: Tenant, who: Operator) -> Viewer:
-    return Viewer(
-        tenant_id=tenant.id,
-        operator_id=who.id,
-        name=who.name,
-        role=who.role,
-        level=who.level,
-        permissions=DEFAULTS[who.role],
-        scope_id=None,
-        session_id=ids.uuid7(),
-        expires_at=clock.now(),
-        currency=tenant.currency,
-        country=tenant.country,
-        time_zone=tenant.time_zone,
-    )
+    return viewers.standing_in(tenant, who, DEFAULTS[who.role])
 
 
 async def _catalogue(session: AsyncSession, house: _House, admin: Viewer) -> None:

@@ -20,7 +20,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 import ispgraph.resolvers.build  # noqa: F401  it registers the types, and with them the prefixes of their ids
 from ispgraph import clock, ids, mirror_rows
 from ispgraph.db import Database
-from ispgraph.domain import custom_fields, gateways, hosting_servers, packages, passwords, secrets, tax_profiles, zones
+from ispgraph.domain import (
+    custom_fields,
+    gateways,
+    hosting_servers,
+    packages,
+    passwords,
+    secrets,
+    tax_profiles,
+    viewers,
+    zones,
+)
 from ispgraph.domain.billing import runs
 from ispgraph.domain.messaging import templates
 from ispgraph.domain.models import (
@@ -188,20 +198,7 @@ async def _people(session: AsyncSession, tenant: Tenant, word: str) -> dict[str,
 
 def _acting(tenant: Tenant, who: Operator) -> Viewer:
     """Who does the seeding: in the operator's name, with every right."""
-    return Viewer(
-        tenant_id=tenant.id,
-        operator_id=who.id,
-        name=who.name,
-        role=who.role,
-        level=who.level,
-        permissions=frozenset(Permission),
-        scope_id=None,
-        session_id=ids.uuid7(),
-        expires_at=clock.now(),
-        currency=tenant.currency,
-        country=tenant.country,
-        time_zone=tenant.time_zone,
-    )
+    return viewers.standing_in(tenant, who, frozenset(Permission))
 
 
 async def _ground(

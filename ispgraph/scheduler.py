@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from ispgraph import clock, daily, jobs, logs, metrics, pubsub, sealing, traces
+from ispgraph import clock, daily, jobs, logs, metrics, pubsub, revisions, sealing, traces
 from ispgraph.db import Database
 from ispgraph.domain import (
     gateway_refunds,
@@ -62,6 +62,7 @@ _log = logging.getLogger(__name__)
 def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`, also when another scheduler works and this one stands by."""
     logs.configure("scheduler", settings)
+    revisions.require(settings.database_url)
     metrics.serve(settings)
     with traces.running("scheduler", settings):
         asyncio.run(_until_told(settings))

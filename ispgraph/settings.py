@@ -75,6 +75,8 @@ class Settings:
     """Where the portals of branded customers are, with {subdomain} in it; empty: pages of this API."""
     log: str = "text"
     """text or json."""
+    drain_seconds: int = 0
+    """How long the API, told to stop, still takes requests while /readyz says 503."""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     """Where a program shows its figures to Prometheus; 0: nowhere."""
@@ -145,6 +147,7 @@ class Settings:
             metrics_port=_number(source, "ISPGRAPH_METRICS_PORT", 0, 65535),
             gateway_seconds=_number(source, "ISPGRAPH_GATEWAY_SECONDS", 20, 60),
             traces=_traces(source),
+            drain_seconds=_number(source, "ISPGRAPH_DRAIN_SECONDS", 0, 60),
         )
 
 

@@ -13,7 +13,7 @@ from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware.asyncio import AsyncIO
 
 from ispgraph import jobs as queue
-from ispgraph import logs, metrics, pubsub, traces
+from ispgraph import logs, metrics, pubsub, revisions, traces
 from ispgraph.actors.lanes import LaneRunner
 from ispgraph.actors.postman import Postman
 from ispgraph.actors.registry import ACTIONS, Action
@@ -34,6 +34,7 @@ _END_MILLISECONDS = 8_000
 def main(settings: Settings, actions: Mapping[str, Action] = ACTIONS) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`. Jobs that have not ended 4 s after the signal are given back."""
     logs.configure("worker", settings)
+    revisions.require(settings.database_url)
     metrics.serve(settings)
     with traces.running("worker", settings):
         _work(settings, actions)

@@ -15,12 +15,12 @@ from tests.toy_schema import ToyTokens
 class LiveApi:
     """Start with `with LiveApi() as api`; `api.tokens` is the fake authentication behind it."""
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, drain: int = 0, **changes: Any) -> None:
         self.port = free_port()
         settings = toy_schema.settings(host="127.0.0.1", port=self.port, **changes)
         self.tokens = ToyTokens(settings)
         self.app = create_api(toy_schema.build(), settings, self.tokens.context)
-        self.server = Server(self.app, settings.host, settings.port)
+        self.server = Server(self.app, settings.host, settings.port, drain=drain)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._started = threading.Event()
 

@@ -8,9 +8,41 @@ from sqlalchemy import func, select
 from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain.models import ApiToken, AuditEntry, IdempotencyKey, Operator, Role, SecondFactor
-from tests.api import Api
+from tests.api import Api, schema
 from tests.factories import PASSWORD, House, sign_in
 from tests.test_operators import codes, public
+
+# What takes no key: who signs in or out, and by a code that does once; what sets a state, so that again changes nothing
+# or is refused (INVALID_STATE, VERSION_CONFLICT, TAKEN); what asks somebody else how things stand, which has no effect
+# here. Not to be made longer: what makes something takes a key.
+WITHOUT = frozenset(
+    {
+        *("signIn", "signInConfirm", "signOut", "tokenRenew", "customerSignIn", "portalAcceptInvitation"),
+        *("passwordReset", "passwordResetRequest", "customerPasswordRequest", "preferencesUpdate"),
+        *("customerUpdate", "customerDelete", "customerSetAccess", "customerRevealNetworkPassword"),
+        *("customerDraftStart", "customerDraftSetBasics", "customerDraftSetConnection", "customerDraftSetPackage"),
+        *("customerDraftSetAddress", "customerDraftSetCustomFields", "customerDraftSetPayment", "customerDraftCancel"),
+        *("packageCreate", "packageUpdate", "taxProfileSave", "zoneCreate", "customFieldDefine"),
+        *("invoiceVoid", "operatorSetCreditLimit", "gatewayPaymentCheck", "gatewayRefundCheck"),
+        *("voucherCancel", "voucherSheet", "voucherBatchCancel", "routerTest", "routerReconcile"),
+        *("jobRetry", "jobCancel", "messageTemplateSave", "messageTemplateReset", "tenantSettingsUpdate"),
+        *("ticketSetStatus", "ticketAssign", "ticketUpdate", "portalSave", "portalUploadAssets", "portalDiscard"),
+        *("customerRequestTransfer", "customerDecideTransfer", "hostingServerAdd", "hostingServerUpdate"),
+        *("hostingServerTest", "hostingServerDelete", "hostingRetry", "hostingSuspend", "hostingUnsuspend"),
+        *("hostingDelete", "hostingRefreshStats"),
+    }
+)
+
+
+def test_what_makes_something_takes_a_key() -> None:
+    mutations = schema()._schema.mutation_type
+    assert mutations is not None
+    without = set()
+    for name, mutation in mutations.fields.items():
+        inputs = [getattr(getattr(each.type, "of_type", each.type), "fields", {}) for each in mutation.args.values()]
+        if "idempotencyKey" not in mutation.args and not any("idempotencyKey" in fields for fields in inputs):
+            without.add(name)
+    assert without == WITHOUT
 
 
 async def test_what_is_done_to_operators_is_done_once(api: Api, house: House, database: Database) -> None:

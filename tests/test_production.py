@@ -193,7 +193,7 @@ def test_systemd_takes_the_units(written: Path) -> None:
     ports = {
         re.sub("%i", instance, port)
         for name, unit in text.items()
-        for port in re.findall("ISPGRAPH_METRICS_PORT=(.*)", unit)
+        for port in re.findall(r"ISPGRAPH_METRICS_PORT=(\S+)", unit)
         for instance in (re.findall(name.replace(".", r"(\w+)\."), text["ispgraph.target"]) if "@" in name else [""])
     }
     assert ports == set(targets)

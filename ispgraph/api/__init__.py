@@ -39,9 +39,10 @@ def create_api(
     """The ASGI application.
 
     `routes` are those beside GraphQL's. `probes` are asked by `/readyz` and `/healthz`, by name. Setting
-    `app.state.stopping` ends event streams, so that a server can stop without waiting for its listeners.
+    `app.state.draining` has these say 503, so that a balancer sends requests elsewhere; `app.state.stopping` ends
+    event streams, so that a server can stop without waiting for its listeners.
     """
-    stopping = asyncio.Event()
+    draining, stopping = asyncio.Event(), asyncio.Event()
     authorities = Authorities(context_factory)
     documents, opened = Documents(settings), OpenConnections(settings.sockets_per_operator)
     origins = settings.allowed_origins
@@ -54,7 +55,7 @@ def create_api(
         return browsers.page(request) if playground.wanted(request) else await over_http(request)
 
     async def health(_request: Request) -> Response:
-        return await _health(probes or {}, stopping)
+        return await _health(probes or {}, draining)
 
     app = Starlette(
         routes=[
@@ -72,6 +73,7 @@ def create_api(
         middleware=_cross_origin(settings),
         lifespan=lifespan,
     )
+    app.state.draining = draining
     app.state.stopping = stopping
     return app
 
@@ -90,8 +92,8 @@ def _cross_origin(settings: Settings) -> list[Middleware]:
     ]
 
 
-async def _health(probes: Mapping[str, Probe], stopping: asyncio.Event) -> Response:
-    if stopping.is_set():
+async def _health(probes: Mapping[str, Probe], draining: asyncio.Event) -> Response:
+    if draining.is_set():
         return JSONResponse({"ok": False, "stopping": True}, 503)
     answers = await asyncio.gather(*(_answers(probe) for probe in probes.values()))
     away = [name for name, answered in zip(probes, answers, strict=True) if not answered]

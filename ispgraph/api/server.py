@@ -1,5 +1,6 @@
 """The HTTP server of the API: uvicorn, set up for untrusted clients and a quick, clean end."""
 
+import asyncio
 import signal
 import socket
 import sys
@@ -12,12 +13,16 @@ from ispgraph.api.sockets import Socket
 
 # After SIGTERM: so long running requests may go on.
 DRAIN_SECONDS = 8
+_LOOK_SECONDS = 0.1
 
 
 class Server(uvicorn.Server):
-    """Ends event streams at once when told to stop, so that only requests are waited for."""
+    """Told to stop, it first has a balancer send requests elsewhere, for `drain` seconds in which it takes them still.
+    Then it ends event streams and sockets at once, so that only requests are waited for."""
 
-    def __init__(self, app: Starlette, host: str, port: int, trusted_proxies: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, app: Starlette, host: str, port: int, trusted_proxies: tuple[str, ...] = (), drain: int = 0
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -40,6 +45,7 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+        self._drain = drain
 
     def serve_program(self) -> None:
         """Serve until SIGTERM or SIGINT, and end the program with status 0."""
@@ -55,6 +61,13 @@ class Server(uvicorn.Server):
             print("ready", flush=True)  # noqa: T201
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let listeners go, finish requests, stop."""
+        """Drain, let listeners go, finish requests, stop."""
+        self._app.state.draining.set()
+        # Whoever keeps a connection open for its next request opens another one, which leads elsewhere.
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        for _ in range(round(self._drain / _LOOK_SECONDS)):
+            if self.force_exit:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
         self._app.state.stopping.set()
         await super().shutdown(sockets)

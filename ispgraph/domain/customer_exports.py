@@ -13,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ispgraph import clock
-from ispgraph.domain import audit, customer_lists, exports, idempotency, jobs, money, sessions, viewers
+from ispgraph.domain import audit, customer_lists, exports, jobs, money, sessions, viewers
 from ispgraph.domain.billing import payments
 from ispgraph.domain.customer_lists import CustomerOrderField, CustomerWhere
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, beneath, fail
 from ispgraph.domain.exports import Cell, ExportFormat
+from ispgraph.domain.idempotency import Once
 from ispgraph.domain.models import Customer, CustomerBalance, Job, Operator, Package, Router, Service, Tenant, Zone
 from ispgraph.domain.permissions import Permission, Viewer
 
@@ -149,16 +150,15 @@ async def promise(session: AsyncSession, wish: Wish, *, idempotency_key: str | N
         "columns": [column.value for column in wish.columns],
         "format": wish.format.value,
     }
-    first = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=arguments)
-    if first is not None:
-        return await session.get_one(Job, UUID(str(first["job"])))
-    job = await jobs.enqueue(
-        session, jobs.EXPORT_CUSTOMERS, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments
-    )
-    audit.record(session, by=by, action="customers.export", subject_id=job.id, details=arguments)
-    answer = {"job": str(job.id)}
-    await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
-    return job
+
+    async def begin() -> Job:
+        job = await jobs.enqueue(
+            session, jobs.EXPORT_CUSTOMERS, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments
+        )
+        audit.record(session, by=by, action="customers.export", subject_id=job.id, details=arguments)
+        return job
+
+    return await exports.promised(session, Once(by, OPERATION, idempotency_key, arguments), begin)
 
 
 async def wanted_of(session: AsyncSession, job: Job) -> Wanted:

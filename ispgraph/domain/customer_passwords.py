@@ -123,9 +123,18 @@ async def reset(database: Database, *, code: str, new: str) -> None:
 
 
 async def change(
-    database: Database, redis: Redis, settings: Settings, *, current: str, new: str, caller: Caller, by: Viewer
+    database: Database,
+    redis: Redis,
+    settings: Settings,
+    *,
+    current: str,
+    new: str,
+    idempotency_key: str | None,
+    caller: Caller,
+    by: Viewer,
 ) -> SignedIn:
     """Set another password. Every other sign-in of whoever has signed in ends; this one goes on with the new token.
+    Done before with the key: as `operator_passwords.change`.
 
     Raises DomainError: INVALID for a wrong present password or an unfit new one, NO_CHANGE when it is the same; and
     throttle.Throttled.
@@ -139,22 +148,22 @@ async def change(
         person = await customer_sign_in.locked(session, customer_id, admin_id)
         return (None, None) if person is None else (person.password_hash, person.email)
 
+    once = operator_passwords.change_once(settings, idempotency_key, current, new, by)
+    again = await database.run(by.tenant_id, once.used)
     proved, email = await database.run(by.tenant_id, known)
-    if not await passwords.verify(proved, current):
+    if not await passwords.verify(proved, new if again else current):
         raise wrong
     await throttle.give_back(redis, attempt)
-    faults = Faults("input")
-    values.checked(faults, passwords.fit, new, email, at=("newPassword",))
-    faults.raise_if_any()
-    if current == new:
-        raise fail(ErrorCode.NO_CHANGE, "This is your password already.", "input", "newPassword")
-    hashed = await passwords.hashed(new)
+    hashed = None if again else await operator_passwords.other(current, new, email)
 
     async def work(session: AsyncSession) -> SignedIn:
+        if await once.claim(session) is not None or hashed is None:
+            return await customer_sign_in.renew(session, settings, by=by)
         person = await customer_sign_in.locked(session, customer_id, admin_id)
         if person is None or person.password_hash != proved:
             raise wrong
         await set_password(session, person, hashed, but=by.session_id)
+        await once.keep(session, {"customer": str(customer_id)})
         audit.record(session, by=by, action="customer.change_password", subject_id=customer_id)
         await _warn(session, person, "your password was changed")
         return await customer_sign_in.renew(session, settings, by=by)

@@ -2,7 +2,7 @@
 rows page by page."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,8 +14,9 @@ from sqlalchemy import ColumnElement, Row, String, Text, cast, func, select, tup
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
-from ispgraph.domain import audit, customers, idempotency, jobs
+from ispgraph.domain import audit, customers, jobs
 from ispgraph.domain.errors import ErrorCode, fail, not_found
+from ispgraph.domain.idempotency import Once
 from ispgraph.domain.models import ConnectionType, Job, Router, Session, SessionState
 from ispgraph.domain.permissions import Permission, Viewer
 
@@ -79,24 +80,33 @@ async def promise(session: AsyncSession, wanted: Wanted, *, idempotency_key: str
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise fail(ErrorCode.INVALID, "The stretch of time must begin before it ends.", "input", "where", "from")
     given = {**wanted.as_arguments(), "customer": wanted.customer_id}
-    first = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
+
+    async def begin() -> Job:
+        customer = await customers.find(session, wanted.customer_id, by=by)
+        if customer is None:
+            raise not_found("customer", "input", "customerId")
+        job = await jobs.enqueue(
+            session,
+            jobs.EXPORT_SESSIONS,
+            tenant_id=by.tenant_id,
+            customer_id=customer.id,
+            by=by.operator_id,
+            arguments=wanted.as_arguments(),
+        )
+        details = {"job": str(job.id), **wanted.as_arguments()}
+        audit.record(session, by=by, action="customer.exportSessions", subject_id=customer.id, details=details)
+        return job
+
+    return await promised(session, Once(by, OPERATION, idempotency_key, given), begin)
+
+
+async def promised(session: AsyncSession, once: Once, begin: Callable[[], Awaitable[Job]]) -> Job:
+    """The job that `begin` enqueues and records, or the one that was promised with the key before."""
+    first = await once.claim(session)
     if first is not None:
         return await session.get_one(Job, UUID(str(first["job"])))
-    customer = await customers.find(session, wanted.customer_id, by=by)
-    if customer is None:
-        raise not_found("customer", "input", "customerId")
-    job = await jobs.enqueue(
-        session,
-        jobs.EXPORT_SESSIONS,
-        tenant_id=by.tenant_id,
-        customer_id=customer.id,
-        by=by.operator_id,
-        arguments=wanted.as_arguments(),
-    )
-    details = {"job": str(job.id), **wanted.as_arguments()}
-    audit.record(session, by=by, action="customer.exportSessions", subject_id=customer.id, details=details)
-    answer = {"job": str(job.id)}
-    await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
+    job = await begin()
+    await once.keep(session, {"job": str(job.id)})
     return job
 
 

@@ -7,6 +7,7 @@ key waits for the first one's end at the claim.
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import delete, select, update
@@ -57,6 +58,30 @@ async def keep(
         .filter_by(tenant_id=by.tenant_id, operator_id=by.operator_id, operation=operation, key=key)
         .values(answer=dict(answer))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A key, and what it is used for: where the claim and the answer lie apart."""
+
+    by: Viewer
+    operation: str
+    key: str | None
+    given: Mapping[str, object]
+
+    async def claim(self, session: AsyncSession) -> dict[str, object] | None:
+        """As the function of this name."""
+        return await claim(session, by=self.by, operation=self.operation, key=self.key, given=self.given)
+
+    async def keep(self, session: AsyncSession, answer: Mapping[str, object]) -> None:
+        """As the function of this name."""
+        await keep(session, by=self.by, operation=self.operation, key=self.key, answer=answer)
+
+    async def used(self, session: AsyncSession) -> bool:
+        """Whether the key was used for this before, with whatever input."""
+        names = {"tenant_id": self.by.tenant_id, "operator_id": self.by.operator_id, "operation": self.operation}
+        rows = select(IdempotencyKey.key).filter_by(**names, key=self.key)
+        return self.key is not None and await session.scalar(rows) is not None
 
 
 async def once(

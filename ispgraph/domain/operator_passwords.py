@@ -10,8 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
-from ispgraph.domain import audit, messages, operator_changes, password_codes, passwords, sign_in, throttle, values
+from ispgraph.domain import (
+    audit,
+    messages,
+    operator_changes,
+    password_codes,
+    passwords,
+    secrets,
+    sign_in,
+    throttle,
+    values,
+)
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail
+from ispgraph.domain.idempotency import Once
 from ispgraph.domain.messaging import texts
 from ispgraph.domain.models import Operator, PasswordReset, SignIn
 from ispgraph.domain.permissions import Viewer
@@ -36,22 +47,30 @@ async def prove(database: Database, redis: Redis, password: str, caller: Caller,
 
 
 async def change(
-    database: Database, redis: Redis, settings: Settings, *, current: str, new: str, caller: Caller, by: Viewer
+    database: Database,
+    redis: Redis,
+    settings: Settings,
+    *,
+    current: str,
+    new: str,
+    idempotency_key: str | None,
+    caller: Caller,
+    by: Viewer,
 ) -> SignedIn:
-    """Set another password. Every other sign-in ends; this one goes on with the token that comes out.
+    """Set another password. Every other sign-in ends; this one goes on with the token that comes out. Done before with
+    the key: a token of the sign-in that asks, for whoever gives what is the password by now.
 
     Raises DomainError: INVALID for a wrong present password or an unfit new one, NO_CHANGE when it is the same,
     NOT_PERMITTED as `sign_in.require_person`; and throttle.Throttled.
     """
-    proved = await prove(database, redis, current, caller, at="currentPassword", by=by)
-    faults = Faults("input")
-    values.checked(faults, passwords.fit, new, proved.email, at=("newPassword",))
-    faults.raise_if_any()
-    if current == new:
-        raise fail(ErrorCode.NO_CHANGE, "This is your password already.", "input", "newPassword")
-    hashed = await passwords.hashed(new)
+    once = change_once(settings, idempotency_key, current, new, by)
+    again = await database.run(by.tenant_id, once.used)
+    proved = await prove(database, redis, new if again else current, caller, at="currentPassword", by=by)
+    hashed = None if again else await other(current, new, proved.email)
 
     async def work(session: AsyncSession) -> SignedIn:
+        if await once.claim(session) is not None or hashed is None:
+            return await sign_in.renew(session, settings, by=by)
         row = await _locked(session, by.operator_id)
         if row is None or row.password_hash != proved.password_hash:
             raise fail(ErrorCode.INVALID, "This is not your password.", "input", "currentPassword")
@@ -59,11 +78,28 @@ async def change(
         kept = await session.get_one(SignIn, by.session_id, with_for_update=True, populate_existing=True)
         kept.token_version = row.token_version
         await session.flush()
+        await once.keep(session, {"operator": str(row.id)})
         audit.record(session, by=by, action="operator.change_password", subject_id=row.id)
         await messages.tell_operator(session, row, "operator.security", what="your password was changed")
         return await sign_in.renew(session, settings, by=by)
 
     return await database.run(by.tenant_id, work)
+
+
+def change_once(settings: Settings, key: str | None, current: str, new: str, by: Viewer) -> Once:
+    """One change of a password, of which neither password is kept."""
+    given = {name: secrets.digest(settings.network_key, each) for name, each in (("current", current), ("new", new))}
+    return Once(by, "passwordChange", key, given)
+
+
+async def other(current: str, new: str, email: str | None) -> str:
+    """Another password, hashed. Raises DomainError INVALID for an unfit one, NO_CHANGE when it is the same."""
+    faults = Faults("input")
+    values.checked(faults, passwords.fit, new, email, at=("newPassword",))
+    faults.raise_if_any()
+    if current == new:
+        raise fail(ErrorCode.NO_CHANGE, "This is your password already.", "input", "newPassword")
+    return await passwords.hashed(new)
 
 
 async def request(

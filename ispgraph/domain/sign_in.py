@@ -16,6 +16,7 @@ from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain import audit, messages, one_time_codes, operators, passwords, throttle, tokens, viewers
 from ispgraph.domain.errors import DomainError, ErrorCode, Faults, fail, not_found
+from ispgraph.domain.idempotency import Once
 from ispgraph.domain.lists import Filter
 from ispgraph.domain.models import Operator, SignIn
 from ispgraph.domain.pages import newest_first
@@ -135,17 +136,32 @@ async def confirm(
 
 
 async def in_place_of(
-    session: AsyncSession, settings: Settings, operator_id: str, *, caller: Caller, by: Viewer
+    session: AsyncSession,
+    settings: Settings,
+    operator_id: str,
+    *,
+    idempotency_key: str | None,
+    caller: Caller,
+    by: Viewer,
 ) -> SignedIn:
     """Sign in in the place of an operator below the viewer, for half an hour, which that one is told of.
 
-    No more can be done than both may do. Raises DomainError NOT_FOUND, NOT_PERMITTED, INVALID_STATE for an operator
-    who is not active.
+    No more can be done than both may do. The answer to a repetition is another token of the same sign-in. Raises
+    DomainError NOT_FOUND, NOT_PERMITTED, INVALID_STATE for an operator who is not active, and when a repeated
+    sign-in has ended.
     """
     require_person(by)
     row = await operators.lock_below(session, operator_id, "operatorId", by=by)
     if not row.active:
         raise fail(ErrorCode.INVALID_STATE, "This operator is not active.", "operatorId")
+    once = Once(by, "signInAs", idempotency_key, {"operator": operator_id})
+    first = await once.claim(session)
+    if first is not None:
+        entry = await session.get_one(SignIn, UUID(str(first["sign_in"])))
+        found = await viewers.find(session, _claims(settings, entry))
+        if found is None:
+            raise fail(ErrorCode.INVALID_STATE, "This sign-in has ended already.", "operatorId")
+        return _signed_in(settings, entry, found)
     own = await session.get_one(SignIn, by.session_id)
     entry = SignIn(
         id=ids.uuid7(),
@@ -160,14 +176,14 @@ async def in_place_of(
     )
     session.add(entry)
     await session.flush()
-    claims = _claims(settings, entry)
-    found = await viewers.find(session, claims)
+    found = await viewers.find(session, _claims(settings, entry))
     if found is None:
         raise fail(ErrorCode.NOT_PERMITTED, "You may not act for others.", "operatorId")
     audit.record(session, by=by, action="operator.sign_in_as", subject_id=row.id, details={"sign_in": str(entry.id)})
     told = f"{by.name} has signed in in your place, for half an hour at most"
     await messages.tell_operator(session, row, "operator.security", what=told)
-    return SignedIn(tokens.issue(settings.token_key, claims), claims.expires_at, found)
+    await once.keep(session, {"sign_in": str(entry.id)})
+    return _signed_in(settings, entry, found)
 
 
 async def end_other(session: AsyncSession, sign_in_id: str, *, by: Viewer) -> SignIn:
@@ -206,10 +222,8 @@ async def renew(session: AsyncSession, settings: Settings, *, by: Viewer) -> Sig
     if by.by_token:
         raise _no_sign_in()
     sign_in = await session.get_one(SignIn, by.session_id)
-    claims = _claims(settings, sign_in)
-    return SignedIn(
-        tokens.issue(settings.token_key, claims), claims.expires_at, replace(by, expires_at=claims.expires_at)
-    )
+    signed_in = _signed_in(settings, sign_in, by)
+    return replace(signed_in, viewer=replace(by, expires_at=signed_in.expires_at))
 
 
 async def end(session: AsyncSession, *, by: Viewer) -> None:
@@ -282,12 +296,16 @@ async def _open(
         same = (Operator.id == operator.id, Operator.password_hash == operator.password_hash)
         await session.execute(update(Operator).where(*same).values(password_hash=password_hash))
     await session.flush()
-    claims = _claims(settings, sign_in)
-    found = await viewers.find(session, claims)
+    found = await viewers.find(session, _claims(settings, sign_in))
     if found is None:
         # Deactivated, or given another password, since we looked.
         raise _wrong()
     audit.record(session, by=found, action="operator.sign_in", subject_id=operator.id)
+    return _signed_in(settings, sign_in, found)
+
+
+def _signed_in(settings: Settings, sign_in: SignIn, found: Viewer) -> SignedIn:
+    claims = _claims(settings, sign_in)
     return SignedIn(tokens.issue(settings.token_key, claims), claims.expires_at, found)
 
 

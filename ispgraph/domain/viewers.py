@@ -13,7 +13,7 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,12 +22,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import clock
+from ispgraph import clock, ids
 from ispgraph.db import Database, after_commit
 from ispgraph.domain import viewer_rows
 from ispgraph.domain.models import (
     ApiToken,
+    Operator,
     Role,
+    Tenant,
 )
 from ispgraph.domain.permissions import LEVELS, Permission, Viewer, scope_of
 from ispgraph.domain.tokens import Claims
@@ -160,10 +162,7 @@ async def find(session: AsyncSession, claims: Claims) -> Viewer | None:
 async def of_operator(session: AsyncSession, operator_id: UUID) -> Viewer | None:
     """What is done for an operator while nobody is there may as much as that one may now; None for one who may not
     sign in. No sign-in stands behind it."""
-    row = (await session.execute(viewer_rows.at_work(), {"operator": operator_id, "now": clock.now()})).one_or_none()
-    if row is None:
-        return None
-    return _viewer(Claims(row.tenant_id, row.id, row.id, row.token_version, clock.now() + _USED), row)
+    return await _at_work(session, operator_id, operator_id, clock.now() + _USED)
 
 
 async def on_behalf(session: AsyncSession, operator_id: UUID, *, job_id: UUID, acting_id: UUID | None) -> Viewer | None:
@@ -171,12 +170,32 @@ async def on_behalf(session: AsyncSession, operator_id: UUID, *, job_id: UUID, a
 
     `acting_id` had signed in in its place, and is named in the record.
     """
-    now = clock.now()
-    row = (await session.execute(viewer_rows.at_work(), {"operator": operator_id, "now": now})).one_or_none()
-    if row is None:
-        return None
-    viewer = _viewer(Claims(row.tenant_id, row.id, job_id, row.token_version, now), row)
-    return replace(viewer, acting_id=acting_id)
+    viewer = await _at_work(session, operator_id, job_id, clock.now())
+    return None if viewer is None else replace(viewer, acting_id=acting_id)
+
+
+async def _at_work(session: AsyncSession, operator_id: UUID, behind: UUID, until: datetime) -> Viewer | None:
+    asked = {"operator": operator_id, "now": clock.now()}
+    row = (await session.execute(viewer_rows.at_work(), asked)).one_or_none()
+    return None if row is None else _viewer(Claims(row.tenant_id, row.id, behind, row.token_version, until), row)
+
+
+def standing_in(tenant: Tenant, who: Operator, permissions: frozenset[Permission]) -> Viewer:
+    """Who does what nobody has signed in for: in the operator's name, for all of the house, with these rights."""
+    return Viewer(
+        tenant_id=tenant.id,
+        operator_id=who.id,
+        name=who.name,
+        role=who.role,
+        level=who.level,
+        permissions=permissions,
+        scope_id=None,
+        session_id=ids.uuid7(),
+        expires_at=clock.now(),
+        currency=tenant.currency,
+        country=tenant.country,
+        time_zone=tenant.time_zone,
+    )
 
 
 async def _behind(session: AsyncSession, presented: Sequence[Claims]) -> dict[Claims, Viewer]:

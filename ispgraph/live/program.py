@@ -12,7 +12,7 @@ import redis.asyncio
 import uvloop
 from redis.exceptions import RedisError
 
-from ispgraph import cancelling, logs, metrics, pubsub, traces, watching
+from ispgraph import cancelling, logs, metrics, pubsub, revisions, traces, watching
 from ispgraph.db import Database
 from ispgraph.live import announcements
 from ispgraph.live.directory import Directory
@@ -37,6 +37,7 @@ _Key = tuple[UUID, UUID | None]
 def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Prints `ready`."""
     logs.configure("live", settings)
+    revisions.require(settings.database_url)
     metrics.serve(settings)
     with traces.running("live", settings):
         uvloop.run(_until_told(settings))

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import ispgraph
-from ispgraph import migrate
+from ispgraph import revisions
 from ispgraph.written import ConfigurationError, claim, put
 
 _FILES = Path(__file__).with_name("files")
@@ -71,7 +71,7 @@ def _copy_product(image: Path) -> None:
     shutil.copyfile(lock, image / _LOCK)
     passing = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(package, image / "ispgraph", ignore=passing)
-    shutil.copytree(migrate.directory(), image / "ispgraph" / "migrations", ignore=passing, dirs_exist_ok=True)
+    shutil.copytree(revisions.directory(), image / "ispgraph" / "migrations", ignore=passing, dirs_exist_ok=True)
     for path in (image, *image.rglob("*")):
         path.chmod(0o755 if path.is_dir() else _OPEN)
 

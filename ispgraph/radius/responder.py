@@ -21,7 +21,7 @@ import structlog
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccessAccept, AccessReject, AccessRequest, AccountingRequest, AuthPacket, PacketError
 
-from ispgraph import clock, logs
+from ispgraph import clock, logs, revisions
 from ispgraph.radius import accounting, authenticate
 from ispgraph.settings import Settings, SettingsError
 
@@ -312,4 +312,6 @@ async def serve(settings: Settings) -> None:
 def main(settings: Settings) -> None:
     """Run the responder in the foreground until it is told to stop."""
     logs.configure("radius", settings)
+    if settings.radius_database_url is not None:
+        revisions.require(settings.radius_database_url)
     asyncio.run(serve(settings))

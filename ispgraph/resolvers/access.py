@@ -72,15 +72,21 @@ async def confirm_sign_in(info: Info, input: SignInConfirmInput) -> SignInPayloa
     return signed_in_payload(found)
 
 
-async def sign_in_as(info: Info, operator_id: strawberry.ID) -> SignInPayload:
+async def sign_in_as(info: Info, operator_id: strawberry.ID, idempotency_key: str | None = None) -> SignInPayload:
     """Sign in in the place of an operator below the viewer, for half an hour at most.
 
     What is done so can be done by both of them; it stands in the record with both names, and the operator is told of
-    it. Passwords, second factors and API tokens cannot be changed.
+    it. Passwords, second factors and API tokens cannot be changed. A repetition with the same key is answered with
+    another token of the same sign-in.
     """
     context = info.context
     found = await sign_in.in_place_of(
-        context.session, context.settings, operator_id, caller=caller(context), by=context.viewer_or_refuse()
+        context.session,
+        context.settings,
+        operator_id,
+        idempotency_key=idempotency_key,
+        caller=caller(context),
+        by=context.viewer_or_refuse(),
     )
     return signed_in_payload(found)
 
@@ -101,7 +107,8 @@ async def end_sign_in(info: Info, sign_in_id: strawberry.ID, idempotency_key: st
 
 
 async def change_password(info: Info, input: PasswordChangeInput) -> SignInPayload:
-    """Set another password. All other sign-ins of the viewer end; this one goes on with the new token."""
+    """Set another password. All other sign-ins of the viewer end; this one goes on with the new token. A repetition
+    with the same key is answered with a token of the sign-in that asks."""
     context, by = info.context, info.context.viewer_or_refuse()
     changing = operator_passwords.change if by.customer_id is None else customer_passwords.change
     with throttled():
@@ -111,6 +118,7 @@ async def change_password(info: Info, input: PasswordChangeInput) -> SignInPaylo
             context.settings,
             current=input.current_password,
             new=input.new_password,
+            idempotency_key=input.idempotency_key,
             caller=caller(context),
             by=by,
         )
@@ -140,8 +148,9 @@ async def reset_password(info: Info, input: PasswordResetInput) -> PasswordPaylo
     return PasswordPayload(done=True)
 
 
-async def begin_factor(info: Info, password: str) -> TwoFactorBeginPayload:
-    """A secret for one-time passwords (TOTP). It counts when `twoFactorConfirm` has seen a code of it."""
+async def begin_factor(info: Info, password: str, idempotency_key: str | None = None) -> TwoFactorBeginPayload:
+    """A secret for one-time passwords (TOTP). It counts when `twoFactorConfirm` has seen a code of it. A repetition
+    with the same key is answered with the same secret until then, and without one afterwards."""
     context = info.context
     with throttled():
         begun = await second_factors.begin(
@@ -149,14 +158,16 @@ async def begin_factor(info: Info, password: str) -> TwoFactorBeginPayload:
             context.redis,
             context.settings,
             password=password,
+            idempotency_key=idempotency_key,
             caller=caller(context),
             by=context.viewer_or_refuse(),
         )
     return TwoFactorBeginPayload(secret=begun.secret, uri=begun.uri)
 
 
-async def confirm_factor(info: Info, code: str) -> TwoFactorPayload:
-    """Prove that the device knows the secret: from now on a code is asked at each sign-in."""
+async def confirm_factor(info: Info, code: str, idempotency_key: str | None = None) -> TwoFactorPayload:
+    """Prove that the device knows the secret: from now on a code is asked at each sign-in. A repetition with the same
+    key is answered without the recovery codes."""
     context = info.context
     with throttled():
         codes = await second_factors.confirm(
@@ -164,10 +175,11 @@ async def confirm_factor(info: Info, code: str) -> TwoFactorPayload:
             context.redis,
             context.settings,
             code=code,
+            idempotency_key=idempotency_key,
             caller=caller(context),
             by=context.viewer_or_refuse(),
         )
-    return TwoFactorPayload(recovery_codes=list(codes), enabled=True)
+    return TwoFactorPayload(recovery_codes=None if codes is None else list(codes), enabled=True)
 
 
 async def disable_factor(info: Info, input: TwoFactorDisableInput) -> TwoFactorPayload:
@@ -180,6 +192,7 @@ async def disable_factor(info: Info, input: TwoFactorDisableInput) -> TwoFactorP
             context.settings,
             password=input.password,
             code=input.code,
+            idempotency_key=input.idempotency_key,
             caller=caller(context),
             by=context.viewer_or_refuse(),
         )

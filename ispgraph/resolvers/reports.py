@@ -1,7 +1,8 @@
 """Reports on the books: looked at, or made into files."""
 
+from collections.abc import Awaitable, Callable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import strawberry
 
@@ -13,6 +14,7 @@ from ispgraph.schema import reports as shown
 from ispgraph.schema.context import Info
 from ispgraph.schema.jobs import JobPayload
 
+T = TypeVar("T")
 _From = Annotated[date, strawberry.argument(name="from")]
 
 
@@ -22,10 +24,7 @@ async def revenue_report(
     """What was earned from the day `from` until before the day `to`, of the viewer's customers: at most 36 months, by
     day 366 days. Days and months are those of the tenant's time zone. The net sums of all months are the account
     REVENUE of the ledger."""
-    viewer = info.context.viewer_or_refuse()
-    stretch = periods.stretch(from_, to, granularity, viewer.time_zone)
-    async with info.context.read() as session:
-        found = await revenue.revenue(session, stretch, viewer)
+    stretch, found = await _booked(info, from_, to, granularity, revenue.revenue)
     return shown.revenue_report(info, stretch, found)
 
 
@@ -34,10 +33,7 @@ async def tax_report(
 ) -> shown.TaxReport:
     """What was earned and the tax on it from the day `from` until before the day `to`, as `revenueReport`. The sums of
     all months are the account TAX of the ledger."""
-    viewer = info.context.viewer_or_refuse()
-    stretch = periods.stretch(from_, to, granularity, viewer.time_zone)
-    async with info.context.read() as session:
-        found = await revenue.taxes(session, stretch, viewer)
+    stretch, found = await _booked(info, from_, to, granularity, revenue.taxes)
     return shown.tax_report(info, stretch, found)
 
 
@@ -47,10 +43,7 @@ async def collections_report(
     """Money that came in and was given back from the day `from` until before the day `to`, with stretches of time as in
     `revenueReport`. What a wallet paid came in before and is not counted again. The net sums of all months are the
     accounts CASH of the ledger."""
-    viewer = info.context.viewer_or_refuse()
-    stretch = periods.stretch(from_, to, granularity, viewer.time_zone)
-    async with info.context.read() as session:
-        found = await takings.takings(session, stretch, viewer)
+    stretch, found = await _booked(info, from_, to, granularity, takings.takings)
     return shown.collections_report(info, stretch, found)
 
 
@@ -82,6 +75,15 @@ async def export_report(info: Info, input: shown.ReportExportInput) -> JobPayloa
         info.context.session, wish, idempotency_key=input.idempotency_key, by=info.context.viewer_or_refuse()
     )
     return JobPayload(job=job)
+
+
+async def _booked(
+    info: Info, first: date, end: date, granularity: ReportGranularity, find: Callable[..., Awaitable[T]]
+) -> tuple[periods.Stretch, T]:
+    viewer = info.context.viewer_or_refuse()
+    stretch = periods.stretch(first, end, granularity, viewer.time_zone)
+    async with info.context.read() as session:
+        return stretch, await find(session, stretch, viewer)
 
 
 @strawberry.type

@@ -95,6 +95,7 @@ class SignInConfirmInput:
 class PasswordChangeInput:
     current_password: str
     new_password: str = strawberry.field(description="At least 10 characters.")
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -116,7 +117,7 @@ class PasswordPayload(Payload):
     done: bool | None = strawberry.field(default=None, description="True when there are no errors.")
 
 
-@strawberry.type(description="What a device needs to know; it is told this once.")
+@strawberry.type(description="What a device needs to know; it is not told any more once the factor counts.")
 class TwoFactorBeginPayload(Payload):
     secret: str | None = strawberry.field(default=None, description="In base 32, to be typed in.")
     uri: str | None = strawberry.field(default=None, description="The same, to be shown as a QR code (otpauth).")
@@ -134,3 +135,4 @@ class TwoFactorPayload(Payload):
 class TwoFactorDisableInput:
     password: str
     code: str = strawberry.field(description="Six digits of the device, or a recovery code.")
+    idempotency_key: str | None = None

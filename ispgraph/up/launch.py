@@ -90,7 +90,8 @@ class _Launch:
         self._postgres.provision(
             {OWNER_ROLE: self._secrets.owner, APP_ROLE: self._secrets.app, RADIUS_ROLE: self._secrets.radius}
         )
-        self._supervisor.run_once(self._program("migrate"))
+        # None of our programs runs yet.
+        self._supervisor.run_once(self._program("migrate", "--contract"))
         charges = [Charge(self._program(name), self._serves if name == "api" else None) for name in PROGRAMS]
         beside = [Charge(self._program(name)) for name in self._beside]
         for charge in beside:
@@ -125,10 +126,10 @@ class _Launch:
             answer = json.loads(output.read())
         return _Demo(answer["operators"], answer["radius_secret"])
 
-    def _program(self, name: str) -> Program:
+    def _program(self, name: str, *options: str) -> Program:
         return Program(
             name=name,
-            command=(*self._options.command, name),
+            command=(*self._options.command, name, *options),
             environment=self._environment,
             log=self._directory.log(name),
             directory=Path.cwd(),

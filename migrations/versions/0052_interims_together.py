@@ -9,7 +9,7 @@ first address for each address.
 from alembic import op
 
 revision = "0052"
-down_revision = "0046"
+down_revision = "0050"
 branch_labels = None
 depends_on = None
 

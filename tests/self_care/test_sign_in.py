@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from ispgraph import clock, ids
 from ispgraph.actors.postman import Postman
@@ -207,6 +207,23 @@ async def test_a_password_is_changed_by_who_knows_it(home: Home, house: House) -
         [body] = await session.scalars(select(Message.body).where(Message.customer_id == row.id))
         assert (row.password_hash or "").startswith("$argon2id$")
         assert "your password was changed" in body
+
+
+async def test_a_password_is_changed_once_for_a_key(home: Home, house: House) -> None:
+    document = CHANGE.replace("newPassword: $new", 'newPassword: $new, idempotencyKey: "k"')
+    await home.entered()
+    for _ in range(2):
+        changed = await home.do(document, current=PASSWORD, new=NEW)
+        assert faults(changed) == []
+        home.token = changed["token"]
+    # The key opens nothing by itself: what counts is the present password.
+    wrong = await home.do(document, current=PASSWORD, new="yet another battery")
+    assert faults(wrong) == [("INVALID", "input.currentPassword")]
+    reused = await home.do(document, current="not the former one", new=NEW)
+    assert faults(reused) == [("IDEMPOTENCY_KEY_REUSED", "input.idempotencyKey")]
+    async with house.database.read(house.tenant.id) as session:
+        rows = select(func.count()).where(AuditEntry.action == "customer.change_password")
+        assert await session.scalar(rows) == 1
 
 
 async def test_an_invitation_and_a_code_set_a_password_once(

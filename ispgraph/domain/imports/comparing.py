@@ -25,9 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, customers, idempotency, jobs
+from ispgraph.domain import audit, customers, jobs
 from ispgraph.domain.errors import not_found
-from ispgraph.domain.exports import Cell, ExportFormat, neutral
+from ispgraph.domain.exports import Cell, ExportFormat, neutral, promised
+from ispgraph.domain.idempotency import Once
 from ispgraph.domain.imports.layout import SHEETS
 from ispgraph.domain.imports.records import visible
 from ispgraph.domain.lists import Filter, Key, Order
@@ -165,18 +166,18 @@ async def promise(
 ) -> Job:
     """The job that makes a file of the report. Raises DomainError NOT_FOUND."""
     given = {"import": import_id, "format": format.value}
-    first = await idempotency.claim(session, by=by, operation=EXPORT, key=idempotency_key, given=given)
-    if first is not None:
-        return await session.get_one(Job, UUID(str(first["job"])))
-    if await session.scalar(select(CustomerImport.id).where(CustomerImport.id == import_id, visible(by))) is None:
-        raise not_found("import", "input", "importId")
-    arguments: dict[str, object] = {"import": str(import_id), "format": format.value}
-    kind = jobs.EXPORT_IMPORT
-    job = await jobs.enqueue(session, kind, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments)
-    details = {"job": str(job.id), "format": format.value}
-    audit.record(session, by=by, action="customer_import.report", subject_id=import_id, details=details)
-    await idempotency.keep(session, by=by, operation=EXPORT, key=idempotency_key, answer={"job": str(job.id)})
-    return job
+
+    async def begin() -> Job:
+        if await session.scalar(select(CustomerImport.id).where(CustomerImport.id == import_id, visible(by))) is None:
+            raise not_found("import", "input", "importId")
+        arguments: dict[str, object] = {"import": str(import_id), "format": format.value}
+        kind = jobs.EXPORT_IMPORT
+        job = await jobs.enqueue(session, kind, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments)
+        details = {"job": str(job.id), "format": format.value}
+        audit.record(session, by=by, action="customer_import.report", subject_id=import_id, details=details)
+        return job
+
+    return await promised(session, Once(by, EXPORT, idempotency_key, given), begin)
 
 
 @dataclass(frozen=True, slots=True)

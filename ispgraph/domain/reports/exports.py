@@ -9,9 +9,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph.domain import audit, idempotency, jobs
+from ispgraph.domain import audit, jobs
 from ispgraph.domain.errors import ErrorCode, Faults, fail
-from ispgraph.domain.exports import ExportFormat
+from ispgraph.domain.exports import ExportFormat, promised
+from ispgraph.domain.idempotency import Once
 from ispgraph.domain.models import Job, Tenant
 from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.domain.reports import periods, receivables, subscribers
@@ -71,16 +72,15 @@ async def promise(session: AsyncSession, wish: Wish, *, idempotency_key: str | N
     arguments = _arguments(wish, by)
     # As typed: today is another day tomorrow, and the wish is the same.
     given = {**arguments, "on": _text(wish.on)}
-    first = await idempotency.claim(session, by=by, operation=OPERATION, key=idempotency_key, given=given)
-    if first is not None:
-        return await session.get_one(Job, UUID(str(first["job"])))
-    job = await jobs.enqueue(
-        session, jobs.EXPORT_REPORT, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments
-    )
-    audit.record(session, by=by, action="report.export", subject_id=job.id, details=arguments)
-    answer = {"job": str(job.id)}
-    await idempotency.keep(session, by=by, operation=OPERATION, key=idempotency_key, answer=answer)
-    return job
+
+    async def begin() -> Job:
+        job = await jobs.enqueue(
+            session, jobs.EXPORT_REPORT, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments
+        )
+        audit.record(session, by=by, action="report.export", subject_id=job.id, details=arguments)
+        return job
+
+    return await promised(session, Once(by, OPERATION, idempotency_key, given), begin)
 
 
 def _arguments(wish: Wish, by: Viewer) -> dict[str, object]:
