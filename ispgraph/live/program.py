@@ -12,7 +12,7 @@ import redis.asyncio
 import uvloop
 from redis.exceptions import RedisError
 
-from ispgraph import cancelling, logs, metrics, pubsub, watching
+from ispgraph import cancelling, logs, metrics, pubsub, replica, watching
 from ispgraph.db import Database
 from ispgraph.live import announcements
 from ispgraph.live.directory import Directory
@@ -63,7 +63,7 @@ class Live:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database = Database(settings.database_url, pool_size=_POOL)
+        self._database = Database.of(settings, pool_size=_POOL)
         self._client = redis.asyncio.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=2)
         self._watchers = Watchers(self._client)
         self._leases = Leases(self._client)
@@ -75,6 +75,7 @@ class Live:
     async def run(self) -> None:
         """For ever."""
         pubsub.connect(self._settings.redis_url)
+        replica.connect(self._settings)
         announcing = _start(announcements.pass_on(self._database))
         renewed = asyncio.get_running_loop().time()
         try:
@@ -106,6 +107,7 @@ class Live:
             task.cancel()
         if kept_up:
             await asyncio.wait(kept_up)
+        await replica.disconnect()
         pubsub.disconnect()
         await self._client.aclose()
         await self._database.dispose()

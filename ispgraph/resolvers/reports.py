@@ -24,8 +24,7 @@ async def revenue_report(
     REVENUE of the ledger."""
     viewer = info.context.viewer_or_refuse()
     stretch = periods.stretch(from_, to, granularity, viewer.time_zone)
-    async with info.context.read() as session:
-        found = await revenue.revenue(session, stretch, viewer)
+    found = await info.context.look_up(lambda session: revenue.revenue(session, stretch, viewer))
     return shown.revenue_report(info, stretch, found)
 
 
@@ -36,8 +35,7 @@ async def tax_report(
     all months are the account TAX of the ledger."""
     viewer = info.context.viewer_or_refuse()
     stretch = periods.stretch(from_, to, granularity, viewer.time_zone)
-    async with info.context.read() as session:
-        found = await revenue.taxes(session, stretch, viewer)
+    found = await info.context.look_up(lambda session: revenue.taxes(session, stretch, viewer))
     return shown.tax_report(info, stretch, found)
 
 
@@ -49,8 +47,7 @@ async def collections_report(
     accounts CASH of the ledger."""
     viewer = info.context.viewer_or_refuse()
     stretch = periods.stretch(from_, to, granularity, viewer.time_zone)
-    async with info.context.read() as session:
-        found = await takings.takings(session, stretch, viewer)
+    found = await info.context.look_up(lambda session: takings.takings(session, stretch, viewer))
     return shown.collections_report(info, stretch, found)
 
 
@@ -59,8 +56,7 @@ async def receivables_report(info: Info, on: date | None = None) -> shown.Receiv
     RECEIVABLE of the ledger; what customers have in their wallets is not taken off."""
     viewer = info.context.viewer_or_refuse()
     day = receivables.day(on, viewer)
-    async with info.context.read() as session:
-        owed, count = await receivables.totals(session, day, viewer)
+    owed, count = await info.context.look_up(lambda session: receivables.totals(session, day, viewer))
     return shown.receivables_report(info, day, owed, count)
 
 
@@ -69,8 +65,7 @@ async def subscriber_report(info: Info, from_: _From, to: date) -> shown.Subscri
     until before `to` lie, as far as they have begun, and at most 36."""
     viewer = info.context.viewer_or_refuse()
     stretch = subscribers.months(from_, to, viewer)
-    async with info.context.read() as session:
-        found = await subscribers.by_month(session, stretch, viewer)
+    found = await info.context.look_up(lambda session: subscribers.by_month(session, stretch, viewer))
     return shown.subscriber_report(info, stretch, found)
 
 
