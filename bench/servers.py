@@ -157,7 +157,8 @@ class Balancer(Server):
   maxconn 2000
 defaults
   mode tcp
-  timeout connect 1s
+  timeout connect 2s
+  timeout check 5s
   timeout client 10m
   timeout server 10m
   retries 2
