@@ -18,11 +18,11 @@ import websockets
 
 from ispgraph import ids
 
-_LIST = """query ($search: String) { customers(first: 20, filter: { search: $search }) {
+_LIST = """query ($search: String) { customers(first: 20, search: $search) {
   nodes { id name status balance { amount } services { id status package { name } } } totalCount } }"""
-_DETAIL = """query ($id: ID!) { customer(id: $id) { id name status balance { amount }
+_DETAIL = """query ($id: ID!) { customer(by: { id: $id }) { id name status balance { amount }
   invoices(first: 12) { nodes { number total { amount } } } sessions(first: 10) { nodes { startedAt } } } }"""
-_BALANCE = "query ($id: ID!) { customer(id: $id) { wallet { amount } status } }"
+_BALANCE = "query ($id: ID!) { customer(by: { id: $id }) { wallet { amount } status } }"
 _PAY = """mutation ($input: AdvancePaymentInput!) { customerRecordAdvancePayment(input: $input) {
   payment { id } customer { wallet { amount } } errors { code message } } }"""
 _ACTION = "{ customer { id status } jobs { id } errors { code message } }"
@@ -97,7 +97,7 @@ class Clerk:
                 codes = {error.get("extensions", {}).get("code") for error in found.get("errors", ())}
                 problem = ",".join(map(str, codes)) if codes else ""
                 if codes and not codes <= _PASSING:
-                    self._seen.refused.append(f"{kind}: {found['errors'][0]['message']}")
+                    raise SystemExit(f"{kind}: {found['errors'][0]['message']}")
             except (httpx.HTTPError, ValueError) as error:
                 problem = type(error).__name__
             now = time.monotonic()

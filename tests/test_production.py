@@ -288,7 +288,7 @@ async def test_the_pooler_leads_to_the_database(servers: tuple[Path, Postgres]) 
     for found, put in moved.items():
         assert text.count(found) == 1
         text = text.replace(found, put)
-    postgres.provision({role: "a-password" for role in ("ispgraph_owner", "ispgraph_app", "ispgraph_radius")})
+    postgres.provision(dict.fromkeys(("ispgraph_owner", "ispgraph_app", "ispgraph_radius"), "a-password"))
     (place / "pgbouncer.ini").write_text(f"{text}unix_socket_dir =\n")
     (place / "users.txt").write_text('"ispgraph_app" "a-password"\n')
     child = subprocess.Popen([str(installed("pgbouncer")), "-u", "nobody", "pgbouncer.ini"], cwd=place)
