@@ -27,20 +27,27 @@ from ispgraph import ids
 
 _DIRECTORY = Path("/tmp/bench-scale")
 _ROUND_SECONDS = 20.0
+_BREATH_SECONDS = 3.0
 _END_SECONDS = 180.0
 _UNENDED = "SELECT count(*) FROM jobs WHERE finished_at IS NULL"
 
 
 async def _destroy(house: ScaleHouse, until: float) -> int:
-    """One of each kind dies in twenty seconds, a quarter of that after the one before; the next time the other one."""
-    kills, begun, tasks = 0, time.monotonic(), []
-    while (at := begun + kills * _ROUND_SECONDS / len(KINDS)) < until - 5:
-        await asyncio.sleep(max(0.0, at - time.monotonic()))
-        kind, number = KINDS[kills % len(KINDS)], kills // len(KINDS) % 2
-        tasks.append(asyncio.create_task(house.members[kind][number].die()))
-        kills += 1
-    await asyncio.gather(*tasks)
-    return kills
+    """One of each kind dies in twenty seconds, a quarter of that after the one before; the next time the other one, but
+    not before the first has been there again for a while: both at once would be another test."""
+    begun = time.monotonic()
+
+    async def one_after_the_other(order: int, kind: str) -> int:
+        kills = 0
+        at = begun + (order + 1) * _ROUND_SECONDS / len(KINDS)
+        while at < until - _BREATH_SECONDS:
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
+            await house.members[kind][kills % 2].die()
+            kills += 1
+            at = max(at + _ROUND_SECONDS, time.monotonic() + _BREATH_SECONDS)
+        return kills
+
+    return sum(await asyncio.gather(*(one_after_the_other(n, kind) for n, kind in enumerate(KINDS))))
 
 
 async def run(house: ScaleHouse, given: Any) -> int:
@@ -80,7 +87,7 @@ async def run(house: ScaleHouse, given: Any) -> int:
     wrong += [f"refused: {each}" for each in seen.refused]
     if open_jobs:
         wrong.append(f"{open_jobs} jobs have not ended after {drained:.0f} s")
-    failed = await books.fetch("SELECT kind, error FROM jobs WHERE status = 'FAILED'")
+    failed = await books.fetch("SELECT kind, message FROM jobs WHERE status = 'FAILED'")
     command = partial(subprocess.run, cwd=ROOT, env=house.environment, capture_output=True, text=True)
     checked = await asyncio.to_thread(command, python("ispgraph", "check-invariants"))
     if checked.returncode:
@@ -90,7 +97,7 @@ async def run(house: ScaleHouse, given: Any) -> int:
         wrong.append(f"a request took {slowest:.1f} s")
     sessions = await books.fetchrow(
         "SELECT count(*) AS all, count(*) FILTER (WHERE stopped_at IS NULL) AS open,"
-        " sum(download_bytes + upload_bytes)::bigint AS bytes FROM sessions"
+        " sum(input_octets + output_octets)::bigint AS bytes FROM sessions"
     )
     print(table(seen, took))
     away = sorted(seen.away[given.panels :]) or [0.0]
@@ -114,6 +121,7 @@ async def run(house: ScaleHouse, given: Any) -> int:
         print(f"  failed: {dict(row)}")
     print("CPU seconds: " + _shown(used, ""))
     print("check-invariants: " + ("clean" if checked.returncode == 0 else "BROKEN"))
+    sys.stdout.flush()
     for each in wrong[:40]:
         print(f"WRONG {each}")
     await books.close()

@@ -59,6 +59,10 @@ class Seen:
     away: list[float] = field(default_factory=list)
 
 
+class NoAnswerError(Exception):
+    """A client has lost its patience."""
+
+
 class Clerk:
     """Does one thing after the other, on customers that nobody else has."""
 
@@ -81,7 +85,10 @@ class Clerk:
         """Until told to stop."""
         turns = [self._list] * 5 + [self._detail] * 4 + [self._pay] * 4 + [self._switch] * 2 + [self._wizard]
         while not stop():
-            await self._dice.choice(turns)()
+            try:
+                await self._dice.choice(turns)()
+            except NoAnswerError as error:
+                self._seen.refused.append(str(error))
             await asyncio.sleep(self._dice.uniform(0.5, 1.5) * pause)
         await self._http.aclose()
         self._log.close()
@@ -108,7 +115,7 @@ class Clerk:
                 return data
             self._seen.again[problem] += 1
             if now - begun > _GIVE_UP_SECONDS:
-                raise SystemExit(f"no answer to {kind} in {_GIVE_UP_SECONDS:.0f} s: {problem}")
+                raise NoAnswerError(f"no answer to {kind} in {_GIVE_UP_SECONDS:.0f} s: {problem}")
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _change(self, kind: str, document: str, **given: Any) -> dict[str, Any]:

@@ -170,7 +170,7 @@ backend api
   balance leastconn
   option httpchk GET /readyz
   http-check expect status 200
-  default-server check inter 500ms fastinter 200ms fall 1 rise 1 on-marked-down shutdown-sessions
+  default-server check inter 1s fastinter 500ms fall 3 rise 1 on-marked-down shutdown-sessions
 {servers}"""
         return program, "-db", "-f", self._write("haproxy.cfg", text)
 
