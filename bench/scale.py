@@ -78,6 +78,7 @@ async def run(house: ScaleHouse, given: Any) -> int:
     kills = await destroying
     used = {name: seconds - before.get(name, 0.0) for name, seconds in house.cpu().items()}
     reads = await house.reads()
+    print(table(seen, took), flush=True)
     waited = time.monotonic()
     while (open_jobs := await books.fetchval(_UNENDED)) and time.monotonic() - waited < _END_SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.5)
@@ -99,7 +100,6 @@ async def run(house: ScaleHouse, given: Any) -> int:
         "SELECT count(*) AS all, count(*) FILTER (WHERE stopped_at IS NULL) AS open,"
         " sum(input_octets + output_octets)::bigint AS bytes FROM sessions"
     )
-    print(table(seen, took))
     away = sorted(seen.away[given.panels :]) or [0.0]
     down = {kind: max([*(s for m in house.members[kind] for s in m.down), 0.0]) for kind in KINDS}
     done = sum(len(times) for times in seen.answered.values())

@@ -23,7 +23,7 @@ from ispgraph.up.process import Program, kill, spawn
 
 KINDS = ("api", "worker", "live", "scheduler")
 _POOL = 12
-_READY_SECONDS = 90.0
+_READY_SECONDS = 240.0
 
 
 class Member:
