@@ -140,17 +140,18 @@ class TestPgBouncer:
         monkeypatch.undo()
         assert await asyncio.gather(*(through.read_texts("select '1'", []) for _ in range(12))) == [["1"]] * 12
 
+    @pytest.mark.slow
     async def test_every_program_works_by_way_of_it(self, pooled: Settings, house: House, api: Api, dsns: Dsns) -> None:
         row = crowd.customer(house, "Before")
         await house.add(row)
         port = free_port()
         more = {"ISPGRAPH_DIRECT_DATABASE_URL": dsns.app, "ISPGRAPH_PORT": str(port)}
-        names = ("app", "tests.probe", "tests.probe", "ispgraph.live.program", "scheduler", "scheduler")
+        names = ("app", "tests.probe", "ispgraph.live.program", "scheduler", "scheduler")
         programs = [Program(name, pooled, **more) for name in names]
         programs.append(Program("app", pooled, **{**more, "ISPGRAPH_PORT": str(other := free_port())}))
         superuser = await asyncpg.connect(dsns.superuser)
         try:
-            await asyncio.gather(*(program.ready() for program in programs))
+            await asyncio.gather(*(program.ready(180) for program in programs))
             token = await api.token(house.admin)
             jobs = [await enqueued(house, probe.MARK) for _ in range(40)]
             headers, key = {"Authorization": f"Bearer {token}"}, ids.encode("cus", row.id)
