@@ -169,6 +169,15 @@ async def furnish(house: ScaleHouse, lab: httpx.AsyncClient, interim_seconds: in
         row = (await lab.post("/routers", json=order)).raise_for_status().json()
         ports[site.name] = (row["api_port"], row["coa_port"])
     await house.know_ports(ports)
+    books = await house.connect()
+    # As if the product had made these customers: the next one gets the next number.
+    await books.execute("UPDATE customers SET account_number = (100000 + account_number::integer)::text")
+    await books.execute(
+        "INSERT INTO number_series (tenant_id, series, last) VALUES ($1, 'ACCOUNT', 100000 + $2)",
+        house.tenant_id,
+        len(house.lines),
+    )
+    await books.close()
 
 
 async def dial_in(house: ScaleHouse, lab: httpx.AsyncClient) -> None:

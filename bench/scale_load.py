@@ -160,14 +160,13 @@ class Clerk:
 
     async def _switch(self) -> None:
         customer, key = self._dice.choice(self._customers), str(uuid4())
+        # For a reason that a payment does not end by itself.
         on = customer in self._suspended
         if on:
             done = await self._change("activate", _ACTIVATE, customerId=customer, idempotencyKey=key)
             self._suspended.discard(customer)
         else:
-            done = await self._change(
-                "suspend", _SUSPEND, customerId=customer, reason="NON_PAYMENT", idempotencyKey=key
-            )
+            done = await self._change("suspend", _SUSPEND, customerId=customer, reason="VIOLATION", idempotencyKey=key)
             self._suspended.add(customer)
         status = "ACTIVE" if on else "SUSPENDED"
         jobs = [job["id"] for job in done["jobs"]]
