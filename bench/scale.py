@@ -133,7 +133,7 @@ def table(seen: Seen, took: float) -> str:
     """Milliseconds from the first sending to the answer, by kind of operation."""
     lines = ["operation    answers    /s     p50     p95     p99     max | longest single try"]
     for kind, times in sorted(seen.answered.items()):
-        cuts = statistics.quantiles(times, n=100) if len(times) > 1 else [times[0]] * 99
+        cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else [times[0]] * 99
         shown = " ".join(f"{1000 * each:7.0f}" for each in (cuts[49], cuts[94], cuts[98], max(times)))
         lines.append(
             f"{kind:10} {len(times):9d} {len(times) / took:5.1f} {shown} | {1000 * max(seen.tries[kind]):7.0f}"
