@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -162,7 +163,7 @@ def _sheet(content: Content, place: Path) -> Sheet:
 async def _pages(run: Run, wanted: Wanted) -> AsyncIterator[Sequence[Any]]:
     after: tuple[datetime, UUID] | None = None
     while True:
-        page = await run.look_up(lambda session, last=after: exports.page(session, wanted, last))
+        page = await run.look_up(partial(exports.page, wanted=wanted, after=after))
         if not page:
             return
         yield page
@@ -172,7 +173,7 @@ async def _pages(run: Run, wanted: Wanted) -> AsyncIterator[Sequence[Any]]:
 async def _import_pages(run: Run, wanted: comparing.Wanted) -> AsyncIterator[Sequence[Any]]:
     after = 0
     while True:
-        page = await run.look_up(lambda session, last=after: comparing.page(session, wanted, last))
+        page = await run.look_up(partial(comparing.page, wanted=wanted, after=after))
         if not page:
             return
         yield [line for row in page for line in comparing.lines(row)]
