@@ -7,7 +7,19 @@ import redis.asyncio
 from sqlalchemy import text
 from starlette.applications import Starlette
 
-from ispgraph import delivery_reports, jobs, logs, metrics, pages, password_pages, pubsub, revisions, traces, webhooks
+from ispgraph import (
+    delivery_reports,
+    jobs,
+    logs,
+    metrics,
+    pages,
+    password_pages,
+    pubsub,
+    replica,
+    revisions,
+    traces,
+    webhooks,
+)
 from ispgraph.api import branding, captive, create_api, downloads
 from ispgraph.api.server import Server
 from ispgraph.checkout import Checkout
@@ -19,7 +31,7 @@ from ispgraph.settings import Settings
 
 def create_app(settings: Settings) -> Starlette:
     """The API with everything it stands on. Connections open when they are first needed and close with the program."""
-    database = Database(settings.database_url, pool_size=settings.database_pool)
+    database = Database.of(settings, pool_size=settings.database_pool)
     client = redis.asyncio.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
 
     contexts = ContextFactory(database, client, settings)
@@ -29,11 +41,13 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, object]]:
         jobs.connect(settings.redis_url)
         pubsub.connect(settings.redis_url)
+        replica.connect(settings)
         try:
             yield {}
         finally:
             await contexts.feed.close()
             await till.aclose()
+            await replica.disconnect()
             pubsub.disconnect()
             jobs.disconnect()
             await client.aclose()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from ispgraph import traces
+from ispgraph import replica, traces
 from ispgraph.actors.registry import ACTIONS
 from ispgraph.actors.run import Runner
 from ispgraph.db import Database
@@ -62,7 +62,8 @@ def main(settings: Settings, *, tenant: str | None, dry_run: bool, as_of: date |
 
 
 async def _bill(settings: Settings, slug: str | None, *, dry_run: bool, as_of: date | None) -> list[Ended]:
-    database = Database(settings.database_url, pool_size=3)
+    replica.connect(settings)
+    database = Database.of(settings, pool_size=3)
     try:
         tenants = await _tenants(database)
         if slug is not None:
@@ -72,6 +73,7 @@ async def _bill(settings: Settings, slug: str | None, *, dry_run: bool, as_of: d
         runner = Runner(database, settings, ACTIONS)
         return [await _one(database, runner, each, dry_run=dry_run, as_of=as_of) for each in tenants]
     finally:
+        await replica.disconnect()
         await database.dispose()
 
 

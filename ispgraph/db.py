@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import DeclarativeBase
 
 from ispgraph import traced_statements, traces
+from ispgraph.settings import Settings
 
 T = TypeVar("T")
 
@@ -26,9 +27,12 @@ _TIMEOUTS = {
     "statement_timeout": "10s",
     "lock_timeout": "8s",
     "idle_in_transaction_session_timeout": "15s",
-    "timezone": "UTC",
-    "application_name": "ispgraph",
 }
+# PgBouncer keeps these two for each client, and refuses a connection that asks for others.
+_NAMES = {"timezone": "UTC", "application_name": "ispgraph"}
+_STATEMENT_SECONDS = 10.0
+_TENANT = "select set_config('app.tenant_id', $1, true)"
+_TENANT_AND_TIMEOUTS = ", ".join([_TENANT, *(f"set_config('{name}', '{of}', true)" for name, of in _TIMEOUTS.items())])
 _AFTER_COMMIT = "ispgraph.after_commit"
 _USED = "ispgraph.used"
 _REST_SECONDS = 1.0
@@ -36,7 +40,8 @@ _PREPARED_STATEMENTS = 300
 
 # What is over after one more try: a connection that PostgreSQL has closed, a statement prepared before a migration.
 _STALE = (
-    asyncpg.ConnectionDoesNotExistError,
+    # Of the whole class 08: PgBouncer says so when its server is gone.
+    asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     # What asyncpg meets when the connection is closed just as a statement goes out.
     asyncpg.InternalClientError,
@@ -64,11 +69,17 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """Pools of connections as one role: one for sessions, one for finished statements that only read."""
+    """Pools of connections as one role: one for sessions, one for finished statements that only read.
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    `shared` says that each transaction may meet another connection of the server, as behind PgBouncer: nothing is set
+    for longer than a transaction then, and unless `prepared`, no statement is kept by the server.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, shared: bool = False, prepared: bool = True) -> None:
         self._url = url
         self._pool_size = pool_size
+        self._shared = shared
+        self._prepared = prepared
         self._readers: asyncpg.Pool[Any] | None = None
         self._opening = asyncio.Lock()
         self.engine: AsyncEngine = create_async_engine(
@@ -77,12 +88,43 @@ class Database:
             hide_parameters=True,
             max_overflow=0,
             pool_timeout=30,
-            connect_args={"server_settings": _TIMEOUTS, "timeout": 5},
+            connect_args={
+                "server_settings": self._at_start(),
+                "timeout": 5,
+                # A statement without a name is at home in one transaction, as everything of a session is.
+                **({} if prepared else {"statement_cache_size": 0, "prepared_statement_cache_size": 0}),
+                **({} if prepared else {"prepared_statement_name_func": str}),
+            },
         )
         event.listen(self.engine.sync_engine, "checkin", _note_use)
         event.listen(self.engine.sync_engine, "checkout", _look_at)
         if traces.on():
             traced_statements.watch(self.engine.sync_engine)
+
+    @classmethod
+    def of(cls, settings: Settings, *, pool_size: int) -> "Database":
+        """As the application's role, by way of a pooler where settings name one."""
+        return cls._by(settings, settings.database_url, pool_size)
+
+    @classmethod
+    def beside(cls, settings: Settings, url: str) -> "Database":
+        """Another server with the same in it, by way of a pooler if the first one is."""
+        return cls._by(settings, url, settings.database_pool)
+
+    @classmethod
+    def _by(cls, settings: Settings, url: str, pool_size: int) -> "Database":
+        shared = settings.direct_database_url is not None
+        return cls(url, pool_size=pool_size, shared=shared, prepared=settings.prepared_statements)
+
+    def _at_start(self) -> dict[str, str]:
+        return _NAMES if self._shared else _NAMES | _TIMEOUTS
+
+    async def _begin(self, session: AsyncSession, tenant_id: UUID | None) -> None:
+        # Local to the transaction: a pooled connection never remembers the tenant before (a plain SET would).
+        value = "" if tenant_id is None else str(tenant_id)
+        with traces.within("pool"):
+            connection = await session.connection()
+        await connection.exec_driver_sql(_TENANT_AND_TIMEOUTS if self._shared else _TENANT, (value,))
 
     @asynccontextmanager
     async def transaction(self, tenant_id: UUID | None) -> AsyncIterator[AsyncSession]:
@@ -93,8 +135,10 @@ class Database:
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
             with traces.within("transaction"):
                 async with session.begin():
-                    await _set_tenant(session, tenant_id)
+                    await self._begin(session, tenant_id)
                     yield session
+            if _noted is not None and tenant_id is not None:
+                await _noted(self, tenant_id)
             for act in session.info.pop(_AFTER_COMMIT, []):
                 await act()
 
@@ -102,7 +146,7 @@ class Database:
     async def read(self, tenant_id: UUID | None) -> AsyncIterator[AsyncSession]:
         """A short session for reading; whatever was changed in it is rolled back."""
         async with AsyncSession(self.engine, expire_on_commit=False, autoflush=False) as session:
-            await _set_tenant(session, tenant_id)
+            await self._begin(session, tenant_id)
             yield session
 
     async def run(self, tenant_id: UUID | None, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
@@ -123,16 +167,18 @@ class Database:
         It runs outside of a transaction block and is tried again once on a fresh connection. Raises DBAPIError.
         """
         readers = self._readers or await self._open()
+        # The server's own timeout begins with the statement, so that none could be set in it.
+        seconds = _STATEMENT_SECONDS if self._shared else None
         try:
             try:
-                rows = await _fetch(readers, sql, arguments)
+                rows = await _fetch(readers, sql, arguments, seconds)
             except _STALE:
                 # A server that ends one connection mostly ends them all, and the pool has not heard of the others yet.
                 await readers.expire_connections()
-                rows = await _fetch(readers, sql, arguments)
+                rows = await _fetch(readers, sql, arguments, seconds)
         except asyncpg.PostgresError as error:
             raise DBAPIError(None, None, error, hide_parameters=True) from error
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError) as error:
             raise OperationalError(None, None, error, hide_parameters=True) from error
         return [row[0] for row in rows]
 
@@ -144,8 +190,8 @@ class Database:
                     min_size=0,
                     max_size=self._pool_size,
                     timeout=5,
-                    server_settings=_TIMEOUTS,
-                    statement_cache_size=_PREPARED_STATEMENTS,
+                    server_settings=self._at_start(),
+                    statement_cache_size=_PREPARED_STATEMENTS if self._prepared else 0,
                     max_cacheable_statement_size=0,
                     # Nothing is left behind that would have to be reset: a reading sets its tenant for itself alone.
                     reset=_keep,
@@ -159,12 +205,23 @@ class Database:
             await self._readers.close()
 
 
-async def _fetch(readers: "asyncpg.Pool[Any]", sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+_noted: Callable[[Database, UUID], Awaitable[None]] | None = None
+
+
+def note_commits(noted: Callable[[Database, UUID], Awaitable[None]] | None) -> None:
+    """Have `noted` called after each commit on behalf of a tenant, before anything follows from it."""
+    global _noted
+    _noted = noted
+
+
+async def _fetch(
+    readers: "asyncpg.Pool[Any]", sql: str, arguments: Sequence[Any], seconds: float | None
+) -> Sequence[Any]:
     with traces.within("pool"):
         connection = await readers.acquire()
     try:
         with traces.within("SELECT", "CLIENT", traced_statements.told(sql)):
-            return await connection.fetch(sql, *arguments)
+            return await connection.fetch(sql, *arguments, timeout=seconds)
     finally:
         await readers.release(connection)
 
@@ -196,14 +253,6 @@ def _look_at(connection: Any, record: Any, _proxy: Any) -> None:
             connection.ping()
         except Exception as error:
             raise InvalidatePoolError from error
-
-
-async def _set_tenant(session: AsyncSession, tenant_id: UUID | None) -> None:
-    # Local to the transaction: a pooled connection never remembers the tenant before (a plain SET would).
-    value = "" if tenant_id is None else str(tenant_id)
-    with traces.within("pool"):
-        connection = await session.connection()
-    await connection.exec_driver_sql("select set_config('app.tenant_id', $1, true)", (value,))
 
 
 def sqlstate(error: DBAPIError) -> str | None:

@@ -37,6 +37,12 @@ READINGS = Counter(
 INTERIMS = Histogram(
     "ispgraph_interims_together", "Interims that `ispgraph interims` stored by one statement.", buckets=_MANY
 )
+REPLICA_READS = Counter(
+    "ispgraph_replica_reads",
+    "Readings that may go to the replica. outcome: REPLICA, or why the primary was asked: BEHIND, AWAY, FAILED.",
+    ["outcome"],
+)
+REPLICA_LAG = Gauge("ispgraph_replica_lag_seconds", "How far the replica is behind, as this program last saw it.")
 ALONE = Gauge("ispgraph_scheduler_works", "1 in the scheduler that works, 0 in those that stand by.")
 TICKED = Gauge("ispgraph_scheduler_tick_timestamp_seconds", "When the scheduler that works last began its round.")
 

@@ -124,7 +124,7 @@ async def seed(settings: Settings) -> dict[str, Any]:
     """Both providers, as they are printed."""
     if settings.owner_database_url is None or settings.radius_database_url is None:
         raise SettingsError("ISPGRAPH_OWNER_DATABASE_URL and ISPGRAPH_RADIUS_DATABASE_URL are needed")
-    databases = [Database(url, pool_size=2) for url in (settings.owner_database_url, settings.database_url)]
+    databases = [Database(settings.owner_database_url, pool_size=2), Database.of(settings, pool_size=2)]
     accounting = Database(settings.radius_database_url, pool_size=1)
     owner, app = databases
     try:

@@ -154,7 +154,7 @@ async def _analyze(owner: str) -> None:
 
 async def _audited(settings: Settings, manifest: Manifest) -> bool:
     expected = {each["tenant"]: Anchor(each["sequence"], each["hash"]) for each in manifest.chains}
-    database = Database(settings.database_url, pool_size=1)
+    database = Database.of(settings, pool_size=1)
     try:
         chains = await verify_audit.check(database, Keys.of(settings), None, expected)
     finally:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from ispgraph import clock, daily, jobs, logs, metrics, pubsub, revisions, sealing, traces
+from ispgraph import clock, daily, jobs, logs, metrics, pubsub, replica, revisions, sealing, traces
 from ispgraph.db import Database
 from ispgraph.domain import (
     gateway_refunds,
@@ -81,14 +81,17 @@ async def _until_told(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     jobs.connect(settings.redis_url)
     pubsub.connect(settings.redis_url)
-    database = Database(settings.database_url, pool_size=4)
+    replica.connect(settings)
+    database = Database.of(settings, pool_size=4)
+    # The lock is the connection's, which behind a pooler is nobody's.
+    direct = Database(settings.direct_database_url or settings.database_url, pool_size=1)
     # Beside all else, which may take its time, and also by a scheduler that stands by.
     adding = asyncio.create_task(inbox.serve(database))
     print("ready", flush=True)  # noqa: T201  the word that whoever started us waits for
     try:
         while True:
             try:
-                async with _alone(database) as still_alone:
+                async with _alone(direct) as still_alone:
                     metrics.ALONE.set(1)
                     await _work(database, still_alone, Keys.of(settings))
             except (SQLAlchemyError, OSError) as error:
@@ -98,6 +101,8 @@ async def _serve(settings: Settings) -> None:
     finally:
         adding.cancel()
         await asyncio.wait([adding])
+        await replica.disconnect()
+        await direct.dispose()
         await database.dispose()
 
 

@@ -26,6 +26,14 @@ class Settings:
     redis_url: str = field(repr=False)
     token_key: bytes = field(repr=False)
     network_key: bytes = field(repr=False)
+    direct_database_url: str | None = field(default=None, repr=False)
+    """The same database, past the pooler through which `database_url` leads."""
+    prepared_statements: bool = True
+    """Whether the server keeps statements for us: not behind a pooler that knows nothing of them."""
+    replica_database_url: str | None = field(default=None, repr=False)
+    """A copy that PostgreSQL keeps up, for reading."""
+    replica_lag_seconds: int = 5
+    """How far the replica may be behind and is still read."""
     owner_database_url: str | None = field(default=None, repr=False)
     radius_database_url: str | None = field(default=None, repr=False)
     backup_database_url: str | None = field(default=None, repr=False)
@@ -115,6 +123,10 @@ class Settings:
             token_key=token_keys[0],
             former_token_keys=token_keys[1:],
             network_key=b"".join(network_keys),
+            direct_database_url=source.get("ISPGRAPH_DIRECT_DATABASE_URL") or None,
+            prepared_statements=_prepared(source),
+            replica_database_url=source.get("ISPGRAPH_REPLICA_DATABASE_URL") or None,
+            replica_lag_seconds=_number(source, "ISPGRAPH_REPLICA_LAG_SECONDS", 5, 3600),
             owner_database_url=source.get("ISPGRAPH_OWNER_DATABASE_URL"),
             radius_database_url=source.get("ISPGRAPH_RADIUS_DATABASE_URL"),
             backup_database_url=source.get("ISPGRAPH_BACKUP_DATABASE_URL"),
@@ -160,6 +172,11 @@ def _traces(source: Mapping[str, str]) -> bool:
         if source.get(name, "http/protobuf") != "http/protobuf":
             raise SettingsError(f"{name} must be 'http/protobuf'")
     return True
+
+
+def _prepared(source: Mapping[str, str]) -> bool:
+    words = ("off", "on") if source.get("ISPGRAPH_DIRECT_DATABASE_URL") else ("on", "off")
+    return _one_of(source, "ISPGRAPH_PREPARED_STATEMENTS", *words) == "on"
 
 
 def _storage(source: Mapping[str, str]) -> dict[str, str]:

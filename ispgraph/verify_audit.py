@@ -251,7 +251,7 @@ def main(settings: Settings, *, tenant: str | None, as_json: bool, expect: Path 
 
 
 async def _checked(settings: Settings, tenant: str | None, expected: Mapping[str, Anchor] | None) -> list[Chain]:
-    database = Database(settings.database_url, pool_size=1)
+    database = Database.of(settings, pool_size=1)
     try:
         return await check(database, Keys.of(settings), tenant, expected)
     finally:

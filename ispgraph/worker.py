@@ -13,7 +13,7 @@ from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware.asyncio import AsyncIO
 
 from ispgraph import jobs as queue
-from ispgraph import logs, metrics, pubsub, revisions, traces
+from ispgraph import logs, metrics, pubsub, replica, revisions, traces
 from ispgraph.actors.lanes import LaneRunner
 from ispgraph.actors.postman import Postman
 from ispgraph.actors.registry import ACTIONS, Action
@@ -46,8 +46,9 @@ def _work(settings: Settings, actions: Mapping[str, Action]) -> None:
         signal.signal(number, lambda *_: stop.set())
     queue.connect(settings.redis_url)
     pubsub.connect(settings.redis_url)
+    replica.connect(settings)
     # Every job may need one connection for its work and one for its lease.
-    database = Database(settings.database_url, pool_size=2 * _THREADS)
+    database = Database.of(settings, pool_size=2 * _THREADS)
     runner, lanes = Runner(database, settings, actions), LaneRunner(database, settings)
     postman, caller = Postman(database, settings), WebhookCaller(database, settings)
     # The loop that dramatiq makes for itself: with this one a turn costs the worker a third less.

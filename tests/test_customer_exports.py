@@ -198,12 +198,12 @@ async def test_a_run_that_is_broken_off_begins_anew(desk: Desk, house: House) ->
     job = (await desk.ask())["job"]["id"]
     ask, calls = customer_exports.page, 0
 
-    async def breaking(*given: Any) -> Any:
+    async def breaking(*given: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise ConnectionError("the worker was killed")
-        return await ask(*given)
+        return await ask(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exports, "PAGE", 2)

@@ -306,12 +306,12 @@ async def test_a_run_that_is_broken_off_leaves_no_torn_file(desk: Desk, house: H
     ask = exports.page
     calls = 0
 
-    async def breaking(*given: Any) -> Any:
+    async def breaking(*given: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise ConnectionError("the worker was killed")
-        return await ask(*given)
+        return await ask(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exports, "PAGE", 5)
@@ -337,10 +337,10 @@ async def test_who_lost_the_lease_writes_nothing(desk: Desk, house: House, books
     job = (await desk.ask(customer))["job"]["id"]
     ask = exports.page
 
-    async def slow(*given: Any) -> Any:
+    async def slow(*given: Any, **named: Any) -> Any:
         async with house.database.transaction(house.tenant.id) as session:
             (await session.get_one(Job, ids.parse(job)[1])).lease = ids.uuid7()
-        return await ask(*given)
+        return await ask(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exports, "page", slow)

@@ -1,5 +1,6 @@
 """The files for production: they name what is there, nothing that is not, and what they start runs."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 import typer.main
 import yaml
 
+from bench.servers import installed
 from ispgraph import metrics
 from ispgraph.api.server import DRAIN_SECONDS
 from ispgraph.cli import app
+from ispgraph.db import Database
 from ispgraph.production import directory as production
-from ispgraph.up.ports import free_port
+from ispgraph.up.ports import free_port, is_free
 from ispgraph.up.postgres import Postgres
 from ispgraph.up.valkey import Valkey
 from ispgraph.written import ConfigurationError
@@ -271,3 +275,33 @@ def test_what_was_written_runs(servers: tuple[Path, Postgres]) -> None:
         assert child.wait(DRAIN_SECONDS + 5) == 0
         assert child.stdout is not None
         child.stdout.close()
+
+
+@pytest.mark.pgbouncer
+@pytest.mark.skipif(installed("pgbouncer") is None, reason="pgbouncer is not installed")
+async def test_the_pooler_leads_to_the_database(servers: tuple[Path, Postgres]) -> None:
+    written, postgres = servers
+    port, text = free_port(), (written / "pgbouncer.ini").read_text()
+    place = written.parent / "pooler"
+    place.mkdir(mode=0o755)
+    moved = {"port=5432": f"port={postgres.port}", "listen_port = 6432": f"listen_port = {port}"}
+    for found, put in moved.items():
+        assert text.count(found) == 1
+        text = text.replace(found, put)
+    postgres.provision(dict.fromkeys(("ispgraph_owner", "ispgraph_app", "ispgraph_radius"), "a-password"))
+    (place / "pgbouncer.ini").write_text(f"{text}unix_socket_dir =\n")
+    (place / "users.txt").write_text('"ispgraph_app" "a-password"\n')
+    child = subprocess.Popen([str(installed("pgbouncer")), "-u", "nobody", "pgbouncer.ini"], cwd=place)
+    try:
+        url = f"postgresql://ispgraph_app:a-password@127.0.0.1:{port}/ispgraph"
+        database = Database(url, shared=True, prepared=False)
+        async with asyncio.timeout(30):
+            while is_free(port):
+                await asyncio.sleep(0.05)
+        assert await database.read_texts("select current_user::text", []) == ["ispgraph_app"]
+        async with database.transaction(None) as session:
+            assert await session.scalar(sqlalchemy.text("show statement_timeout")) == "10s"
+        await database.dispose()
+    finally:
+        child.terminate()
+        child.wait(10)

@@ -1,6 +1,7 @@
 """Making the files of lists of customers."""
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,5 +35,4 @@ async def listed(run: Run) -> None:
 
 async def _pages(run: Run, wanted: Wanted, keys: bytes) -> AsyncIterator[Sequence[Any]]:
     for page in customer_exports.pages(keys):
-        async with run.database.read(run.job.tenant_id) as session:
-            yield await customer_exports.page(session, wanted, page)
+        yield await run.look_up(partial(customer_exports.page, wanted=wanted, keys=page))

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -92,7 +93,7 @@ async def report(run: Run) -> None:
     """The report that a job was promised for, as a sheet. All of it is read at once, so that it adds up."""
     async with run.database.read(run.job.tenant_id) as session:
         wanted = await reports.wanted_of(session, run.job)
-        found = await sheets.sheet(session, wanted)
+    found = await run.look_up(lambda session: sheets.sheet(session, wanted))
     await make(
         run,
         Content(
@@ -162,8 +163,7 @@ def _sheet(content: Content, place: Path) -> Sheet:
 async def _pages(run: Run, wanted: Wanted) -> AsyncIterator[Sequence[Any]]:
     after: tuple[datetime, UUID] | None = None
     while True:
-        async with run.database.read(run.job.tenant_id) as session:
-            page = await exports.page(session, wanted, after)
+        page = await run.look_up(partial(exports.page, wanted=wanted, after=after))
         if not page:
             return
         yield page
@@ -173,8 +173,7 @@ async def _pages(run: Run, wanted: Wanted) -> AsyncIterator[Sequence[Any]]:
 async def _import_pages(run: Run, wanted: comparing.Wanted) -> AsyncIterator[Sequence[Any]]:
     after = 0
     while True:
-        async with run.database.read(run.job.tenant_id) as session:
-            page = await comparing.page(session, wanted, after)
+        page = await run.look_up(partial(comparing.page, wanted=wanted, after=after))
         if not page:
             return
         yield [line for row in page for line in comparing.lines(row)]

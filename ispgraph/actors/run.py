@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ispgraph import cancelling, metrics, traces
+from ispgraph import cancelling, metrics, replica, traces
 from ispgraph import jobs as queue
 from ispgraph.db import Database
 from ispgraph.domain import jobs
@@ -19,6 +20,8 @@ from ispgraph.domain.errors import DomainError
 from ispgraph.domain.jobs import LeaseLost, Permanent
 from ispgraph.domain.models import Job, JobStatus
 from ispgraph.settings import Settings
+
+T = TypeVar("T")
 
 HEARTBEAT_SECONDS = 10.0
 LONGEST_RUN_SECONDS = 300.0
@@ -56,6 +59,10 @@ class Run:
         async with self.database.transaction(self.job.tenant_id) as session:
             await jobs.hold(session, self.job.id, self.lease)
             yield session
+
+    async def look_up(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """What `work` finds, of a replica where there is one: for what is much. It may be called twice."""
+        return await replica.look_up(self.database, self.job.tenant_id, work)
 
     async def succeed(self, session: AsyncSession, message: str | None = None) -> None:
         """End the job well, in the same transaction as its last effect."""

@@ -12,7 +12,7 @@ import redis.asyncio
 import uvloop
 from redis.exceptions import RedisError
 
-from ispgraph import cancelling, logs, metrics, pubsub, revisions, traces, watching
+from ispgraph import cancelling, logs, metrics, pubsub, replica, revisions, traces, watching
 from ispgraph.db import Database
 from ispgraph.live import announcements
 from ispgraph.live.directory import Directory
@@ -65,7 +65,7 @@ class Live:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database = Database(settings.database_url, pool_size=_POOL)
+        self._database = Database.of(settings, pool_size=_POOL)
         self._client = redis.asyncio.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=2)
         self._watchers = Watchers(self._client)
         self._leases = Leases(self._client)
@@ -77,6 +77,7 @@ class Live:
     async def run(self) -> None:
         """For ever."""
         pubsub.connect(self._settings.redis_url)
+        replica.connect(self._settings)
         announcing = _start(announcements.pass_on(self._database))
         renewed = asyncio.get_running_loop().time()
         try:
@@ -108,6 +109,7 @@ class Live:
             task.cancel()
         if kept_up:
             await asyncio.wait(kept_up)
+        await replica.disconnect()
         pubsub.disconnect()
         await self._client.aclose()
         await self._database.dispose()

@@ -48,6 +48,11 @@ def write(directory: Path, *, database_host: str, redis_host: str, program: Path
         put(place / "systemd" / source.name, _filled(source.read_text(), words), mode=_OPEN)
     for name in ("Dockerfile", "compose.yaml", "roles.sql", "prometheus.yml", "prometheus-units.yml", "alerts.yml"):
         put(place / name, (_FILES / name).read_text(), mode=_OPEN)
+    put(
+        place / "pgbouncer.ini",
+        _filled((_FILES / "pgbouncer.ini").read_text(), {"DATABASEHOST": database_host}),
+        mode=_OPEN,
+    )
     put(place / "grafana.json", (_FILES / "grafana.json").read_text(), mode=_OPEN)
     put(place / ".dockerignore", (_FILES / "dockerignore").read_text(), mode=_OPEN)
     _copy_product(place / "image")

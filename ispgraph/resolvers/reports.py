@@ -52,8 +52,7 @@ async def receivables_report(info: Info, on: date | None = None) -> shown.Receiv
     RECEIVABLE of the ledger; what customers have in their wallets is not taken off."""
     viewer = info.context.viewer_or_refuse()
     day = receivables.day(on, viewer)
-    async with info.context.read() as session:
-        owed, count = await receivables.totals(session, day, viewer)
+    owed, count = await info.context.look_up(lambda session: receivables.totals(session, day, viewer))
     return shown.receivables_report(info, day, owed, count)
 
 
@@ -62,8 +61,7 @@ async def subscriber_report(info: Info, from_: _From, to: date) -> shown.Subscri
     until before `to` lie, as far as they have begun, and at most 36."""
     viewer = info.context.viewer_or_refuse()
     stretch = subscribers.months(from_, to, viewer)
-    async with info.context.read() as session:
-        found = await subscribers.by_month(session, stretch, viewer)
+    found = await info.context.look_up(lambda session: subscribers.by_month(session, stretch, viewer))
     return shown.subscriber_report(info, stretch, found)
 
 
@@ -82,8 +80,7 @@ async def _booked(
 ) -> tuple[periods.Stretch, T]:
     viewer = info.context.viewer_or_refuse()
     stretch = periods.stretch(first, end, granularity, viewer.time_zone)
-    async with info.context.read() as session:
-        return stretch, await find(session, stretch, viewer)
+    return stretch, await info.context.look_up(lambda session: find(session, stretch, viewer))
 
 
 @strawberry.type

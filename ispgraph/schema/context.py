@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -14,12 +14,15 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.dataloader import DataLoader
 
+from ispgraph import replica
 from ispgraph.db import Base, Database
 from ispgraph.domain.budgets import Budgets
 from ispgraph.domain.live.feed import Feed
 from ispgraph.domain.permissions import Permission, Viewer, Within
 from ispgraph.schema.errors import ApiError
 from ispgraph.settings import Settings
+
+T = TypeVar("T")
 
 # Of the root field at hand: fields of a query are carried out at the same time, each in a task of its own.
 _WITHIN: ContextVar[Within | None] = ContextVar("within", default=None)
@@ -160,6 +163,11 @@ class Context:
         """A short session for reading: query fields run at the same time and must not share one."""
         async with self.database.read(self.viewer_or_refuse().tenant_id) as session:
             yield session
+
+    async def look_up(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """What `work` finds, of a replica where there is one: for what is long and only asked for by queries. It may be
+        called twice."""
+        return await replica.look_up(self.database, self.viewer_or_refuse().tenant_id, work)
 
 
 Info = strawberry.Info[Context, None]

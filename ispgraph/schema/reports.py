@@ -100,8 +100,9 @@ class TaxReport:
 
     @strawberry.field(description="Of the whole stretch of time by rate, the lowest first.")
     async def rates(self, info: Info) -> list[TaxOfRate]:
-        async with info.context.read() as session:
-            found = await revenue.rates(session, self.asked, info.context.viewer_or_refuse())
+        found = await info.context.look_up(
+            lambda session: revenue.rates(session, self.asked, info.context.viewer_or_refuse())
+        )
         sums: dict[Decimal, list[revenue.Rate]] = {}
         for each in found:
             sums.setdefault(each.rate, []).append(each)
@@ -250,8 +251,9 @@ class ReceivablesReport:
     ) -> Connection[CustomerReceivables]:
         viewer = info.context.viewer_or_refuse(Permission.VIEW_CUSTOMERS)
         wanted = pages.window(receivables.ORDER, first=first, after=after, last=last, before=before)
-        async with info.context.read() as session:
-            found = await receivables.debtors(session, self.on, wanted, self.customer_count, viewer)
+        found = await info.context.look_up(
+            lambda session: receivables.debtors(session, self.on, wanted, self.customer_count, viewer)
+        )
         rows = [CustomerReceivables(owed=_aged(info, each.owed), customer_key=each.customer_id) for each in found.rows]
         shown: Any = replace(found, rows=rows)
         page: Connection[CustomerReceivables] = shown

@@ -9,12 +9,12 @@ import inspect
 from typing import Any
 
 import orjson
-from graphql import GraphQLError, get_nullable_type, is_abstract_type, is_non_null_type
+from graphql import GraphQLError, OperationType, get_nullable_type, is_abstract_type, is_non_null_type
 from graphql import get_named_type as named
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from ispgraph import clock
-from ispgraph.db import Base
+from ispgraph import clock, replica
+from ispgraph.db import Base, Database
 from ispgraph.domain import visibility
 from ispgraph.domain.errors import DomainError
 from ispgraph.schema.compiler import computed, loading, plans
@@ -79,7 +79,7 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             key = (id(result.source), *_rights(viewer), *(each.shape for each in prepared))
             plan = kept.plan(tree, key, lambda: plans.of_root(tree, result.source, viewer, prepared))
             arguments = plan.arguments(Values(viewer, clock.now(), prepared))
-            text = (await context.database.read_texts(plan.sql, arguments))[0]
+            text = (await self._texts(viewer, plan.sql, arguments))[0]
         if text is None:
             return None
         return await computed.fill(self, tree.below, text, path, position) if tree.computed else orjson.Fragment(text)
@@ -95,11 +95,17 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
 
         async def batch(keys: list[Any]) -> list[str | None]:
             arguments = plan.arguments(Values(viewer, clock.now(), prepared, keys))
-            found: list[str | None] = await context.database.read_texts(plan.sql, arguments)
-            return found
+            return await self._texts(viewer, plan.sql, arguments)
 
         text: str | None = await context.loaders.loader(name, batch).load(result.key)
         return text
+
+    async def _texts(self, viewer: Any, sql: str, arguments: Any) -> list[str | None]:
+        """What a statement reads. What follows from a change, as payloads and events do, is read where it was made."""
+        database: Database = self.context_value.database
+        if self.operation.operation is not OperationType.QUERY:
+            return await database.read_texts(sql, arguments)
+        return await replica.read_texts(database, viewer.tenant_id, sql, arguments)
 
     async def _load(self, kind: Any, result: Reading | RowOf) -> Any:
         context = self.context_value
