@@ -27,7 +27,9 @@ from ispgraph.settings import Settings
 
 T = TypeVar("T")
 
-_WRITTEN = "select (pg_current_wal_insert_lsn() - '0/0')::bigint::text"
+# What is flushed when a commit has ended, for only that is sent to a replica; unless commits do not wait for it.
+_WRITTEN = """select ((case when current_setting('synchronous_commit') = 'off' then pg_current_wal_insert_lsn()
+                         else pg_current_wal_flush_lsn() end) - '0/0')::bigint::text"""
 # Nothing of a server that was made a primary itself: its log has nothing to do with ours any more.
 _REPLAYED = "select case when pg_is_in_recovery() then (pg_last_wal_replay_lsn() - '0/0')::bigint::text end"
 _REDIS_SECONDS = 0.5

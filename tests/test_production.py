@@ -192,7 +192,7 @@ def test_systemd_takes_the_units(written: Path) -> None:
     text = {unit.name: unit.read_text() for unit in units}
     started = {name: re.findall(r"^ExecStart=\S+ (\S+)$", unit, re.M) for name, unit in text.items()}
     assert {command for commands in started.values() for command in commands} <= COMMANDS
-    assert sum(map(len, started.values())) == 6
+    assert sum(map(len, started.values())) == 7
     targets = re.findall(r'"127\.0\.0\.1:(\d+)"', (written / "prometheus-units.yml").read_text())
     ports = {
         re.sub("%i", instance, port)
