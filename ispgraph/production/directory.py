@@ -74,7 +74,8 @@ def _copy_product(image: Path) -> None:
     shutil.rmtree(image, ignore_errors=True)
     image.mkdir()
     shutil.copyfile(lock, image / _LOCK)
-    passing = shutil.ignore_patterns("__pycache__", "*.pyc")
+    # What the playground was built with is no part of it, and thousands of files.
+    passing = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules")
     shutil.copytree(package, image / "ispgraph", ignore=passing)
     shutil.copytree(revisions.directory(), image / "ispgraph" / "migrations", ignore=passing, dirs_exist_ok=True)
     for path in (image, *image.rglob("*")):
