@@ -2,7 +2,12 @@ import { useState } from "react";
 
 import { Area, Field, Form, maybe, text } from "../form";
 import { graphql, type FragmentType, read } from "../gql";
-import { ConnectionType, CustomerDraftSetConnectionDocument, type DraftConnectionInput } from "../gql/graphql";
+import {
+  ConnectionType,
+  // The collection has one for each type, which differ in their variables alone.
+  CustomerDraftSetConnectionPppoeDocument as CustomerDraftSetConnectionDocument,
+  type DraftConnectionInput,
+} from "../gql/graphql";
 import { words } from "../words";
 import { Next, type StepProps, useStep } from "./draft";
 
