@@ -1,8 +1,10 @@
 """The whole product as a user starts it: `ispgraph up --demo` in a process of its own."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,11 +35,15 @@ class Product:
             )
         deadline = time.monotonic() + seconds
         place = self.directory / "up.json"
-        while not place.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self._process.kill()
-                raise AssertionError(words.read_text() or "not ready in time")
-            time.sleep(0.1)
+        # Two that begin at the same time would both take the usual port of RADIUS, which neither listens on yet.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as usual:
+            with contextlib.suppress(OSError):
+                usual.bind(("127.0.0.1", 1812))
+            while not place.exists():
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    self._process.kill()
+                    raise AssertionError(words.read_text() or "not ready in time")
+                time.sleep(0.1)
         self.up = json.loads(place.read_text())
         return self
 
