@@ -18,11 +18,24 @@ def git(*words: str) -> str:
 
 
 def former() -> str:
-    """The last commit before the newest migration; empty where the history does not reach so far, or cannot be had."""
+    """The last commit whose migrations are those of today without the newest; empty where the history does not reach so
+    far, or cannot be had. Where branches met, a migration may have been put before one that was there already: whoever
+    had that one alone is no release."""
     if git("rev-parse", "--is-shallow-repository") != "false":
         return ""
-    added = git("log", "--first-parent", "-m", "--diff-filter=A", "-1", "--format=%H", "--", "migrations/versions")
-    return git("rev-parse", f"{added}^") if added else ""
+    today = _migrations("HEAD")
+    added = git("log", "--first-parent", "-m", "--diff-filter=A", "--format=%H", "--", "migrations/versions")
+    for commit in added.split():
+        before = _migrations(f"{commit}^")
+        if before and len(before) < len(today) and before == today[: len(before)]:
+            return git("rev-parse", f"{commit}^")
+    return ""
+
+
+def _migrations(commit: str) -> list[str]:
+    """Their files in their order, which is that of their numbers."""
+    names = git("ls-tree", "--name-only", commit, "migrations/versions/").split()
+    return sorted(name for name in names if name.endswith(".py"))
 
 
 def unpacked(commit: str, place: Path) -> Path:
