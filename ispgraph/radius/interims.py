@@ -21,7 +21,7 @@ from typing import cast
 import asyncpg
 import structlog
 
-from ispgraph import clock, logs, metrics
+from ispgraph import clock, logs, metrics, revisions
 from ispgraph.radius import accounting
 from ispgraph.settings import Settings, SettingsError
 
@@ -276,4 +276,6 @@ async def serve(settings: Settings) -> None:
 def main(settings: Settings) -> None:
     """Run in the foreground until told to stop."""
     logs.configure("interims", settings)
+    if settings.radius_database_url is not None:
+        revisions.require(settings.radius_database_url)
     asyncio.run(serve(settings))
