@@ -1,15 +1,14 @@
 """The collection of examples/operations: what stands in each file, and how one follows another."""
 
-import json
 import re
 import secrets
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from ispgraph.reference import collection as files
+from ispgraph.reference.collection import Operation
 from tests.servers import ROOT
 
 FOLDER = ROOT / "examples/operations"
@@ -17,40 +16,10 @@ _ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
 _WANTED = re.compile(r"([a-z]{3})_…( before)?")
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One file: its comment on top, taken apart, and its document."""
-
-    path: str
-    title: str
-    about: str
-    permission: str
-    first: tuple[str, ...]
-    variables: dict[str, Any]
-    document: str
-
-
 @cache
 def collection() -> dict[str, Operation]:
     """All of them, by path without the ending."""
-    return {one.path: one for one in map(_read, sorted(FOLDER.rglob("*.graphql")))}
-
-
-def _read(file: Path) -> Operation:
-    text = file.read_text(encoding="utf-8")
-    comment = [line.removeprefix("#").removeprefix(" ") for line in text.splitlines() if line.startswith("#")]
-    top, _, variables = "\n".join(comment).partition("\nVariables: ")
-    title, about, facts = top.split("\n\n")
-    known = dict(line.split(": ", 1) for line in facts.splitlines())
-    return Operation(
-        path=file.relative_to(FOLDER).with_suffix("").as_posix(),
-        title=title,
-        about=about,
-        permission=known.pop("Permission"),
-        first=tuple(known.pop("First", "").split(", ")) if "First" in known else (),
-        variables=json.loads(variables or "{}"),
-        document=text,
-    )
+    return {one.path: one for one in files.read(FOLDER)}
 
 
 class Memory:

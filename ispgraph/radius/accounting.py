@@ -12,6 +12,8 @@ import asyncpg
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AcctPacket, PacketError
 
+Attributes = dict[int, list[bytes]]
+
 # Arguments of the SQL function that are numbers of 32 bits: the attribute each is in (RFC 2865, 2866 and 2869).
 _NUMBERS = {
     "p_status": 40,
@@ -27,6 +29,19 @@ _NUMBERS = {
 }
 _USER_NAME, _NAS_ADDRESS, _IP_ADDRESS, _CLASS, _CALLING_STATION, _SESSION_ID, _EVENT = 1, 4, 8, 25, 31, 44, 55
 _MESSAGE_AUTHENTICATOR = 80
+
+
+def attributes(data: bytes) -> Attributes | None:
+    """Attributes by their number, or None where lengths do not add up (RFC 2865 sections 3 and 5)."""
+    length = int.from_bytes(data[2:4], "big")
+    if not 20 <= length <= len(data):
+        return None
+    found: Attributes = {}
+    at = 20
+    while at + 2 <= length and 2 <= data[at + 1] <= length - at:
+        found.setdefault(data[at], []).append(data[at + 2 : at + data[at + 1]])
+        at += data[at + 1]
+    return found if at == length else None
 
 
 def read(data: bytes, secret: bytes, dictionary: Dictionary) -> AcctPacket | None:
@@ -52,16 +67,16 @@ def arguments(request: Mapping[int, list[bytes]]) -> dict[str, object]:
 
     Text that is not text is empty, and an attribute of an impossible length is taken to be missing.
     """
-    event = _number(request, _EVENT)
+    event = number(request, _EVENT)
     return {
         "p_username": text(request, _USER_NAME),
         "p_session_id": text(request, _SESSION_ID),
-        "p_class": _first(request, _CLASS).hex(),
+        "p_class": first(request, _CLASS).hex(),
         "p_ip_address": _address(request, _IP_ADDRESS),
         "p_calling_station": text(request, _CALLING_STATION),
         "p_nas_address": _address(request, _NAS_ADDRESS),
         "p_event": None if event is None else datetime.fromtimestamp(event, UTC),
-        **{name: _number(request, code) for name, code in _NUMBERS.items()},
+        **{name: number(request, code) for name, code in _NUMBERS.items()},
     }
 
 
@@ -81,7 +96,8 @@ def acknowledge(request: AcctPacket) -> bytes:
     return encoded
 
 
-def _first(request: Mapping[int, list[bytes]], code: int) -> bytes:
+def first(request: Mapping[int, list[bytes]], code: int) -> bytes:
+    """The first value of an attribute, in octets; empty without one."""
     values = request.get(code, [])
     return values[0] if values else b""
 
@@ -89,17 +105,18 @@ def _first(request: Mapping[int, list[bytes]], code: int) -> bytes:
 def text(request: Mapping[int, list[bytes]], code: int) -> str:
     """An attribute that is text; what is no text is empty."""
     try:
-        found = _first(request, code).decode()
+        found = first(request, code).decode()
     except UnicodeDecodeError:
         return ""
     return "" if "\0" in found else found
 
 
-def _number(request: Mapping[int, list[bytes]], code: int) -> int | None:
-    value = _first(request, code)
+def number(request: Mapping[int, list[bytes]], code: int) -> int | None:
+    """An attribute that is a number of 32 bits; None where it is missing or of another length."""
+    value = first(request, code)
     return int.from_bytes(value, "big") if len(value) == 4 else None
 
 
 def _address(request: Mapping[int, list[bytes]], code: int) -> ipaddress.IPv4Address | None:
-    value = _first(request, code)
+    value = first(request, code)
     return ipaddress.IPv4Address(value) if len(value) == 4 else None

@@ -9,21 +9,22 @@ asks the database by itself (``site.conf``).
 import asyncio
 import hashlib
 import hmac
-import signal
 import socket
-import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 import asyncpg
 import structlog
 
-from ispgraph import clock, logs, metrics, revisions
-from ispgraph.radius import accounting
-from ispgraph.settings import Settings, SettingsError
+from ispgraph import clock, metrics
+from ispgraph.domain import secrets as sealed
+from ispgraph.radius import accounting, program
+from ispgraph.settings import Settings
 
 log = structlog.get_logger("ispgraph.radius")
 
@@ -33,9 +34,6 @@ _SOURCE, _PROXY_STATE, _SIGNATURE = 32, 33, 80
 _TOGETHER = 1000
 _WAITING = 20_000
 _ALONE = 4
-_DATABASE_SECONDS = 3.0
-# Bytes of a key.
-_KEY = 32
 # Bytes of the socket's buffer: a second of ten thousand packets.
 _BUFFER = 4 << 20
 
@@ -43,15 +41,13 @@ PUT = """SELECT radius_interims(
     $1::text[]::inet[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[]::inet[],
     $8::bigint[], $9::timestamptz[], $10::timestamptz[])"""
 
-Attributes = dict[int, list[bytes]]
-
 
 @dataclass(frozen=True, slots=True)
 class Packet:
     """An Accounting-Request as FreeRADIUS passes it on, and whom to answer."""
 
     data: bytes
-    attributes: Attributes
+    attributes: accounting.Attributes
     came: datetime
     sender: tuple[str, int]
     key: bytes
@@ -64,7 +60,7 @@ class Packet:
     @property
     def interim(self) -> bool:
         """May it be put away?"""
-        return _number(self.attributes, 40) == _INTERIM
+        return accounting.number(self.attributes, 40) == _INTERIM
 
 
 def secrets(settings: Settings) -> tuple[bytes, ...]:
@@ -72,21 +68,7 @@ def secrets(settings: Settings) -> tuple[bytes, ...]:
 
     FreeRADIUS signs with the first; what it was given before another key came is believed as well.
     """
-    keys = (settings.network_key[at : at + _KEY] for at in range(0, len(settings.network_key), _KEY))
-    return tuple(hmac.digest(key, b"interims", "sha256").hex().encode() for key in keys)
-
-
-def read(data: bytes) -> Attributes | None:
-    """Attributes by their number, or None where lengths do not add up (RFC 2865 sections 3 and 5)."""
-    length = int.from_bytes(data[2:4], "big")
-    if not 20 <= length <= len(data):
-        return None
-    found: Attributes = {}
-    at = 20
-    while at + 2 <= length and 2 <= data[at + 1] <= length - at:
-        found.setdefault(data[at], []).append(data[at + 2 : at + data[at + 1]])
-        at += data[at + 1]
-    return found if at == length else None
+    return tuple(hmac.digest(key, b"interims", "sha256").hex().encode() for key in sealed.keys(settings.network_key))
 
 
 def proved(data: bytes, key: bytes) -> bool:
@@ -109,7 +91,7 @@ def signed(data: bytes, key: bytes) -> bool:
     )
 
 
-def response(data: bytes, attributes: Attributes, key: bytes) -> bytes:
+def response(data: bytes, attributes: accounting.Attributes, key: bytes) -> bytes:
     """Accounting-Response, with each Proxy-State of the request in its order (RFC 2865 section 5.33)."""
     body = b"".join(bytes([_PROXY_STATE, len(state) + 2]) + state for state in attributes.get(_PROXY_STATE, ()))
     head = bytes([_RESPONSE, data[1]]) + (20 + len(body)).to_bytes(2, "big")
@@ -123,34 +105,24 @@ def columns(packets: Sequence[Packet]) -> tuple[list[object], ...]:
 
 def _row(packet: Packet) -> tuple[object, ...]:
     said = packet.attributes
-    event, address = _number(said, 55), _octets(said, 8)
+    event, address = accounting.number(said, 55), accounting.first(said, 8)
     return (
         packet.source,
         accounting.text(said, 44),
-        _octets(said, 25).hex(),
-        _number(said, 46),
+        accounting.first(said, 25).hex(),
+        accounting.number(said, 46),
         _total(said, 42, 52),
         _total(said, 43, 53),
         socket.inet_ntoa(address) if len(address) == 4 else None,
-        _number(said, 41),
+        accounting.number(said, 41),
         None if event is None else datetime.fromtimestamp(event, UTC),
         packet.came,
     )
 
 
-def _total(said: Attributes, octets: int, gigawords: int) -> int | None:
-    low = _number(said, octets)
-    return None if low is None else low + (min(_number(said, gigawords) or 0, 1048575) << 32)
-
-
-def _octets(said: Attributes, code: int) -> bytes:
-    values = said.get(code)
-    return values[0] if values else b""
-
-
-def _number(said: Attributes, code: int) -> int | None:
-    value = _octets(said, code)
-    return int.from_bytes(value, "big") if len(value) == 4 else None
+def _total(said: accounting.Attributes, octets: int, gigawords: int) -> int | None:
+    low = accounting.number(said, octets)
+    return None if low is None else low + (min(accounting.number(said, gigawords) or 0, 1048575) << 32)
 
 
 class Relay(asyncio.DatagramProtocol):
@@ -169,7 +141,7 @@ class Relay(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        attributes = read(data)
+        attributes = accounting.attributes(data)
         if attributes is None:
             return
         if data[0] == _STATUS_SERVER:
@@ -202,7 +174,7 @@ class Relay(asyncio.DatagramProtocol):
 
     async def _put(self, packets: Sequence[Packet]) -> list[Packet]:
         """Put Interims away; those that were, and are answered."""
-        async with self._pool.acquire(timeout=_DATABASE_SECONDS) as connection:
+        async with self._pool.acquire(timeout=program.DATABASE_SECONDS) as connection:
             left = set(await connection.fetchval(PUT, *columns(packets)))
         metrics.INTERIMS.observe(len(packets))
         stored = [packet for n, packet in enumerate(packets, 1) if n not in left]
@@ -222,8 +194,8 @@ class Relay(asyncio.DatagramProtocol):
 
     async def _account(self, packet: Packet) -> None:
         try:
-            async with self._room, self._pool.acquire(timeout=_DATABASE_SECONDS) as connection:
-                if (clock.now() - packet.came).total_seconds() > _DATABASE_SECONDS:
+            async with self._room, self._pool.acquire(timeout=program.DATABASE_SECONDS) as connection:
+                if (clock.now() - packet.came).total_seconds() > program.DATABASE_SECONDS:
                     return
                 stored = await accounting.store(
                     connection, accounting.arguments(packet.attributes), packet.source, packet.came
@@ -242,40 +214,22 @@ class Relay(asyncio.DatagramProtocol):
             self._transport.sendto(answer, to)
 
 
-async def serve(settings: Settings) -> None:
-    """Listen until SIGTERM or SIGINT. Prints ``ready`` when packets are answered."""
-    if settings.radius_database_url is None:
-        raise SettingsError("ISPGRAPH_RADIUS_DATABASE_URL is not set")
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+@asynccontextmanager
+async def answering(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[None]:
+    """Take what is passed on meanwhile, and show figures."""
     metrics.serve(settings)
-    async with asyncpg.create_pool(
-        settings.radius_database_url,
-        min_size=0,
-        max_size=_ALONE + 1,
-        timeout=_DATABASE_SECONDS,
-        command_timeout=_DATABASE_SECONDS,
-        server_settings={"ispgraph.network_key": settings.network_key.hex(), "application_name": "ispgraph interims"},
-    ) as pool:
-        relay = Relay(pool, secrets(settings))
-        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        receiver.bind(("127.0.0.1", settings.radius_interim_port))
-        transport, _ = await loop.create_datagram_endpoint(lambda: relay, sock=receiver)
-        working = asyncio.create_task(relay.work())
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await stop.wait()
-        transport.close()
-        working.cancel()
-        await asyncio.wait([working])
+    relay = Relay(pool, secrets(settings))
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+    receiver.bind(("127.0.0.1", settings.radius_interim_port))
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: relay, sock=receiver)
+    working = asyncio.create_task(relay.work())
+    yield
+    transport.close()
+    working.cancel()
+    await asyncio.wait([working])
 
 
 def main(settings: Settings) -> None:
     """Run in the foreground until told to stop."""
-    logs.configure("interims", settings)
-    if settings.radius_database_url is not None:
-        revisions.require(settings.radius_database_url)
-    asyncio.run(serve(settings))
+    program.run("interims", settings, _ALONE + 1, partial(answering, settings))

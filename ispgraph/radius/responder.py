@@ -6,11 +6,10 @@ an answer the router keeps a packet and sends it again, and one that was acknowl
 
 import asyncio
 import ipaddress
-import signal
 import struct
-import sys
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,9 +20,9 @@ import structlog
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccessAccept, AccessReject, AccessRequest, AccountingRequest, AuthPacket, PacketError
 
-from ispgraph import clock, logs, revisions
-from ispgraph.radius import accounting, authenticate
-from ispgraph.settings import Settings, SettingsError
+from ispgraph import clock
+from ispgraph.radius import accounting, authenticate, program
+from ispgraph.settings import Settings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Attributes = dict[int | tuple[int, int], list[bytes]]
@@ -45,7 +44,7 @@ _UNKNOWN_SECONDS = 2.0
 _DUPLICATE_SECONDS = 5.0
 _CACHE_LIMIT = 10_000
 _AT_ONCE = 256
-_DATABASE_SECONDS = 3.0
+_CONNECTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Decisions:
         until, secret = self._secrets.get(nas, (0.0, None))
         if until > now:
             return secret
-        async with self._pool.acquire(timeout=_DATABASE_SECONDS) as connection:
+        async with self._pool.acquire(timeout=program.DATABASE_SECONDS) as connection:
             found = await connection.fetchval("SELECT secret FROM radius_client($1)", nas)
         secret = found.encode() if found else None
         self._secrets[nas] = (now + (_SECRET_SECONDS if secret else _UNKNOWN_SECONDS), secret)
@@ -87,7 +86,7 @@ class Decisions:
             return []
         if "\0" in name or "\0" in station:
             return []
-        async with self._pool.acquire(timeout=_DATABASE_SECONDS) as connection:
+        async with self._pool.acquire(timeout=program.DATABASE_SECONDS) as connection:
             rows = await connection.fetch(
                 "SELECT list, attribute, value FROM radius_authorize($1, $2, $3, $4)", name, nas, station, clock.now()
             )
@@ -95,7 +94,7 @@ class Decisions:
 
     async def account(self, told: Mapping[str, object], nas: Address) -> bool:
         """Store what an Accounting-Request tells; False when it may not be acknowledged."""
-        async with self._pool.acquire(timeout=_DATABASE_SECONDS) as connection:
+        async with self._pool.acquire(timeout=program.DATABASE_SECONDS) as connection:
             return await accounting.store(connection, told, nas, clock.now())
 
 
@@ -185,12 +184,7 @@ def well_formed(data: bytes, code: int = AccessRequest) -> bool:
     length = int.from_bytes(data[2:4], "big")
     if not 20 <= length <= min(len(data), 4096):
         return False
-    at = 20
-    while at < length:
-        if length - at < 2 or data[at + 1] < 2:
-            return False
-        at += data[at + 1]
-    return at == length
+    return accounting.attributes(data) is not None
 
 
 def read_request(data: bytes, secret: bytes) -> AuthPacket | None:
@@ -280,38 +274,21 @@ def _first(request: AuthPacket, code: int | tuple[int, int]) -> bytes:
     return values[0] if values else b""
 
 
-async def serve(settings: Settings) -> None:
-    """Listen until SIGTERM or SIGINT. Prints ``ready`` when packets are answered."""
-    if settings.radius_database_url is None:
-        raise SettingsError("ISPGRAPH_RADIUS_DATABASE_URL is not set")
+@asynccontextmanager
+async def answering(settings: Settings, pool: "asyncpg.Pool[asyncpg.Record]") -> AsyncIterator[None]:
+    """Listen on both ports meanwhile."""
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with asyncpg.create_pool(
-        settings.radius_database_url,
-        min_size=0,
-        max_size=8,
-        timeout=_DATABASE_SECONDS,
-        command_timeout=_DATABASE_SECONDS,
-        server_settings={"ispgraph.network_key": settings.network_key.hex(), "application_name": "ispgraph radius"},
-    ) as pool:
-        decisions = Decisions(pool)
-        ports = {AccessRequest: settings.radius_auth_port, AccountingRequest: settings.radius_acct_port}
-        transports = [
-            (await loop.create_datagram_endpoint(partial(Responder, decisions, code), (settings.radius_host, port)))[0]
-            for code, port in ports.items()
-        ]
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await stop.wait()
-        for transport in transports:
-            transport.close()
+    decisions = Decisions(pool)
+    ports = {AccessRequest: settings.radius_auth_port, AccountingRequest: settings.radius_acct_port}
+    transports = [
+        (await loop.create_datagram_endpoint(partial(Responder, decisions, code), (settings.radius_host, port)))[0]
+        for code, port in ports.items()
+    ]
+    yield
+    for transport in transports:
+        transport.close()
 
 
 def main(settings: Settings) -> None:
     """Run the responder in the foreground until it is told to stop."""
-    logs.configure("radius", settings)
-    if settings.radius_database_url is not None:
-        revisions.require(settings.radius_database_url)
-    asyncio.run(serve(settings))
+    program.run("radius", settings, _CONNECTIONS, partial(answering, settings))

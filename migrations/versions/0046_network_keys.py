@@ -37,27 +37,6 @@ BEGIN
   RAISE EXCEPTION 'a sealed secret does not open with this network key' USING ERRCODE = 'invalid_password';
 END $$
 """
-_FORMER_UNSEAL = """
-CREATE OR REPLACE FUNCTION radius_unseal(p_blob bytea, p_bound_to text) RETURNS text LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  digits text := current_setting('ispgraph.network_key', true);
-  key bytea;
-BEGIN
-  -- A regular expression would take longer to look at the key than it takes to open the blob.
-  IF (length(digits) = 64 AND translate(digits, '0123456789abcdef', '') = '') IS NOT TRUE THEN
-    RAISE EXCEPTION 'this connection has no network key' USING ERRCODE = 'invalid_password';
-  END IF;
-  key := decode(digits, 'hex');
-  IF length(p_blob) < 65 OR get_byte(p_blob, 0) <> 1 OR substr(p_blob, length(p_blob) - 31)
-      <> public.hmac(substr(p_blob, 1, length(p_blob) - 32) || convert_to(p_bound_to, 'UTF8'),
-                     public.hmac('mac'::bytea, key, 'sha256'), 'sha256') THEN
-    RAISE EXCEPTION 'a sealed secret does not open with this network key' USING ERRCODE = 'invalid_password';
-  END IF;
-  RETURN convert_from(public.decrypt_iv(substr(p_blob, 18, length(p_blob) - 49),
-                                        public.hmac('enc'::bytea, key, 'sha256'), substr(p_blob, 2, 16),
-                                        'aes-cbc/pad:pkcs'), 'UTF8');
-END $$
-"""
 # What is sealed of a voucher stays the same code; nothing else of it changes with that.
 _ENDS_ONCE = """
 CREATE OR REPLACE FUNCTION voucher_ends_once() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public
@@ -95,6 +74,7 @@ def downgrade() -> None:
     op.drop_column("second_factors", "recovery_pepper")
     folder = op.get_context().script
     assert folder is not None
-    former, _, _ = folder.get_revision("0028").module.FUNCTIONS.strip().partition("\n\n")
-    op.execute(former.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
-    op.execute(_FORMER_UNSEAL)
+    for revision, name in (("0028", "voucher_ends_once"), ("0019", "radius_unseal")):
+        texts = folder.get_revision(revision).module.FUNCTIONS.strip().split("\n\n")
+        (former,) = [each for each in texts if f" FUNCTION {name}(" in each.partition("\n")[0]]
+        op.execute(former.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))

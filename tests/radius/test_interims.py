@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ispgraph.radius import interims
+from ispgraph.radius import accounting, interims
 from tests import factories
 from tests.radius import running, world
 from tests.radius.client import attribute, send
@@ -226,11 +226,11 @@ def test_freeradius_stores_by_itself_while_nobody_is_there(network: Network) -> 
 
 def test_a_packet_is_read_as_it_was_made() -> None:
     report = session(user="bob").interim(7, 2**32 + 1, 2, delay=3)
-    read = interims.read(report.packet())
+    read = accounting.attributes(report.packet())
     assert read is not None
     assert (read[1], read[44], read[41]) == ([b"bob"], [(report.session_id or "").encode()], [b"\0\0\0\3"])
     for bad in (b"", b"\4", report.packet()[:-1], struct.pack("!BBH", 4, 1, 21) + bytes(17)):
-        assert interims.read(bad) is None
+        assert accounting.attributes(bad) is None
 
 
 def test_who_listens_can_be_told_to_stop(network: Network) -> None:
