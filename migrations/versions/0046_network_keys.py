@@ -76,5 +76,6 @@ def downgrade() -> None:
     assert folder is not None
     for revision, name in (("0028", "voucher_ends_once"), ("0019", "radius_unseal")):
         texts = folder.get_revision(revision).module.FUNCTIONS.strip().split("\n\n")
-        (former,) = [each for each in texts if f" FUNCTION {name}(" in each.partition("\n")[0]]
+        made = (f"CREATE FUNCTION {name}(", f"CREATE OR REPLACE FUNCTION {name}(")
+        (former,) = [each for each in texts if each.startswith(made)]
         op.execute(former.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
