@@ -74,8 +74,8 @@ def downgrade() -> None:
     op.drop_column("second_factors", "recovery_pepper")
     folder = op.get_context().script
     assert folder is not None
-    for revision, name in (("0028", "voucher_ends_once"), ("0019", "radius_unseal")):
-        texts = folder.get_revision(revision).module.FUNCTIONS.strip().split("\n\n")
+    for revision, part, name in (("0028", "FUNCTIONS", "voucher_ends_once"), ("0019", "REPLACED", "radius_unseal")):
+        texts = getattr(folder.get_revision(revision).module, part).strip().split("\n\n")
         made = (f"CREATE FUNCTION {name}(", f"CREATE OR REPLACE FUNCTION {name}(")
         (former,) = [each for each in texts if each.startswith(made)]
         op.execute(former.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
