@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,10 +26,13 @@ from ispgraph.resolvers.build import Mutation, Query, Subscription
 from ispgraph.schema.words.events import EVENTS
 from ispgraph.settings import Settings
 from ispgraph.up.ports import free_port
+from tests import repeating
 from tests.accounting import session as open_session
 from tests.api import Api, schema
 from tests.factories import PASSWORD_HASH
 from tests.operations import Memory, Operation, collection
+from tests.repeating import keyed
+from tests.test_once import WITHOUT
 from tests.watching import watcher
 
 # Root fields that no operation uses, each with the reason.
@@ -86,6 +90,14 @@ APART = {
     "04-actions/suspend-several",
 }
 
+# What nobody asks again with the same token or the same key.
+ENDS_IT = WITHOUT | {"passwordChange", "signInEnd"}
+
+# What the second answer to a key lacks, or has anew.
+TOLD_ONCE = frozenset(
+    {"token", "expiresAt", "secret", "uri", "recoveryCodes", "credentials", "radiusSecret", "receiptUrl"}
+)
+
 LISTEN = """mutation ($events: [WebhookEvent!]!) {
   webhookEndpointSave(input: {name: "Everything", url: "https://panel.example.com/all", events: $events}) {
     errors { message } } }"""
@@ -140,6 +152,10 @@ class Walk:
         """Counts what webhooks were promised, by event."""
         self.heard: dict[str, set[str]] = {}
         """Which events each mutation raised."""
+        self.contents: Callable[[], Awaitable[dict[str, Any]]] | None = None
+        """Tells what stands in the database: then each mutation is asked again with its idempotency key."""
+        self.repeated: dict[str, Any] = {}
+        """The operations that did more when they were asked again, or had another answer."""
 
     async def sign_in(self, role: str) -> str:
         if role == "CUSTOMER":
@@ -159,7 +175,10 @@ class Walk:
             memory.remember(self.once[one.path])
             return []
         before = await self.counted() if self.counted else Counter()
-        answer = await self.api(one.document, token=token, **memory.fill(one.variables))
+        document, variables = one.document, memory.fill(one.variables)
+        if kind(one) == "mutation":
+            document, variables = keyed(schema()._schema, document, variables, secrets.token_hex(8))
+        answer = await self.api(document, token=token, **variables)
         if self.counted and kind(one) == "mutation":
             for root in roots(one):
                 self.heard.setdefault(root, set()).update(await self.counted() - before)
@@ -169,7 +188,22 @@ class Walk:
             self.once[one.path] = answer.get("data")
         if answer.get("errors"):
             return [str(error) for error in answer["errors"]]
-        return [f"{error['code']} {error['message']} ({one.path})" for error in _errors(answer["data"])]
+        wrong = [f"{error['code']} {error['message']} ({one.path})" for error in _errors(answer["data"])]
+        if kind(one) == "mutation" and self.contents and not wrong and not ENDS_IT & set(roots(one)):
+            there = await self.contents()
+            again = await self.api(document, token=token, **variables)
+            same = _untold(again.get("data")) == _untold(answer["data"])
+            changed = {name for name, rows in (await self.contents()).items() if rows != there[name]}
+            if not same or changed:
+                self.repeated[one.path] = (sorted(changed), again, answer)
+        return wrong
+
+
+def _untold(value: Any) -> Any:
+    """An answer without what is told once."""
+    if isinstance(value, dict):
+        return {name: _untold(each) for name, each in value.items() if name not in TOLD_ONCE}
+    return [_untold(each) for each in value] if isinstance(value, list) else value
 
 
 def _errors(value: Any) -> list[dict[str, Any]]:
@@ -206,7 +240,11 @@ async def everything_is_told_to_somebody(walk: Walk, owner: Database, token: str
         async with owner.read(tenant.id) as session:
             return Counter(dict((await session.execute(counts)).all()))
 
-    walk.counted = counted
+    async def contents() -> dict[str, Any]:
+        async with owner.read(tenant.id) as session:
+            return await repeating.contents(session)
+
+    walk.counted, walk.contents = counted, contents
 
 
 async def test_every_operation_does_in_the_demo_what_it_is_for(walk: Walk, owner: Database) -> None:
@@ -224,6 +262,7 @@ async def test_every_operation_does_in_the_demo_what_it_is_for(walk: Walk, owner
         if [error.split()[0] for error in wrong] != ([expected] if expected else []):
             found[path] = wrong
     assert found == {}
+    assert walk.repeated == {}
     assert len([root for root, events in walk.heard.items() if events]) > 20
     untold = {root: events - set(EVENTS.get(root, "").split()) for root, events in walk.heard.items()}
     assert {root: events for root, events in untold.items() if events} == {}, "see ispgraph/schema/words/events.py"

@@ -17,7 +17,6 @@ from ispgraph.domain import (
     audit,
     customer_sign_in,
     customers,
-    idempotency,
     messages,
     operator_passwords,
     password_codes,
@@ -39,7 +38,6 @@ from ispgraph.domain.permissions import Viewer
 from ispgraph.domain.sign_in import Caller, SignedIn
 from ispgraph.settings import Settings
 
-INVITE = "customerInvite"
 INVITATION_LASTS, CODE_LASTS = timedelta(days=7), timedelta(hours=1)
 MOST_CODES, WITHIN = 10, timedelta(hours=24)
 """So many codes are sent to one customer within a day."""
@@ -53,7 +51,6 @@ async def invite(
     customer_id: UUID,
     channels: Sequence[MessageChannel],
     *,
-    idempotency_key: str | None,
     by: Viewer,
 ) -> tuple[Customer, Sequence[Message]]:
     """Write to a customer how to set a password; former codes are void, a password that there is stays.
@@ -61,11 +58,7 @@ async def invite(
     Raises DomainError INVALID_STATE for a customer who may not sign in, INVALID for one who cannot be reached so,
     LIMIT_EXCEEDED.
     """
-    given = {"customer": customer_id, "channels": sorted({channel.value for channel in channels})}
-    first = await idempotency.claim(session, by=by, operation=INVITE, key=idempotency_key, given=given)
     customer = await customers.lock(session, customer_id, by=by)
-    if first is not None:
-        return customer, ()
     if customer.status is CustomerStatus.TERMINATED or not customer.portal_access:
         raise fail(ErrorCode.INVALID_STATE, "This customer may not sign in.", "input", "customerId")
     if await _count(session, customer.id) >= MOST_CODES:
@@ -75,8 +68,8 @@ async def invite(
     written = await _send(session, settings, person, by)
     if not written:
         raise fail(ErrorCode.INVALID, "This customer cannot be reached so.", "input", "channels")
-    audit.record(session, by=by, action="customer.invite", subject_id=customer.id, details=given | {"customer": None})
-    await idempotency.keep(session, by=by, operation=INVITE, key=idempotency_key, answer={"customer": str(customer.id)})
+    details = {"channels": sorted({channel.value for channel in channels})}
+    audit.record(session, by=by, action="customer.invite", subject_id=customer.id, details=details)
     return customer, written
 
 

@@ -1,8 +1,10 @@
 """What lets operators in: second factors, passwords, API tokens, and signing in in the place of somebody below."""
 
+from typing import Any
+
 import strawberry
 
-from ispgraph.domain import api_tokens, customer_passwords, models, operator_passwords, second_factors, sign_in
+from ispgraph.domain import api_tokens, customer_passwords, operator_passwords, second_factors, sign_in
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id
 from ispgraph.resolvers.authentication import caller, throttled
@@ -91,19 +93,12 @@ async def sign_in_as(info: Info, operator_id: strawberry.ID, idempotency_key: st
     return signed_in_payload(found)
 
 
-async def end_sign_in(info: Info, sign_in_id: strawberry.ID, idempotency_key: str | None = None) -> SignInEndPayload:
+@once()
+async def end_sign_in(info: Info, sign_in_id: strawberry.ID) -> SignInEndPayload:
     """End a sign-in of the viewer, or somebody's in the viewer's place; with the permission MANAGE_OPERATORS one of an
     operator below."""
-    session, by = info.context.session, info.context.viewer_or_refuse()
-    found = await once(
-        info,
-        models.SignIn,
-        lambda: sign_in.end_other(session, sign_in_id, by=by),
-        operation="signInEnd",
-        key=idempotency_key,
-        given={"sign_in": sign_in_id},
-    )
-    return SignInEndPayload(sign_in=found)
+    row: Any = await sign_in.end_other(info.context.session, sign_in_id, by=info.context.viewer_or_refuse())
+    return SignInEndPayload(sign_in=row)
 
 
 async def change_password(info: Info, input: PasswordChangeInput) -> SignInPayload:
@@ -199,56 +194,29 @@ async def disable_factor(info: Info, input: TwoFactorDisableInput) -> TwoFactorP
     return TwoFactorPayload(enabled=False)
 
 
-async def remove_factor(info: Info, operator_id: strawberry.ID, idempotency_key: str | None = None) -> OperatorPayload:
+@once()
+async def remove_factor(info: Info, operator_id: strawberry.ID) -> OperatorPayload:
     """Take the second factor from an operator below the viewer who has lost the device. All of that one's sign-ins
     end."""
-    session, by = info.context.session, info.context.viewer_or_refuse()
-    found = await once(
-        info,
-        models.Operator,
-        lambda: second_factors.remove(session, operator_id, by=by),
-        operation="operatorRemoveSecondFactor",
-        key=idempotency_key,
-        given={"operator": operator_id},
-    )
-    return OperatorPayload(operator=found)
+    row: Any = await second_factors.remove(info.context.session, operator_id, by=info.context.viewer_or_refuse())
+    return OperatorPayload(operator=row)
 
 
+@once()
 async def create_token(info: Info, input: ApiTokenInput) -> ApiTokenPayload:
     """An API token for the viewer. The same `idempotencyKey` again answers with the same row and without the token,
     which is kept nowhere: if the first answer was lost, revoke it and make another."""
     session, by = info.context.session, info.context.viewer_or_refuse()
-    told = []
-
-    async def make() -> models.ApiToken:
-        made = await api_tokens.create(session, input.name, input.permissions, input.expires_at, by=by)
-        told.append(made.token)
-        return made.row
-
-    permissions = sorted(each.value for each in input.permissions)
-    found = await once(
-        info,
-        models.ApiToken,
-        make,
-        operation="apiTokenCreate",
-        key=input.idempotency_key,
-        given={"name": input.name, "permissions": permissions, "expires": input.expires_at},
-    )
-    return ApiTokenPayload(token=told[0] if told else None, api_token=found)
+    made = await api_tokens.create(session, input.name, input.permissions, input.expires_at, by=by)
+    row: Any = made.row
+    return ApiTokenPayload(token=made.token, api_token=row)
 
 
-async def revoke_token(info: Info, token_id: strawberry.ID, idempotency_key: str | None = None) -> ApiTokenPayload:
+@once()
+async def revoke_token(info: Info, token_id: strawberry.ID) -> ApiTokenPayload:
     """End an API token of the viewer at once; with the permission MANAGE_OPERATORS one of an operator below."""
-    session, by = info.context.session, info.context.viewer_or_refuse()
-    found = await once(
-        info,
-        models.ApiToken,
-        lambda: api_tokens.revoke(session, token_id, by=by),
-        operation="apiTokenRevoke",
-        key=idempotency_key,
-        given={"token": token_id},
-    )
-    return ApiTokenPayload(api_token=found)
+    row: Any = await api_tokens.revoke(info.context.session, token_id, by=info.context.viewer_or_refuse())
+    return ApiTokenPayload(api_token=row)
 
 
 @strawberry.type

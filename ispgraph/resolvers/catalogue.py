@@ -8,6 +8,7 @@ from ispgraph.domain import custom_fields, models, packages, tax_profiles, zones
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.catalogue import (
     CustomField,
@@ -36,12 +37,14 @@ async def list_packages(
     return found
 
 
+@once()
 async def create_package(info: Info, input: PackageInput) -> PackagePayload:
     """Put a package on offer."""
     row: Any = await packages.create(info.context.session, _terms(input), by=info.context.viewer_or_refuse())
     return PackagePayload(package=row)
 
 
+@once()
 async def update_package(info: Info, package_id: strawberry.ID, input: PackageInput) -> PackagePayload:
     """Replace the terms of a package. The jobs tell the network of those who are on line with it."""
     row: Any
@@ -61,6 +64,7 @@ async def list_tax_profiles(info: Info) -> list[TaxProfile]:
     return found
 
 
+@once()
 async def save_tax_profile(info: Info, input: TaxProfileInput) -> TaxProfilePayload:
     """Make a tax profile, or change one; invoices already made keep their rates."""
     row: Any = await tax_profiles.save(
@@ -80,6 +84,7 @@ async def list_zones(info: Info) -> list[Zone]:
     return found
 
 
+@once()
 async def create_zone(info: Info, input: ZoneInput) -> ZonePayload:
     """Add a zone, on its own or within another."""
     row: Any = await zones.create(
@@ -98,6 +103,7 @@ async def list_custom_fields(info: Info) -> list[CustomField]:
     return found
 
 
+@once()
 async def define_custom_field(info: Info, input: CustomFieldDefinitionInput) -> CustomFieldPayload:
     """Ask one more question of every customer."""
     row: Any = await custom_fields.define(
@@ -115,7 +121,8 @@ async def define_custom_field(info: Info, input: CustomFieldDefinitionInput) -> 
 def _terms(given: PackageInput) -> packages.Terms:
     fup = None if given.fup is None else packages.FairUse(**vars(given.fup))
     tax_profile_id = optional_id("tax", given.tax_profile_id, "input", "taxProfileId")
-    return packages.Terms(**{**vars(given), "fup": fup, "tax_profile_id": tax_profile_id})
+    terms = {name: value for name, value in vars(given).items() if name != "idempotency_key"}
+    return packages.Terms(**{**terms, "fup": fup, "tax_profile_id": tax_profile_id})
 
 
 @strawberry.type

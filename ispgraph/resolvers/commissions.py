@@ -10,6 +10,7 @@ from ispgraph.domain.billing import commission_rates, operator_wallets
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.commissions import (
     CommissionRate,
@@ -125,6 +126,7 @@ async def adjust_wallet(info: Info, input: OperatorAdjustmentInput) -> OperatorP
     return _payload(row)
 
 
+@once()
 async def set_credit_limit(info: Info, input: OperatorCreditLimitInput) -> OperatorPayload:
     """Let the wallet of an operator below go below zero by the vouchers that are bought from it, as far as this."""
     changed: Any = await operator_wallets.set_credit_limit(

@@ -11,6 +11,7 @@ from ispgraph.domain.portals import admins
 from ispgraph.domain.references import typed_id
 from ispgraph.resolvers.authentication import caller, throttled
 from ispgraph.resolvers.base import CUSTOMERS, PUBLIC, action
+from ispgraph.resolvers.once import once
 from ispgraph.resolvers.operators import signed_in_payload
 from ispgraph.schema import self_care
 from ispgraph.schema.access import PasswordPayload
@@ -64,6 +65,7 @@ async def request_password(info: Info, input: CustomerPasswordRequestInput) -> P
     return PasswordPayload(done=True)
 
 
+@once()
 async def invite(info: Info, input: CustomerInviteInput) -> CustomerInvitePayload:
     """Write to a customer how to set a password, within seven days. Codes that were sent before are void.
 
@@ -77,12 +79,12 @@ async def invite(info: Info, input: CustomerInviteInput) -> CustomerInvitePayloa
         info.context.settings,
         typed_id("cus", input.customer_id, "input", "customerId"),
         input.channels,
-        idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
     return CustomerInvitePayload(customer=row, messages=list(written))
 
 
+@once()
 async def set_access(info: Info, input: CustomerAccessInput) -> CustomerPayload:
     """Let a customer, and the admin of its portal, sign in; or end that: all of their sign-ins end at once.
 
@@ -95,6 +97,7 @@ async def set_access(info: Info, input: CustomerAccessInput) -> CustomerPayload:
     return CustomerPayload(customer=row)
 
 
+@once()
 async def update_preferences(info: Info, input: PreferencesInput) -> PreferencesPayload:
     """In which language the customer who has signed in is written to, and what of."""
     by = info.context.viewer_or_refuse()

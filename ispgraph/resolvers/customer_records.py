@@ -11,6 +11,7 @@ from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action
 from ispgraph.resolvers.hosting import wish_of
+from ispgraph.resolvers.once import once
 from ispgraph.schema.context import Info
 from ispgraph.schema.customer_inputs import (
     AdjustBalanceInput,
@@ -41,6 +42,7 @@ async def create(info: Info, input: CustomerCreateInput) -> CustomerCreatePayloa
     return CustomerCreatePayload(customer=made.customer, hosting_account=made.account, jobs=list(made.jobs))
 
 
+@once()
 async def update(info: Info, input: CustomerUpdateInput) -> CustomerPayload:
     """Correct what is known of a customer."""
     row: Any = await customer_records.update(
@@ -68,6 +70,7 @@ def _changes(input: CustomerUpdateInput) -> customer_records.Changes:
     return given
 
 
+@once(keeping=("deleted_id",))
 async def delete(info: Info, customer_id: strawberry.ID) -> DeletePayload:
     """Delete a customer without invoices, payments, ledger entries, sessions, jobs and tickets; others are
     terminated."""

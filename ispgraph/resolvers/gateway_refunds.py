@@ -8,6 +8,7 @@ from ispgraph.domain import gateway_refunds, models
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import typed_id
 from ispgraph.resolvers.base import action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -59,6 +60,7 @@ async def reject(
     return _payload(row, customer)
 
 
+@once()
 async def check(info: Info, gateway_refund_id: strawberry.ID) -> GatewayRefundPayload:
     """Have the gateway asked now how a refund stands, also where that was given up; what it says shows on the refund
     soon after. INVALID_STATE for one that is settled."""

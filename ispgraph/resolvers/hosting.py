@@ -9,6 +9,7 @@ from ispgraph.domain import hosting, hosting_servers
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
@@ -29,6 +30,7 @@ async def servers(info: Info) -> list[HostingServer]:
     return found
 
 
+@once()
 async def add(info: Info, input: HostingServerInput) -> HostingPayload:
     """Make a server known, and test it in the background: it is online when it has taken the key and the secret."""
     row, job = await hosting_servers.add(
@@ -37,6 +39,7 @@ async def add(info: Info, input: HostingServerInput) -> HostingPayload:
     return _payload(server=row, jobs=[job])
 
 
+@once()
 async def update(info: Info, input: HostingServerUpdateInput) -> HostingPayload:
     """Change a server, or take it out of use; with another address or key it is tested in the background."""
     row, jobs = await hosting_servers.update(
@@ -49,6 +52,7 @@ async def update(info: Info, input: HostingServerUpdateInput) -> HostingPayload:
     return _payload(server=row, jobs=jobs)
 
 
+@once()
 async def test(info: Info, server_id: strawberry.ID) -> HostingPayload:
     """Ask a server, in the background, whether it runs and whether our key may work with accounts: its health alone
     proves nothing. What came of it is in the job's message, and in the server."""
@@ -57,6 +61,7 @@ async def test(info: Info, server_id: strawberry.ID) -> HostingPayload:
     return _payload(server=row, jobs=[job])
 
 
+@once(keeping=("deleted_id",))
 async def remove(info: Info, server_id: strawberry.ID) -> DeletePayload:
     """Forget a server on which there are no accounts and never were; INVALID_STATE for others."""
     key = typed_id("hsv", server_id, "serverId")
@@ -77,30 +82,35 @@ async def provision(info: Info, input: HostingProvisionInput) -> HostingPayload:
     return _done(done)
 
 
+@once()
 async def retry(info: Info, account_id: strawberry.ID) -> HostingPayload:
     """Try at once what failed or waits. LIMIT_EXCEEDED for an account that still finds no place."""
     key = typed_id("hac", account_id, "accountId")
     return _done(await hosting.retry(info.context.session, key, by=info.context.viewer_or_refuse()))
 
 
+@once()
 async def suspend(info: Info, account_id: strawberry.ID, reason: str | None = None) -> HostingPayload:
     """Suspend an account until `hostingUnsuspend`. The reason, at most 255 characters, is told to the panel."""
     key = typed_id("hac", account_id, "accountId")
     return _done(await hosting.suspend(info.context.session, key, reason, by=info.context.viewer_or_refuse()))
 
 
+@once()
 async def unsuspend(info: Info, account_id: strawberry.ID) -> HostingPayload:
     """Put an account back on line, also one that was suspended because of debts."""
     key = typed_id("hac", account_id, "accountId")
     return _done(await hosting.unsuspend(info.context.session, key, by=info.context.viewer_or_refuse()))
 
 
+@once()
 async def delete(info: Info, account_id: strawberry.ID) -> HostingPayload:
     """Delete an account with all that is in it. That cannot be undone."""
     key = typed_id("hac", account_id, "accountId")
     return _done(await hosting.delete(info.context.session, key, by=info.context.viewer_or_refuse()))
 
 
+@once()
 async def refresh_stats(info: Info, account_id: strawberry.ID) -> HostingPayload:
     """Ask the panel, in the background, what an account holds."""
     key = typed_id("hac", account_id, "accountId")

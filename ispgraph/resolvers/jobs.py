@@ -12,6 +12,7 @@ from ispgraph.domain.models import JobStatus
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query, stream
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import RowOf, page_of
 from ispgraph.schema.context import Info
@@ -41,6 +42,7 @@ async def job(info: Info, id: strawberry.ID) -> Job | None:
     return found
 
 
+@once()
 async def retry(info: Info, job_id: strawberry.ID) -> JobPayload:
     """Queue a failed or cancelled job again."""
     wanted = typed_id("job", job_id, "jobId")
@@ -48,6 +50,7 @@ async def retry(info: Info, job_id: strawberry.ID) -> JobPayload:
     return JobPayload(job=done)
 
 
+@once()
 async def cancel(info: Info, job_id: strawberry.ID) -> JobPayload:
     """Cancel a job that has not begun."""
     wanted = typed_id("job", job_id, "jobId")

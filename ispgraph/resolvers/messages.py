@@ -10,6 +10,7 @@ from ispgraph.domain.messaging import credits, sms, templates
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -53,14 +54,16 @@ async def list_templates(info: Info) -> list[MessageTemplate]:
     return found
 
 
+@once()
 async def save_template(info: Info, input: MessageTemplateInput) -> MessageTemplatePayload:
     """Have these words used from now on, by customers of this language."""
-    saved: Any = await templates.save(
-        info.context.session, templates.New(**asdict(input)), by=info.context.viewer_or_refuse()
-    )
+    words = asdict(input)
+    del words["idempotency_key"]
+    saved: Any = await templates.save(info.context.session, templates.New(**words), by=info.context.viewer_or_refuse())
     return MessageTemplatePayload(template=saved)
 
 
+@once()
 async def reset_template(info: Info, input: MessageTemplateResetInput) -> MessageTemplatePayload:
     """Take back words of your own."""
     left: Any = await templates.reset(

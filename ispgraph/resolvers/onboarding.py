@@ -12,6 +12,7 @@ from ispgraph.domain.onboarding import drafts, steps
 from ispgraph.domain.permissions import Permission, Viewer
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import Refused, action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import RowOf, page_of
 from ispgraph.schema.context import Info
@@ -44,11 +45,13 @@ def _payload(draft: Any) -> CustomerDraftPayload:
     return CustomerDraftPayload(draft=draft)
 
 
+@once()
 async def start(info: Info) -> CustomerDraftPayload:
     """Begin a creation."""
     return _payload(await drafts.start(info.context.session, by=_who(info)))
 
 
+@once()
 async def set_basics(info: Info, input: DraftBasicsInput) -> CustomerDraftPayload:
     """Step 1: name, mobile and e-mail."""
     draft = await steps.set_basics(
@@ -63,6 +66,7 @@ async def set_basics(info: Info, input: DraftBasicsInput) -> CustomerDraftPayloa
     return _payload(draft)
 
 
+@once()
 async def set_connection(info: Info, input: DraftConnectionInput) -> CustomerDraftPayload:
     """Step 2: PPPoE, hotspot, static IP or other, and the router it is on."""
     kinds = {
@@ -83,6 +87,7 @@ async def set_connection(info: Info, input: DraftConnectionInput) -> CustomerDra
     return _payload(draft)
 
 
+@once()
 async def set_package(info: Info, input: DraftPackageInput) -> CustomerDraftPayload:
     """Step 3: what is sold."""
     draft = await steps.set_package(
@@ -95,6 +100,7 @@ async def set_package(info: Info, input: DraftPackageInput) -> CustomerDraftPayl
     return _payload(draft)
 
 
+@once()
 async def set_address(info: Info, input: DraftAddressInput) -> CustomerDraftPayload:
     """Step 4: the address and the zone."""
     draft = await steps.set_address(
@@ -108,6 +114,7 @@ async def set_address(info: Info, input: DraftAddressInput) -> CustomerDraftPayl
     return _payload(draft)
 
 
+@once()
 async def set_custom_fields(info: Info, input: DraftCustomFieldsInput) -> CustomerDraftPayload:
     """Step 5: the tenant's own questions."""
     draft = await steps.set_custom_fields(
@@ -120,6 +127,7 @@ async def set_custom_fields(info: Info, input: DraftCustomFieldsInput) -> Custom
     return _payload(draft)
 
 
+@once()
 async def set_payment(info: Info, input: DraftPaymentInput) -> CustomerDraftPayload:
     """Step 6: what is paid now; zero pays later."""
     draft = await steps.set_payment(
@@ -154,6 +162,7 @@ async def confirm(info: Info, input: DraftConfirmInput) -> CustomerDraftConfirmP
     )
 
 
+@once()
 async def cancel(info: Info, input: StepInput) -> CustomerDraftPayload:
     """Give a creation up; what was typed is erased."""
     return _payload(await drafts.cancel(info.context.session, _draft_id(input.draft_id), by=_who(info)))

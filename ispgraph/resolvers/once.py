@@ -1,38 +1,102 @@
-"""Mutations that a key makes to happen once, where one row is all that they answer with."""
+"""Mutations that a key makes to happen once."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+import functools
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, get_type_hints
 from uuid import UUID
 
-from ispgraph.domain import idempotency
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ispgraph.db import Base
+from ispgraph.domain import idempotency, models, secrets, visibility
+from ispgraph.domain.messaging import templates
 from ispgraph.schema.compiler.reading import RowOf
-from ispgraph.schema.context import Info
+from ispgraph.schema.context import Context, Info
+
+_Mutation = Callable[..., Awaitable[Any]]
+_KEY = "idempotency_key"
 
 
-class Row(Protocol):
-    """What has an id."""
+def once(*, keeping: Collection[str] = ()) -> Callable[[_Mutation], _Mutation]:
+    """Makes what a mutation's function does happen once for a key: that of its `input`, or one beside its arguments,
+    which is added.
 
-    @property
-    def id(self) -> UUID:
-        """Of the row."""
-
-
-async def once(
-    info: Info,
-    model: type[Any],
-    act: Callable[[], Awaitable[Row]],
-    *,
-    operation: str,
-    key: str | None,
-    given: Mapping[str, object],
-) -> Any:
-    """The row that `act` made or changed. Done before with this key and the same input: the row as it is by now, or
-    null when the viewer does not see it any more. Secrets that were told once are not told again.
+    Done before with this key and the same arguments: the first answer again, with its rows as they are by now, and
+    without those that the viewer does not see any more. Of its texts those that `keeping` names are kept; others are
+    secrets, which are told once.
     """
 
-    async def answer() -> Mapping[str, object]:
-        return {"id": str((await act()).id)}
+    def decorate(function: _Mutation) -> _Mutation:
+        given = inspect.signature(function)
+        beside = "input" not in given.parameters
+        payload = get_type_hints(function)["return"]
 
-    by = info.context.viewer_or_refuse()
-    kept = await idempotency.once(info.context.session, answer, by=by, operation=operation, key=key, given=given)
-    return RowOf(model, UUID(str(kept["id"])), if_visible=True)
+        @functools.wraps(function)
+        async def acted(info: Info, **arguments: Any) -> Any:
+            context, by = info.context, info.context.viewer_or_refuse()
+            key = arguments.pop(_KEY, None) if beside else arguments["input"].idempotency_key
+            done = idempotency.Once(by, info.field_name, key, {"arguments": _digest(context, arguments)})
+            kept = await done.claim(context.session)
+            if kept is not None:
+                context.answers_again()
+                return payload(**{name: await _found(context, value) for name, value in kept.items()})
+            answer = await function(info, **arguments)
+            if key is not None:
+                await context.session.flush()
+                await done.keep(context.session, _kept(answer, keeping))
+            return answer
+
+        if beside:
+            key = inspect.Parameter(_KEY, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str | None)
+            parameters = [*given.parameters.values(), key]
+            acted.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
+            acted.__annotations__ = {**function.__annotations__, _KEY: str | None}
+        return acted
+
+    return decorate
+
+
+def _digest(context: Context, arguments: Mapping[str, Any]) -> str:
+    """What tells these arguments from others; they may hold secrets."""
+    plain = {name: asdict(value) if is_dataclass(value) else value for name, value in arguments.items()}  # type: ignore[arg-type]
+    plain.get("input", {}).pop(_KEY, None)
+    text = json.dumps(plain, sort_keys=True, default=lambda value: [type(value).__name__, str(value)])
+    return secrets.digest(context.settings.network_key, text)
+
+
+def _kept(answer: Any, keeping: Collection[str]) -> dict[str, object]:
+    values = {each.name: getattr(answer, each.name) for each in fields(answer) if each.name != "errors"}
+    return {name: _plain(value) for name, value in values.items() if name in keeping or not _is_text(value)}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and any(map(_is_text, value)))
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, RowOf):
+        return {"row": value.model.__name__, "id": str(value.key)}
+    if isinstance(value, Base | templates.Words):
+        return {"row": type(value).__name__, "id": str(value.id)}  # type: ignore[union-attr]
+    assert value is None or isinstance(value, str | int), f"{value!r} cannot be kept"
+    return value
+
+
+async def _found(context: Context, kept: Any) -> Any:
+    """What was kept, as it is by now."""
+    if isinstance(kept, list):
+        found = [await _found(context, each) for each in kept]
+        return [each for each in found if each is not None]
+    return await _row(context, context.session, kept) if isinstance(kept, dict) else kept
+
+
+async def _row(context: Context, session: AsyncSession, kept: Mapping[str, str]) -> Any:
+    by, key = context.viewer_or_refuse(), UUID(kept["id"])
+    if kept["row"] == templates.Words.__name__:
+        return await templates.find(session, key, by=by)
+    return await visibility.find(session, getattr(models, kept["row"]), key, by=by)

@@ -2,12 +2,11 @@
 
 from dataclasses import asdict
 from typing import Any
-from uuid import UUID
 
 import strawberry
 
 from ispgraph.db import after_commit
-from ispgraph.domain import customer_sign_in, grants, idempotency, models, operator_changes, secrets, sign_in
+from ispgraph.domain import customer_sign_in, grants, operator_changes, sign_in
 from ispgraph.domain import operators as domain
 from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
@@ -16,7 +15,7 @@ from ispgraph.resolvers.base import PUBLIC, SIGNED_IN, action, query
 from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.access import OperatorGrantPayload
-from ispgraph.schema.compiler.reading import RowOf, reading
+from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
 from ispgraph.schema.operators import (
     Operator,
@@ -73,53 +72,33 @@ async def end(info: Info) -> SignInPayload:
     return SignInPayload()
 
 
+@once()
 async def create(info: Info, input: OperatorInput) -> OperatorPayload:
     """Create an operator below the viewer."""
-    context, by = info.context, info.context.viewer_or_refuse()
     told = asdict(input)
-    key = told.pop("idempotency_key")
-    found = await once(
-        info,
-        models.Operator,
-        lambda: domain.create(context.session, domain.NewOperator(**told), by=by),
-        operation="operatorCreate",
-        key=key,
-        given={**told, "password": secrets.digest(context.settings.network_key, input.password)},
-    )
-    return OperatorPayload(operator=found)
+    del told["idempotency_key"]
+    row: Any = await domain.create(info.context.session, domain.NewOperator(**told), by=info.context.viewer_or_refuse())
+    return OperatorPayload(operator=row)
 
 
-async def set_permissions(
-    info: Info, operator_id: strawberry.ID, permissions: list[Permission], idempotency_key: str | None = None
-) -> OperatorPayload:
+@once()
+async def set_permissions(info: Info, operator_id: strawberry.ID, permissions: list[Permission]) -> OperatorPayload:
     """Replace the permissions of an operator below the viewer."""
     session, by = info.context.session, info.context.viewer_or_refuse()
-    found = await once(
-        info,
-        models.Operator,
-        lambda: domain.set_permissions(session, operator_id, permissions, by=by),
-        operation="operatorSetPermissions",
-        key=idempotency_key,
-        given={"operator": operator_id, "permissions": sorted(each.value for each in permissions)},
-    )
-    return OperatorPayload(operator=found)
+    row: Any = await domain.set_permissions(session, operator_id, permissions, by=by)
+    return OperatorPayload(operator=row)
 
 
+@once()
 async def update(info: Info, input: OperatorUpdateInput) -> OperatorPayload:
     """Change the name, the e-mail address or the role of an operator below the viewer."""
     session, by = info.context.session, info.context.viewer_or_refuse()
     changes = operator_changes.Changes(input.name, input.email, input.role)
-    found = await once(
-        info,
-        models.Operator,
-        lambda: operator_changes.change(session, input.operator_id, changes, by=by),
-        operation="operatorUpdate",
-        key=input.idempotency_key,
-        given={"operator": input.operator_id, **asdict(changes)},
-    )
-    return OperatorPayload(operator=found)
+    row: Any = await operator_changes.change(session, input.operator_id, changes, by=by)
+    return OperatorPayload(operator=row)
 
 
+@once()
 async def deactivate(info: Info, input: OperatorDeactivateInput) -> OperatorDeactivatePayload:
     """Shut an operator below the viewer out: sign-ins, connections and API tokens end at once.
 
@@ -127,84 +106,49 @@ async def deactivate(info: Info, input: OperatorDeactivateInput) -> OperatorDeac
     administrator cannot be deactivated.
     """
     session, by = info.context.session, info.context.viewer_or_refuse()
-
-    async def leave() -> dict[str, object]:
-        left = await operator_changes.deactivate(
-            session, input.operator_id, with_subordinates=input.with_subordinates, by=by
-        )
-        return {"id": str(left.operators[0].id), "operators": len(left.operators), "tickets": left.tickets}
-
-    given = {"operator": input.operator_id, "with_subordinates": input.with_subordinates}
-    kept: Any = await idempotency.once(
-        session, leave, by=by, operation="operatorDeactivate", key=input.idempotency_key, given=given
+    left = await operator_changes.deactivate(
+        session, input.operator_id, with_subordinates=input.with_subordinates, by=by
     )
-    found: Any = RowOf(models.Operator, UUID(kept["id"]), if_visible=True)
+    row: Any = left.operators[0]
     return OperatorDeactivatePayload(
-        operator=found, deactivated_count=kept["operators"], released_ticket_count=kept["tickets"]
+        operator=row, deactivated_count=len(left.operators), released_ticket_count=left.tickets
     )
 
 
-async def activate(info: Info, operator_id: strawberry.ID, idempotency_key: str | None = None) -> OperatorPayload:
+@once()
+async def activate(info: Info, operator_id: strawberry.ID) -> OperatorPayload:
     """Let a deactivated operator below the viewer sign in again; API tokens stay revoked."""
     session, by = info.context.session, info.context.viewer_or_refuse()
-    found = await once(
-        info,
-        models.Operator,
-        lambda: operator_changes.activate(session, operator_id, by=by),
-        operation="operatorActivate",
-        key=idempotency_key,
-        given={"operator": operator_id},
-    )
-    return OperatorPayload(operator=found)
+    row: Any = await operator_changes.activate(session, operator_id, by=by)
+    return OperatorPayload(operator=row)
 
 
-async def set_parent(
-    info: Info, operator_id: strawberry.ID, parent_id: strawberry.ID, idempotency_key: str | None = None
-) -> OperatorPayload:
+@once()
+async def set_parent(info: Info, operator_id: strawberry.ID, parent_id: strawberry.ID) -> OperatorPayload:
     """Put an operator below the viewer, with all who stand below, below another operator, or right below the viewer.
 
     Their customers stay with them.
     """
     session, by = info.context.session, info.context.viewer_or_refuse()
-    found = await once(
-        info,
-        models.Operator,
-        lambda: operator_changes.move(session, operator_id, parent_id, by=by),
-        operation="operatorSetParent",
-        key=idempotency_key,
-        given={"operator": operator_id, "parent": parent_id},
-    )
-    return OperatorPayload(operator=found)
+    row: Any = await operator_changes.move(session, operator_id, parent_id, by=by)
+    return OperatorPayload(operator=row)
 
 
+@once()
 async def grant(info: Info, input: OperatorGrantInput) -> OperatorGrantPayload:
     """Grant an operator below the viewer a permission for a while, for one zone, or both, in place of a grant of the
     same. Only what the viewer has for good can be given."""
     session, by = info.context.session, info.context.viewer_or_refuse()
     wanted = grants.Wanted(input.operator_id, input.permission, input.zone_id, input.expires_at)
-    found = await once(
-        info,
-        models.OperatorGrant,
-        lambda: grants.give(session, wanted, by=by),
-        operation="operatorGrant",
-        key=input.idempotency_key,
-        given=asdict(wanted),
-    )
-    return OperatorGrantPayload(grant=found)
+    row: Any = await grants.give(session, wanted, by=by)
+    return OperatorGrantPayload(grant=row)
 
 
-async def revoke_grant(info: Info, grant_id: strawberry.ID, idempotency_key: str | None = None) -> OperatorGrantPayload:
+@once()
+async def revoke_grant(info: Info, grant_id: strawberry.ID) -> OperatorGrantPayload:
     """Take a grant back before it ends."""
-    session, by = info.context.session, info.context.viewer_or_refuse()
-    found = await once(
-        info,
-        models.OperatorGrant,
-        lambda: grants.take_back(session, grant_id, by=by),
-        operation="operatorRevokeGrant",
-        key=idempotency_key,
-        given={"grant": grant_id},
-    )
-    return OperatorGrantPayload(grant=found)
+    row: Any = await grants.take_back(info.context.session, grant_id, by=info.context.viewer_or_refuse())
+    return OperatorGrantPayload(grant=row)
 
 
 def signed_in_payload(signed_in: sign_in.SignedIn) -> SignInPayload:

@@ -9,6 +9,7 @@ from ispgraph.domain.payment_links import Wish
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -125,6 +126,7 @@ async def reject(info: Info, input: GatewayPaymentRejectInput) -> GatewayPayment
     return payload(attempt, customer)
 
 
+@once()
 async def check(info: Info, gateway_payment_id: strawberry.ID) -> GatewayPaymentPayload:
     """Have the gateway asked now how a payment stands, also one that was given up; what it says shows on the payment
     soon after."""

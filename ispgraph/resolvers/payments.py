@@ -9,6 +9,7 @@ from ispgraph.domain.billing import credit_notes, desk
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action
+from ispgraph.resolvers.once import once
 from ispgraph.schema.context import Info
 from ispgraph.schema.payments import (
     AdvancePaymentInput,
@@ -87,6 +88,7 @@ async def refund(
     return _payload(paid)
 
 
+@once()
 async def void(info: Info, invoice_id: strawberry.ID, reason: str) -> InvoicePayload:
     """Take an invoice back as a whole: what was paid of it is in the customer's wallet then. Of one that was credited,
     or whose time was given back by a change of the package, the later paper is to be taken back first. A credit note

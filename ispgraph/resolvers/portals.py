@@ -11,6 +11,7 @@ from ispgraph.domain.portals import abandoned, admins, records
 from ispgraph.domain.references import typed_id
 from ispgraph.resolvers import portal_uploads
 from ispgraph.resolvers.base import Refused, action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -41,6 +42,7 @@ async def portal_drafts(
     return page
 
 
+@once()
 async def save(info: Info, input: PortalInput) -> PortalPayload:
     """Draft the portal of a customer, or change it: all of it, what is left out is taken away. The subdomain is
     reserved at once, for as long as somebody goes on with the portal within 24 hours, and a day more.
@@ -108,6 +110,7 @@ async def create_admin(info: Info, input: PortalAdminInput) -> PortalPayload:
     return PortalPayload(portal=row)
 
 
+@once()
 async def discard(info: Info, customer_id: strawberry.ID) -> PortalPayload:
     """Give up a portal that is not finished: all of it is deleted, and its subdomain is free. Answers without it.
 

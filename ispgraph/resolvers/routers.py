@@ -9,6 +9,7 @@ from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import typed_id
 from ispgraph.domain.router_terms import Terms
 from ispgraph.resolvers.base import SIGNED_IN, action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
@@ -49,12 +50,14 @@ async def update_router(info: Info, router_id: strawberry.ID, input: RouterInput
     return _payload(saved)
 
 
+@once()
 async def test_router(info: Info, router_id: strawberry.ID) -> RouterPayload:
     """Ask a router over its API how it is; the steps of the job say what it answered."""
     key = typed_id("rtr", router_id, "routerId")
     return _payload(await routers.test(info.context.session, key, by=info.context.viewer_or_refuse()))
 
 
+@once()
 async def reconcile_router(info: Info, router_id: strawberry.ID, dry_run: bool = True) -> RouterPayload:
     """Compare what a router holds with what it should hold; without `dryRun`, put it right."""
     saved = await routers.reconcile(

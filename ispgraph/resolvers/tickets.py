@@ -13,6 +13,7 @@ from ispgraph.domain.reports import periods
 from ispgraph.domain.reports.periods import ReportGranularity
 from ispgraph.domain.ticket_lists import TicketOrderField
 from ispgraph.resolvers.base import action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -104,6 +105,7 @@ async def reply(
     return TicketPayload(ticket=row)
 
 
+@once()
 async def set_status(info: Info, ticket_id: strawberry.ID, status: TicketStatus) -> TicketPayload:
     """Move a ticket on: freely between OPEN, IN_PROGRESS and PENDING, and from these to RESOLVED or CLOSED. RESOLVED
     goes on to CLOSED; both are reopened to OPEN or IN_PROGRESS, CLOSED within 30 days."""
@@ -113,6 +115,7 @@ async def set_status(info: Info, ticket_id: strawberry.ID, status: TicketStatus)
     return TicketPayload(ticket=row)
 
 
+@once()
 async def assign(info: Info, ticket_id: strawberry.ID, operator_id: strawberry.ID | None = None) -> TicketPayload:
     """Give a ticket to an operator who sees the customer and has the permission MANAGE_TICKETS; null takes it back."""
     row: Any = await tickets.assign(
@@ -124,6 +127,7 @@ async def assign(info: Info, ticket_id: strawberry.ID, operator_id: strawberry.I
     return TicketPayload(ticket=row)
 
 
+@once()
 async def update(info: Info, input: TicketUpdateInput) -> TicketPayload:
     """Correct the subject, the category or the priority of a ticket that is not closed."""
     row: Any = await tickets.update(

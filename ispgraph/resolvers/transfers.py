@@ -9,6 +9,7 @@ from ispgraph.domain.models import TransferStatus
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -35,6 +36,7 @@ async def list_transfers(
     return found
 
 
+@once(keeping=("warnings",))
 async def request(info: Info, input: TransferInput) -> TransferPayload:
     """Ask that a customer goes to another operator: for admins (NOT_PERMITTED for others). Both operators are to agree;
     who asks and is one of them has agreed by that. When nobody else is to, it is carried out at once.
@@ -54,6 +56,7 @@ async def request(info: Info, input: TransferInput) -> TransferPayload:
     return _payload(done)
 
 
+@once(keeping=("warnings",))
 async def decide(info: Info, input: TransferDecisionInput) -> TransferPayload:
     """Agree to a transfer, for the operator for whom it waits, or refuse it, for either of the two. Who asked for it,
     and an admin, take it back by refusing. NOT_PERMITTED for others who see it; INVALID_STATE when it is decided.

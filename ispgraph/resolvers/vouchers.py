@@ -10,6 +10,7 @@ from ispgraph.domain.models import VoucherStatus
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -71,6 +72,7 @@ async def create(info: Info, input: VoucherBatchInput) -> VoucherPayload:
     return VoucherPayload(batch=made.batch, vouchers=list(made.vouchers), job=made.job)
 
 
+@once()
 async def cancel(info: Info, voucher_id: strawberry.ID) -> VoucherPayload:
     """Nobody can redeem a voucher any more; a reseller's wallet gets back what it cost."""
     key = typed_id("vou", voucher_id, "voucherId")
@@ -81,6 +83,7 @@ async def cancel(info: Info, voucher_id: strawberry.ID) -> VoucherPayload:
     return VoucherPayload(batch=shown, vouchers=[cancelled])
 
 
+@once()
 async def cancel_batch(info: Info, batch_id: strawberry.ID) -> VoucherPayload:
     """Cancel every voucher of a batch that was not redeemed; a reseller's wallet gets back what they cost."""
     key = typed_id("vbt", batch_id, "batchId")

@@ -1,13 +1,10 @@
 """Telling others of what happens."""
 
-from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import strawberry
 
 from ispgraph import ids
-from ispgraph.domain import idempotency, models
 from ispgraph.domain.models import DeliveryStatus, WebhookStatus
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
@@ -95,77 +92,43 @@ async def save(info: Info, input: WebhookEndpointInput) -> WebhookEndpointPayloa
     return WebhookEndpointPayload(endpoint=row, secret=saved.secret)
 
 
-async def delete(
-    info: Info, endpoint_id: strawberry.ID, idempotency_key: str | None = None
-) -> WebhookEndpointDeletePayload:
+@once(keeping=("endpoint_id",))
+async def delete(info: Info, endpoint_id: strawberry.ID) -> WebhookEndpointDeletePayload:
     """Forget an endpoint, with the log of what was sent and with what waits."""
-    session, by = info.context.session, info.context.viewer_or_refuse()
     key = typed_id("whe", endpoint_id, "endpointId")
-
-    async def remove() -> Mapping[str, object]:
-        return {"endpoint": str(await endpoints.remove(session, key, by=by))}
-
-    given = {"endpoint": key}
-    kept = await idempotency.once(
-        session, remove, by=by, operation="webhookEndpointDelete", key=idempotency_key, given=given
-    )
-    return WebhookEndpointDeletePayload(endpoint_id=strawberry.ID(ids.encode("whe", UUID(str(kept["endpoint"])))))
+    await endpoints.remove(info.context.session, key, by=info.context.viewer_or_refuse())
+    return WebhookEndpointDeletePayload(endpoint_id=strawberry.ID(ids.encode("whe", key)))
 
 
-async def pause(info: Info, endpoint_id: strawberry.ID, idempotency_key: str | None = None) -> WebhookEndpointPayload:
+@once()
+async def pause(info: Info, endpoint_id: strawberry.ID) -> WebhookEndpointPayload:
     """Send nothing until the endpoint is resumed: what happens waits. INVALID_STATE for one that is not active."""
-    session, by = info.context.session, info.context.viewer_or_refuse()
     key = typed_id("whe", endpoint_id, "endpointId")
-    found = await once(
-        info,
-        models.WebhookEndpoint,
-        lambda: endpoints.pause(session, key, by=by),
-        operation="webhookEndpointPause",
-        key=idempotency_key,
-        given={"endpoint": key},
-    )
-    return WebhookEndpointPayload(endpoint=found)
+    row: Any = await endpoints.pause(info.context.session, key, by=info.context.viewer_or_refuse())
+    return WebhookEndpointPayload(endpoint=row)
 
 
-async def resume(info: Info, endpoint_id: strawberry.ID, idempotency_key: str | None = None) -> WebhookEndpointPayload:
+@once()
+async def resume(info: Info, endpoint_id: strawberry.ID) -> WebhookEndpointPayload:
     """Send again, what waits first. INVALID_STATE for one that is active."""
-    session, by = info.context.session, info.context.viewer_or_refuse()
     key = typed_id("whe", endpoint_id, "endpointId")
-    found = await once(
-        info,
-        models.WebhookEndpoint,
-        lambda: endpoints.resume(session, key, by=by),
-        operation="webhookEndpointResume",
-        key=idempotency_key,
-        given={"endpoint": key},
-    )
-    return WebhookEndpointPayload(endpoint=found)
+    row: Any = await endpoints.resume(info.context.session, key, by=info.context.viewer_or_refuse())
+    return WebhookEndpointPayload(endpoint=row)
 
 
-async def rotate_secret(
-    info: Info, endpoint_id: strawberry.ID, overlap_hours: int = 24, idempotency_key: str | None = None
-) -> WebhookEndpointPayload:
+@once()
+async def rotate_secret(info: Info, endpoint_id: strawberry.ID, overlap_hours: int = 24) -> WebhookEndpointPayload:
     """Sign with a new secret; for `overlapHours` (0 to 168) with the former one as well. A repetition with the same key
     is answered without the secret: if the first answer was lost, rotate once more."""
-    context, by = info.context, info.context.viewer_or_refuse()
-    key, told = typed_id("whe", endpoint_id, "endpointId"), []
-
-    async def rotate() -> models.WebhookEndpoint:
-        rotated = await endpoints.rotate(
-            context.session, key, overlap_hours, network_key=context.settings.network_key, by=by
-        )
-        told.append(rotated.secret)
-        return rotated.row
-
-    found = await once(
-        info,
-        models.WebhookEndpoint,
-        rotate,
-        operation="webhookEndpointRotateSecret",
-        key=idempotency_key,
-        given={"endpoint": key, "overlap": overlap_hours},
+    rotated = await endpoints.rotate(
+        info.context.session,
+        typed_id("whe", endpoint_id, "endpointId"),
+        overlap_hours,
+        network_key=info.context.settings.network_key,
+        by=info.context.viewer_or_refuse(),
     )
-    return WebhookEndpointPayload(endpoint=found, secret=told[0] if told else None)
+    row: Any = rotated.row
+    return WebhookEndpointPayload(endpoint=row, secret=rotated.secret)
 
 
 async def try_out(info: Info, endpoint_id: strawberry.ID, idempotency_key: str | None = None) -> WebhookDeliveryPayload:

@@ -137,6 +137,7 @@ class PackageInput:
     tax_profile_id: strawberry.ID | None = strawberry.field(
         default=None, description="Null: the default profile of the tenant, and without one its tax rate."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -145,6 +146,7 @@ class TaxProfileInput:
     rate: Decimal = strawberry.field(description="Per cent, from 0 to 100, with at most three decimals.")
     id: strawberry.ID | None = strawberry.field(default=None, description="Of the one to change; null makes a new one.")
     is_default: bool = strawberry.field(default=False, description="It takes the place of the default one before.")
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -152,6 +154,7 @@ class ZoneInput:
     name: str
     code: str | None = None
     parent_id: strawberry.ID | None = None
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -161,6 +164,7 @@ class CustomFieldDefinitionInput:
     type: models.CustomFieldType
     required: bool = False
     options: list[str] | None = None
+    idempotency_key: str | None = None
 
 
 @strawberry.type

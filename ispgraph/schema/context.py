@@ -137,6 +137,12 @@ class Context:
         within = _WITHIN.get()
         return self.viewer if within is None else replace(self.viewer, within=within)
 
+    def answers_again(self) -> None:
+        """What the root field at hand asks for was done before, and permitted then: only its answer is given again."""
+        within = _WITHIN.get()
+        if within is not None:
+            within.asked = True
+
     @contextmanager
     def permitted(self, permission: Permission | None) -> Iterator[Within | None]:
         """While a root field is carried out that needs the permission, or only somebody who is signed in.

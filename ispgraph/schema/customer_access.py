@@ -52,6 +52,7 @@ class CustomerInvitePayload(Payload):
 class CustomerAccessInput:
     customer_id: strawberry.ID
     allowed: bool
+    idempotency_key: str | None = None
 
 
 @strawberry.input(description="What is left out stays as it is.")
@@ -63,6 +64,7 @@ class PreferencesInput:
         default=strawberry.UNSET, description="Whether no SMS are wanted but those that belong to what was bought."
     )
     email_opt_out: bool | None = strawberry.field(default=strawberry.UNSET, description="The same of e-mails.")
+    idempotency_key: str | None = None
 
 
 @strawberry.type

@@ -53,6 +53,7 @@ class CustomerUpdateInput:
         default=strawberry.UNSET,
         description="A value of null takes the answer away. Fields that are not named keep theirs.",
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.input

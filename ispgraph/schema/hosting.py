@@ -124,6 +124,7 @@ class HostingServerInput:
     api_key: str = strawberry.field(description="Begins with npk_. Sealed, and shown to nobody again, as the secret.")
     api_secret: str = strawberry.field(description="Begins with nps_.")
     capacity: int = strawberry.field(default=100, description="How many accounts it takes: from 1 to 1000000.")
+    idempotency_key: str | None = None
 
 
 @strawberry.input(description="What is left out stays as it is. With another address give key and secret again.")
@@ -137,6 +138,7 @@ class HostingServerUpdateInput:
         default=None, description="Below what is taken: the accounts stay, and no more are made."
     )
     active: bool | None = strawberry.field(default=None, description="False: it gets no new accounts.")
+    idempotency_key: str | None = None
 
 
 @strawberry.type

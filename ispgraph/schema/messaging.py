@@ -84,6 +84,7 @@ class MessageTemplateInput:
     active: bool = strawberry.field(
         default=True, description="False: the event is not told where these words would be used."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -91,6 +92,7 @@ class MessageTemplateResetInput:
     key: str
     channel: models.MessageChannel
     language: str | None = strawberry.field(default=None, description="Left out: en.")
+    idempotency_key: str | None = None
 
 
 @strawberry.type

@@ -190,6 +190,7 @@ _VERSION = strawberry.field(
 @strawberry.input
 class StepInput:
     draft_id: strawberry.ID
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -199,6 +200,7 @@ class DraftBasicsInput:
     mobile: PhoneNumber
     email: EmailAddress | None = None
     expected_version: int | None = _VERSION
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -234,6 +236,7 @@ class DraftConnectionInput:
     other: OtherConnectionInput | None = None
     router_id: strawberry.ID | None = None
     expected_version: int | None = _VERSION
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -241,6 +244,7 @@ class DraftPackageInput:
     draft_id: strawberry.ID
     package_id: strawberry.ID
     expected_version: int | None = _VERSION
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -268,6 +272,7 @@ class DraftAddressInput:
     address: AddressInput
     zone_id: strawberry.ID | None = None
     expected_version: int | None = _VERSION
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -275,6 +280,7 @@ class DraftCustomFieldsInput:
     draft_id: strawberry.ID
     values: list[CustomFieldInput]
     expected_version: int | None = _VERSION
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -285,6 +291,7 @@ class DraftPaymentInput:
     reference: str | None = None
     notes: str | None = None
     expected_version: int | None = _VERSION
+    idempotency_key: str | None = None
 
 
 @strawberry.input

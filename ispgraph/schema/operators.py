@@ -186,6 +186,7 @@ class OperatorDeactivatePayload(Payload):
 class OperatorCreditLimitInput:
     operator_id: strawberry.ID
     amount: Decimal = strawberry.field(description="Zero or more; zero: nothing is bought on credit.")
+    idempotency_key: str | None = None
 
 
 @strawberry.input

@@ -160,6 +160,7 @@ class PortalInput:
     expected_version: int | None = strawberry.field(
         default=None, description="The version the form was filled from: VERSION_CONFLICT when somebody saved since."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.input

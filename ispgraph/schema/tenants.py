@@ -182,6 +182,7 @@ class TenantSettingsInput:
     letterhead: LetterheadInput | None = None
     dunning: DunningSettingsInput | None = None
     messages: MessageSettingsInput | None = None
+    idempotency_key: str | None = None
 
 
 @strawberry.type

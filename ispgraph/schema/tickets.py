@@ -156,6 +156,7 @@ class TicketUpdateInput:
     priority: TicketPriority | None = strawberry.field(
         default=None, description="Until the first answer this moves the time that it is due at."
     )
+    idempotency_key: str | None = None
 
 
 @strawberry.type

@@ -95,6 +95,7 @@ class TransferInput:
         "the former one. What was earned before stays in any case.",
     )
     reason: str | None = strawberry.field(default=None, description="At most 500 characters.")
+    idempotency_key: str | None = None
 
 
 @strawberry.input
@@ -102,6 +103,7 @@ class TransferDecisionInput:
     transfer_id: strawberry.ID
     approve: bool
     note: str | None = strawberry.field(default=None, description="At most 500 characters.")
+    idempotency_key: str | None = None
 
 
 @strawberry.type

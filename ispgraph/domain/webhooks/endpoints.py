@@ -121,14 +121,13 @@ async def save(
     return saved
 
 
-async def remove(session: AsyncSession, endpoint_id: UUID, *, by: Viewer) -> UUID:
+async def remove(session: AsyncSession, endpoint_id: UUID, *, by: Viewer) -> None:
     """Have an endpoint be there for nobody any more, with all that was, or is to be, sent to it: the rows go with the
     daily tidying. Raises DomainError NOT_FOUND."""
     row = await lock(session, endpoint_id, "endpointId", by=by)
     stop(row, WebhookStatus.DISABLED, "Deleted.")
     row.removed_at = clock.now()
     audit.record(session, by=by, action="webhook.delete", subject_id=row.id, details={"url": row.url})
-    return row.id
 
 
 async def pause(session: AsyncSession, endpoint_id: UUID, *, by: Viewer) -> WebhookEndpoint:
