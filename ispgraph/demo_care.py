@@ -98,9 +98,7 @@ async def _transfer(session: AsyncSession, debtor: Customer, admin: Viewer, sett
     """An account at a bank, a page on which a customer can pay what is due, and a transfer that waits for somebody who
     looks at the account."""
     terms = gateways.Terms(GatewayKind.PAYMENT, BANK_TRANSFER, "Bank transfer (demo)", _ACCOUNT, None, None, None)
-    gateway = await gateways.save(
-        session, None, terms, idempotency_key=None, network_key=settings.network_key, private=False, by=admin
-    )
+    gateway = await gateways.save(session, None, terms, network_key=settings.network_key, private=False, by=admin)
     sent = await payment_links.send(
         session,
         payment_links.Wish(debtor.id, None, None, [], None, clock.now() + timedelta(days=365)),

@@ -222,9 +222,7 @@ async def _ground(
     )
     fields = [("secret_key", "sk_test_mirror"), ("webhook_secret", "whsec_mirror")]
     account = gateways.Terms(GatewayKind.PAYMENT, "stripe", "Cards", fields, True, True, None)
-    gateway = await gateways.save(
-        session, None, account, idempotency_key=None, network_key=key, private=False, by=admin
-    )
+    gateway = await gateways.save(session, None, account, network_key=key, private=False, by=admin)
     panel = hosting_servers.Terms("Panel", "https://panel.example", "npk_mirror", "nps_mirror", 100, True)
     await hosting_servers.add(session, panel, network_key=key, private=True, by=admin)
     own = templates.New("service.suspended", MessageChannel.EMAIL, "en", "Off", "Your line is off.", True)

@@ -370,9 +370,7 @@ async def test_a_test_that_fails_says_why_and_is_not_repeated(api: Api, house: H
         assert len(double.taken) == 1
     async with house.database.transaction(house.tenant.id) as session:
         # As if the worker had died while it sent.
-        lost = await gateways.test(
-            session, ids.decode("gwy", made["id"]), "+8801712345678", idempotency_key=None, by=await house.viewer()
-        )
+        lost = await gateways.test(session, ids.decode("gwy", made["id"]), "+8801712345678", by=await house.viewer())
         await session.execute(update(Job).where(Job.id == lost.id).values(attempts=1))
     await Runner(house.database, settings, ACTIONS).run_job(house.tenant.id.hex, lost.id.hex)
     job = (await api.data(JOB, house.admin, id=ids.encode("job", lost.id)))["job"]

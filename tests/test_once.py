@@ -1,14 +1,17 @@
 """What is asked for again with the same key is done once."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from redis.asyncio import Redis
 from sqlalchemy import delete, func, select, update
 
 from ispgraph import clock, ids
 from ispgraph.db import Database
 from ispgraph.domain.models import ApiToken, AuditEntry, Draft, IdempotencyKey, Operator, Role, SecondFactor, Zone
+from ispgraph.settings import Settings
 from tests.api import Api, schema
 from tests.crowd import customer
 from tests.factories import PASSWORD, House, sign_in, uuid_of
@@ -133,6 +136,19 @@ async def test_the_second_answer_shows_what_is_there_by_now(api: Api, house: Hou
     async with owner.transaction(house.tenant.id) as session:
         await session.execute(delete(Zone).where(Zone.id == uuid_of(made["zone"]["id"])))
     assert await _zone(api, house.admin, "North", "one") == {"zone": None, "errors": []}
+
+
+async def test_a_key_is_known_again_while_the_network_key_is_changed(
+    api: Api, house: House, database: Database, valkey: Redis, settings: Settings
+) -> None:
+    made = await _zone(api, house.admin, "North", "one")
+    other = bytes(range(60, 92))
+    changed = Api(database, valkey, replace(settings, network_key=other + settings.network_key))
+    assert await _zone(changed, house.admin, "North", "one") == made
+    assert codes(await _zone(changed, house.admin, "Other", "one")) == [
+        ("IDEMPOTENCY_KEY_REUSED", "input.idempotencyKey")
+    ]
+    await changed.close()
 
 
 async def test_what_was_refused_leaves_the_key_free(api: Api, house: House, database: Database) -> None:

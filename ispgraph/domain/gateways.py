@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import Integer, String, Uuid, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, gateway_forms, idempotency, jobs, secrets, values
+from ispgraph.domain import audit, gateway_forms, jobs, secrets, values
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, Faults, fail, not_found
 from ispgraph.domain.gateway_providers import Provider
@@ -111,7 +111,6 @@ async def save(
     gateway_id: UUID | None,
     terms: Terms,
     *,
-    idempotency_key: str | None,
     network_key: bytes,
     private: bool,
     by: Viewer,
@@ -120,11 +119,6 @@ async def save(
 
     `private`: whether addresses of our own network may be meant. Raises DomainError with every fault.
     """
-    asked = json.dumps([str(gateway_id), asdict(terms)], sort_keys=True, default=str)
-    given = {"input": secrets.digest(network_key, asked)}
-    answer = await idempotency.claim(session, by=by, operation="gatewaySave", key=idempotency_key, given=given)
-    if answer is not None:
-        return await session.get_one(Gateway, UUID(str(answer["gateway"])))
     gateway = None
     if gateway_id is not None:
         gateway = await session.get(Gateway, gateway_id, with_for_update=True)
@@ -134,18 +128,12 @@ async def save(
         gateway = await _create(session, terms, network_key, private, by)
     else:
         await _change(session, gateway, terms, network_key, private, by)
-    kept = {"gateway": str(gateway.id)}
-    await idempotency.keep(session, by=by, operation="gatewaySave", key=idempotency_key, answer=kept)
     return gateway
 
 
-async def test(session: AsyncSession, gateway_id: UUID, to: str, *, idempotency_key: str | None, by: Viewer) -> Job:
+async def test(session: AsyncSession, gateway_id: UUID, to: str, *, by: Viewer) -> Job:
     """Promise to send a message to an address, to see whether the account works. Raises DomainError NOT_FOUND; INVALID
     for what is no address; INVALID_STATE for an account that carries no messages."""
-    given = {"gateway": gateway_id, "to": to}
-    answer = await idempotency.claim(session, by=by, operation="gatewayTest", key=idempotency_key, given=given)
-    if answer is not None:
-        return await session.get_one(Job, UUID(str(answer["job"])))
     gateway = await session.get(Gateway, gateway_id)
     if gateway is None:
         raise not_found("gateway", "gatewayId")
@@ -161,7 +149,6 @@ async def test(session: AsyncSession, gateway_id: UUID, to: str, *, idempotency_
     arguments: dict[str, object] = {"gateway": str(gateway.id), "to": address}
     job = await jobs.enqueue(session, jobs.GATEWAY_TEST, tenant_id=by.tenant_id, by=by.operator_id, arguments=arguments)
     audit.record(session, by=by, action="gateway.test", subject_id=gateway.id, details={"to": address})
-    await idempotency.keep(session, by=by, operation="gatewayTest", key=idempotency_key, answer={"job": str(job.id)})
     return job
 
 

@@ -6,7 +6,7 @@ key waits for the first one's end at the claim.
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -23,9 +23,16 @@ KEPT = timedelta(days=7)
 
 
 async def claim(
-    session: AsyncSession, *, by: Viewer, operation: str, key: str | None, given: Mapping[str, object]
+    session: AsyncSession,
+    *,
+    by: Viewer,
+    operation: str,
+    key: str | None,
+    given: Mapping[str, object],
+    or_given: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, object] | None:
     """None when the key is new and now ours, or there is none; the first answer when it was used with the same input.
+    `or_given` are other spellings of this input: those that were in use before.
 
     Raises DomainError IDEMPOTENCY_KEY_REUSED when it was used with another input.
     """
@@ -33,7 +40,7 @@ async def claim(
         return None
     if not 1 <= len(key) <= 255:
         raise fail(ErrorCode.INVALID, "An idempotency key has 1 to 255 characters.", "input", "idempotencyKey")
-    digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).digest()
+    digest = _digest(given)
     names = {"tenant_id": by.tenant_id, "operator_id": by.operator_id, "operation": operation, "key": key}
     claimed = await session.execute(
         insert(IdempotencyKey).values(**names, input_hash=digest, created_at=clock.now()).on_conflict_do_nothing()
@@ -41,10 +48,14 @@ async def claim(
     if claimed.rowcount:  # type: ignore[attr-defined]
         return None
     row = await session.scalar(select(IdempotencyKey).filter_by(**names))
-    if row is None or row.input_hash != digest:
+    if row is None or row.input_hash not in (digest, *map(_digest, or_given)):
         message = "This idempotency key was used with another input."
         raise fail(ErrorCode.IDEMPOTENCY_KEY_REUSED, message, "input", "idempotencyKey")
     return row.answer or {}
+
+
+def _digest(given: Mapping[str, object]) -> bytes:
+    return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).digest()
 
 
 async def keep(
@@ -68,10 +79,13 @@ class Once:
     operation: str
     key: str | None
     given: Mapping[str, object]
+    or_given: Sequence[Mapping[str, object]] = ()
 
     async def claim(self, session: AsyncSession) -> dict[str, object] | None:
         """As the function of this name."""
-        return await claim(session, by=self.by, operation=self.operation, key=self.key, given=self.given)
+        return await claim(
+            session, by=self.by, operation=self.operation, key=self.key, given=self.given, or_given=self.or_given
+        )
 
     async def keep(self, session: AsyncSession, answer: Mapping[str, object]) -> None:
         """As the function of this name."""
@@ -82,26 +96,6 @@ class Once:
         names = {"tenant_id": self.by.tenant_id, "operator_id": self.by.operator_id, "operation": self.operation}
         rows = select(IdempotencyKey.key).filter_by(**names, key=self.key)
         return self.key is not None and await session.scalar(rows) is not None
-
-
-async def once(
-    session: AsyncSession,
-    act: Callable[[], Awaitable[Mapping[str, object]]],
-    *,
-    by: Viewer,
-    operation: str,
-    key: str | None,
-    given: Mapping[str, object],
-) -> Mapping[str, object]:
-    """What `act` answers, kept under the key; the first answer, without `act`, when it was done with the key before.
-
-    Raises DomainError as `claim`."""
-    first = await claim(session, by=by, operation=operation, key=key, given=given)
-    if first is not None:
-        return first
-    answer = await act()
-    await keep(session, by=by, operation=operation, key=key, answer=answer)
-    return answer
 
 
 async def prune(session: AsyncSession) -> None:

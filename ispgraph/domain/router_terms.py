@@ -1,9 +1,8 @@
 """What a person says about a router, checked: every fault at once, and secrets sealed before they are kept."""
 
 import ipaddress
-import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -70,12 +69,6 @@ async def columns(
     sealed, shown = await _radius_secret(session, faults, router, terms, network_key)
     faults.raise_if_any()
     return made | {"radius_secret": sealed}, shown
-
-
-def digest(terms: Terms, network_key: bytes) -> str:
-    """What tells these terms from others, for an idempotency key."""
-    # Not a bare hash, as it is kept: a password that people choose could be guessed from it.
-    return secrets.digest(network_key, json.dumps({**asdict(terms), "mode": terms.mode.value}, sort_keys=True))
 
 
 def unique(terms: Terms) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,6 @@
 Nothing here talks to a router. What a person says about one is stored, secrets sealed, and jobs are promised.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -12,7 +11,7 @@ from sqlalchemy import ColumnElement, false, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock, ids
-from ispgraph.domain import audit, customers, idempotency, jobs, router_terms
+from ispgraph.domain import audit, customers, jobs, router_terms
 from ispgraph.domain.conflicts import taken
 from ispgraph.domain.errors import ErrorCode, fail, not_found
 from ispgraph.domain.models import Job, OpenSession, Router, RouterStatus
@@ -55,16 +54,11 @@ def online_sessions(router: Any, by: Viewer) -> ColumnElement[int]:
     return found.scalar_subquery()
 
 
-async def add(
-    session: AsyncSession, terms: Terms, *, idempotency_key: str | None, network_key: bytes, by: Viewer
-) -> Saved:
+async def add(session: AsyncSession, terms: Terms, *, network_key: bytes, by: Viewer) -> Saved:
     """A new router, tested at once where there is a login to its API. Without a RADIUS secret it gets one.
 
     Raises DomainError with every fault; TAKEN when a router of whichever tenant has this RADIUS address.
     """
-    claim = _Claim("routerAdd", idempotency_key, {"input": router_terms.digest(terms, network_key)})
-    if (answer := await claim.made(session, by)) is not None:
-        return await _again(session, answer)
     router = Router(id=ids.uuid7(), tenant_id=by.tenant_id)
     columns, made = await router_terms.columns(session, router, terms, network_key)
     now = clock.now()
@@ -76,7 +70,7 @@ async def add(
         await session.flush()
     audit.record(session, by=by, action="router.add", subject_id=router.id, details={"name": router.name})
     promised = [await _enqueue(session, router, jobs.TEST, by)] if _has_login(router) else []
-    return await claim.keep(session, by, Saved(router, promised, made))
+    return Saved(router, promised, made)
 
 
 async def update(
@@ -84,7 +78,6 @@ async def update(
     router_id: UUID,
     terms: Terms,
     *,
-    idempotency_key: str | None,
     network_key: bytes,
     by: Viewer,
 ) -> Saved:
@@ -92,17 +85,13 @@ async def update(
 
     A router that is to ask RADIUS and has no secret gets one. Raises DomainError with every fault.
     """
-    given = {"router": router_id, "input": router_terms.digest(terms, network_key)}
-    claim = _Claim("routerUpdate", idempotency_key, given)
-    if (answer := await claim.made(session, by)) is not None:
-        return await _again(session, answer)
     router = await session.get(Router, router_id, with_for_update=True)
     if router is None:
         raise not_found("router", "routerId")
     columns, made = await router_terms.columns(session, router, terms, network_key)
     changes = {name: value for name, value in columns.items() if getattr(router, name) != value}
     if not changes:
-        return await claim.keep(session, by, Saved(router, []))
+        return Saved(router, [])
     for name, value in changes.items():
         setattr(router, name, value)
     _expect(router, another="address" in changes)
@@ -113,7 +102,7 @@ async def update(
     promised = []
     if _PLACE & changes.keys() and _has_login(router):
         promised.append(await _enqueue(session, router, jobs.RECONCILE, by, {"dryRun": True}))
-    return await claim.keep(session, by, Saved(router, promised, made))
+    return Saved(router, promised, made)
 
 
 async def test(session: AsyncSession, router_id: UUID, *, by: Viewer) -> Saved:
@@ -139,43 +128,18 @@ async def reconcile(session: AsyncSession, router_id: UUID, *, dry_run: bool, by
     return Saved(router, [await _enqueue(session, router, jobs.RECONCILE, by, {"dryRun": dry_run})])
 
 
-async def read_users(session: AsyncSession, router_id: UUID, *, idempotency_key: str | None, by: Viewer) -> Saved:
+async def read_users(session: AsyncSession, router_id: UUID, *, by: Viewer) -> Saved:
     """Promise to read the users that a router keeps itself, for an import. Raises NOT_FOUND, NOT_CONFIGURED."""
-    claim = _Claim("routerReadUsers", idempotency_key, {"router": router_id})
-    if (answer := await claim.made(session, by)) is not None:
-        return await _again(session, answer)
     router = await session.get(Router, router_id)
     if router is None:
         raise not_found("router", "input", "routerId")
     if not _has_login(router):
         raise fail(ErrorCode.NOT_CONFIGURED, _NO_LOGIN, "input", "routerId")
     audit.record(session, by=by, action="router.readUsers", subject_id=router.id)
-    return await claim.keep(session, by, Saved(router, [await _enqueue(session, router, jobs.READ_USERS, by)]))
+    return Saved(router, [await _enqueue(session, router, jobs.READ_USERS, by)])
 
 
 # -- saving
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """An idempotency key, if one was given."""
-
-    operation: str
-    key: str | None
-    given: Mapping[str, object]
-
-    async def made(self, session: AsyncSession, by: Viewer) -> dict[str, object] | None:
-        return await idempotency.claim(session, by=by, operation=self.operation, key=self.key, given=self.given)
-
-    async def keep(self, session: AsyncSession, by: Viewer, saved: Saved) -> Saved:
-        answer = {"router": str(saved.router.id), "jobs": [str(job.id) for job in saved.jobs]}
-        await idempotency.keep(session, by=by, operation=self.operation, key=self.key, answer=answer)
-        return saved
-
-
-async def _again(session: AsyncSession, answer: Mapping[str, Any]) -> Saved:
-    router = await session.get_one(Router, UUID(answer["router"]))
-    return Saved(router, [await session.get_one(Job, UUID(key)) for key in answer["jobs"]])
 
 
 def _expect(router: Router, *, another: bool) -> None:

@@ -9,6 +9,7 @@ from ispgraph.domain.permissions import Permission
 from ispgraph.domain.providers import PROVIDERS
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import action, query
+from ispgraph.resolvers.once import once
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -58,6 +59,7 @@ async def list_providers(info: Info, kind: models.GatewayKind | None = None) -> 
     ]
 
 
+@once()
 async def save(info: Info, input: GatewayInput) -> GatewayPayload:
     """Make an account with a provider known, or change one. Secrets that are left out are kept."""
     settings = info.context.settings
@@ -73,7 +75,6 @@ async def save(info: Info, input: GatewayInput) -> GatewayPayload:
             active=input.active,
             position=input.position,
         ),
-        idempotency_key=input.idempotency_key,
         network_key=settings.network_key,
         private=settings.private_gateways,
         by=info.context.viewer_or_refuse(),
@@ -81,14 +82,14 @@ async def save(info: Info, input: GatewayInput) -> GatewayPayload:
     return GatewayPayload(gateway=row)
 
 
-async def send_test(info: Info, gateway_id: strawberry.ID, to: str, idempotency_key: str | None = None) -> JobPayload:
+@once()
+async def send_test(info: Info, gateway_id: strawberry.ID, to: str) -> JobPayload:
     """Send one message by an account to a telephone number or an e-mail address, whether it is active or not. How that
     went is in the job's message."""
     job: Any = await gateways.test(
         info.context.session,
         typed_id("gwy", gateway_id, "gatewayId"),
         to,
-        idempotency_key=idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
     return JobPayload(job=job)

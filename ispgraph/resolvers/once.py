@@ -3,7 +3,7 @@
 import functools
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, get_type_hints
 from uuid import UUID
@@ -38,7 +38,8 @@ def once(*, keeping: Collection[str] = ()) -> Callable[[_Mutation], _Mutation]:
         async def acted(info: Info, **arguments: Any) -> Any:
             context, by = info.context, info.context.viewer_or_refuse()
             key = arguments.pop(_KEY, None) if beside else arguments["input"].idempotency_key
-            done = idempotency.Once(by, info.field_name, key, {"arguments": _digest(context, arguments)})
+            now, *before = [{"arguments": each} for each in _digests(context, arguments)]
+            done = idempotency.Once(by, info.field_name, key, now, before)
             kept = await done.claim(context.session)
             if kept is not None:
                 context.answers_again()
@@ -59,12 +60,12 @@ def once(*, keeping: Collection[str] = ()) -> Callable[[_Mutation], _Mutation]:
     return decorate
 
 
-def _digest(context: Context, arguments: Mapping[str, Any]) -> str:
-    """What tells these arguments from others; they may hold secrets."""
+def _digests(context: Context, arguments: Mapping[str, Any]) -> Sequence[str]:
+    """What tells these arguments from others, by each of the network keys: they may hold secrets."""
     plain = {name: asdict(value) if is_dataclass(value) else value for name, value in arguments.items()}  # type: ignore[arg-type]
     plain.get("input", {}).pop(_KEY, None)
     text = json.dumps(plain, sort_keys=True, default=lambda value: [type(value).__name__, str(value)])
-    return secrets.digest(context.settings.network_key, text)
+    return secrets.digests(context.settings.network_key, text)
 
 
 def _kept(answer: Any, keeping: Collection[str]) -> dict[str, object]:

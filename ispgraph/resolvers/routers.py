@@ -22,18 +22,19 @@ async def list_routers(info: Info) -> list[Router]:
     return found
 
 
+@once()
 async def add_router(info: Info, input: RouterInput) -> RouterPayload:
     """Manage one more router. It is tested at once, and its users can log in within a minute."""
     saved = await routers.add(
         info.context.session,
         _terms(input),
-        idempotency_key=input.idempotency_key,
         network_key=info.context.settings.network_key,
         by=info.context.viewer_or_refuse(),
     )
     return _payload(saved)
 
 
+@once()
 async def update_router(info: Info, router_id: strawberry.ID, input: RouterInput) -> RouterPayload:
     """Replace what is known of a router; only secrets that are left out stay.
 
@@ -43,7 +44,6 @@ async def update_router(info: Info, router_id: strawberry.ID, input: RouterInput
         info.context.session,
         typed_id("rtr", router_id, "routerId"),
         _terms(input),
-        idempotency_key=input.idempotency_key,
         network_key=info.context.settings.network_key,
         by=info.context.viewer_or_refuse(),
     )
@@ -69,6 +69,7 @@ async def reconcile_router(info: Info, router_id: strawberry.ID, dry_run: bool =
     return _payload(saved)
 
 
+@once()
 async def read_users(info: Info, input: RouterReadUsersInput) -> RouterPayload:
     """Read the users that a router keeps itself, PPP secrets and hotspot users with their profiles, and change nothing.
 
@@ -78,7 +79,6 @@ async def read_users(info: Info, input: RouterReadUsersInput) -> RouterPayload:
     saved = await routers.read_users(
         info.context.session,
         typed_id("rtr", input.router_id, "input", "routerId"),
-        idempotency_key=input.idempotency_key,
         by=info.context.viewer_or_refuse(),
     )
     return _payload(saved)
