@@ -221,6 +221,8 @@ _TABLES: dict[str, Sequence[tuple[str, Reckoning, Callable[[float], str]]]] = {
         ("bills and payments, a month", books, _size),
         ("sessions and days of usage, a month", usage, _size),
         ("quarters of an hour, a month", quarters, _size),
+        ("those of 400 days, as a new tenant keeps them", lambda n: quarters(n) * 400 / 30, _size),
+        ("those of 62 days, the least", lambda n: quarters(n) * 62 / 30, _size),
         ("**all of it after a year**", year, _size),
         ("WAL of accounting, a day", wal, _size),
         ("a backup after a year", dumped, _size),

@@ -1,7 +1,7 @@
 """What is done once a day for each tenant, at a time of day in its zone: by one scheduler, and once."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -14,14 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import clock
 from ispgraph.db import Database
-from ispgraph.domain import notices, retention, suspend_dates
+from ispgraph.domain import notices, retention, suspend_dates, usage_detail
 from ispgraph.domain.billing import dunning_run, runs
 from ispgraph.domain.imports import records as imports
 from ispgraph.domain.models import ScheduledRun
 from ispgraph.domain.onboarding import drafts
 
-# At one time so many chunks of dunning for each tenant: the rest has to wait, and jobs have not.
-_DUNNING_CHUNKS = 10
+# At one time so many chunks for each tenant: the rest has to wait, and jobs have not.
+_CHUNKS = 10
 
 _log = logging.getLogger(__name__)
 
@@ -42,19 +42,26 @@ DAILY = (
     Daily("retention.prune", time(3, 30), retention.prune),
 )
 
+Chunk = Callable[..., Awaitable[UUID | None]]
+"""Does a part of a day's work for a tenant, after what was looked at last; None: nothing is left."""
 DUNNING = "dunning"
-_DUNNING = (
-    dunning_run.relief,
-    dunning_run.chunk,
-    suspend_dates.chunk,
-    notices.invoices_issued,
-    notices.time_ends,
-)
+DETAIL = "usage.detail"
+_DETAIL_AT = time(4)
+_PARTS: Mapping[str, Sequence[Chunk]] = {
+    DUNNING: (
+        dunning_run.relief,
+        dunning_run.chunk,
+        suspend_dates.chunk,
+        notices.invoices_issued,
+        notices.time_ends,
+    ),
+    DETAIL: (usage_detail.forget,),
+}
 
 
 @dataclass(slots=True)
 class Place:
-    """How far dunning is with a tenant on a day: the part of it, and what was looked at last."""
+    """How far a task is with a tenant on a day: the part of it, and what was looked at last."""
 
     day: date
     part: int = 0
@@ -62,6 +69,7 @@ class Place:
 
 
 Done = dict[tuple[UUID, str], date]
+Places = dict[tuple[UUID, str], Place]
 
 
 async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> None:
@@ -80,8 +88,9 @@ async def run_due(database: Database, daily: tuple[Daily, ...], done: Done) -> N
                 done[tenant_id, task.task] = day
 
 
-async def dun(database: Database, done: Done, places: dict[UUID, Place]) -> None:
-    """Remind and suspend where that is due today, at each tenant's own time of day, and was not looked at yet.
+async def in_chunks(database: Database, done: Done, places: Places) -> None:
+    """Do what is due today and is too much for one transaction: remind and suspend, at each tenant's own time of day,
+    and forget what is kept no longer.
 
     In chunks, each a transaction, of each tenant some at one time; `places` remembers where to go on. The row in
     scheduled_runs comes when all are done, so what a crash has left is done by the next one, and two schedulers do
@@ -91,33 +100,34 @@ async def dun(database: Database, done: Done, places: dict[UUID, Place]) -> None
         rows = await session.execute(text("select tenant_id, time_zone, dunning_at from dunning_times()"))
         tenants = rows.all()
     now = clock.now()
-    for tenant_id, zone, at in tenants:
-        day = latest(at, ZoneInfo(zone), now)
-        if done.get((tenant_id, DUNNING)) == day:
-            continue
-        place = places.get(tenant_id)
-        if place is None or place.day != day:
-            place = places[tenant_id] = Place(day)
-        try:
-            if await _dun(database, tenant_id, place):
-                done[tenant_id, DUNNING] = day
-                del places[tenant_id]
-        except Exception:
-            _log.exception("dunning of tenant %s failed", tenant_id)
+    for tenant_id, zone, dunning_at in tenants:
+        for task, at in ((DUNNING, dunning_at), (DETAIL, _DETAIL_AT)):
+            day = latest(at, ZoneInfo(zone), now)
+            if done.get((tenant_id, task)) == day:
+                continue
+            place = places.get((tenant_id, task))
+            if place is None or place.day != day:
+                place = places[tenant_id, task] = Place(day)
+            try:
+                if await _some_chunks(database, tenant_id, task, place):
+                    done[tenant_id, task] = day
+                    del places[tenant_id, task]
+            except Exception:
+                _log.exception("%s of tenant %s failed", task, tenant_id)
 
 
-async def _dun(database: Database, tenant_id: UUID, place: Place) -> bool:
+async def _some_chunks(database: Database, tenant_id: UUID, task: str, place: Place) -> bool:
     """Whether all of the day is done."""
     async with database.read(tenant_id) as session:
-        if await session.get(ScheduledRun, (tenant_id, DUNNING, place.day)) is not None:
+        if await session.get(ScheduledRun, (tenant_id, task, place.day)) is not None:
             return True
-    for _ in range(_DUNNING_CHUNKS):
-        if place.part == len(_DUNNING):
+    for _ in range(_CHUNKS):
+        if place.part == len(_PARTS[task]):
             async with database.transaction(tenant_id) as session:
-                mark = insert(ScheduledRun).values(task=DUNNING, run_on=place.day, ran_at=clock.now())
+                mark = insert(ScheduledRun).values(task=task, run_on=place.day, ran_at=clock.now())
                 await session.execute(mark.values(tenant_id=tenant_id).on_conflict_do_nothing())
             return True
-        chunk = partial(_DUNNING[place.part], tenant_id=tenant_id, day=place.day, after=place.last)
+        chunk = partial(_PARTS[task][place.part], tenant_id=tenant_id, day=place.day, after=place.last)
         place.last = await database.run(tenant_id, chunk)
         if place.last is None:
             place.part += 1

@@ -131,7 +131,7 @@ async def _alone(database: Database) -> AsyncIterator[Callable[[], Awaitable[Non
 
 async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], keys: Keys) -> None:
     done: daily.Done = {}
-    places: dict[UUID, daily.Place] = {}
+    places: daily.Places = {}
     ticks = 0
     while True:
         await still_alone()
@@ -142,7 +142,7 @@ async def _work(database: Database, still_alone: Callable[[], Awaitable[None]], 
         await asyncio.sleep(_TICK_SECONDS)
 
 
-async def _turn(database: Database, keys: Keys, ticks: int, done: daily.Done, places: dict[UUID, daily.Place]) -> None:
+async def _turn(database: Database, keys: Keys, ticks: int, done: daily.Done, places: daily.Places) -> None:
     if ticks % _FIGURE_TICKS == 0:
         await count(database)
     await sweep(database)
@@ -150,7 +150,7 @@ async def _turn(database: Database, keys: Keys, ticks: int, done: daily.Done, pl
     await call(database)
     if ticks % _DAILY_TICKS == 0:
         await daily.run_due(database, daily.DAILY, done)
-        await daily.dun(database, done, places)
+        await daily.in_chunks(database, done, places)
     if ticks % _WATCH_TICKS == 0:
         await watch(database)
     if ticks % _GATEWAY_TICKS == 0:

@@ -145,6 +145,8 @@ class Viewer:
     """The customer who has signed in; None: an operator."""
     admin_id: UUID | None = None
     """Who has signed in for the customer: the admin of its portal; None: the customer."""
+    usage_detail_days: int = 0
+    """For how long the tenant knows usage by the hour; 0: for ever."""
     within: "Within | None" = field(default=None, compare=False)
     """Set while something is done by a permission that is held in zones alone."""
 

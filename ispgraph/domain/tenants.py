@@ -16,6 +16,7 @@ from ispgraph.domain import (
     message_settings,
     page_colors,
     tax_profiles,
+    usage_detail,
     values,
 )
 from ispgraph.domain.errors import ErrorCode, Faults
@@ -42,6 +43,8 @@ class Changes:
     """Blank: none."""
     walled_kbps: int | None = None
     hosting_follows_invoices: bool | None = None
+    usage_detail_days: int | None = None
+    """0: for ever."""
     locale: str | None = None
     """Blank: that of the country."""
     page_color: str | None = None
@@ -72,6 +75,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         prefix = "" if blank else values.checked(faults, values.text, prefix, 8, at=("accountPrefix",))
     walled = _walled(faults, changes)
     shown = _shown(faults, changes, by)
+    detail = usage_detail.checked(faults, changes.usage_detail_days)
     dunning = dunning_settings.checked(faults, changes.dunning) if changes.dunning else {}
     written = message_settings.checked(faults, changes.messages) if changes.messages else {}
     sent = changes.letterhead.logo if changes.letterhead else None
@@ -90,7 +94,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         "hosting_follows_invoices": changes.hosting_follows_invoices,
     }
     wanted: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    wanted |= walled | shown | dunning | written
+    wanted |= walled | shown | detail | dunning | written
     made = {name: value for name, value in wanted.items() if value != getattr(tenant, name)}
     for name, value in made.items():
         setattr(tenant, name, value)

@@ -55,6 +55,9 @@ def stretch(
         if end - begin > LONGEST[granularity]:
             days = LONGEST[granularity].days
             raise fail(ErrorCode.INVALID, f"By {granularity.value.lower()}, ask for at most {days} days.", "from")
+        kept = viewer.usage_detail_days if granularity is UsageGranularity.HOUR else 0
+        if kept and begin.astimezone(zone).date() < clock.now().astimezone(zone).date() - timedelta(days=kept):
+            raise fail(ErrorCode.INVALID, f"Usage by the hour is known for {kept} days.", "from")
         return _widened(begin, end, zone, granularity)
     except OverflowError as error:
         raise fail(ErrorCode.INVALID, "The stretch of time must end while the calendar lasts.", "to") from error

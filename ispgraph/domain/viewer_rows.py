@@ -79,6 +79,7 @@ def _about() -> tuple[Any, ...]:
         Tenant.currency,
         Tenant.country,
         Tenant.time_zone,
+        Tenant.usage_detail_days,
         above.label("above"),
         _granted(_NOW).label("granted"),
     )
@@ -135,6 +136,7 @@ def customers() -> Executable:
             Tenant.currency,
             Tenant.country,
             Tenant.time_zone,
+            Tenant.usage_detail_days,
         )
         .join(Customer, of_tenant & (Customer.id == CustomerSignIn.customer_id))
         .join(Tenant, Tenant.id == Customer.tenant_id)

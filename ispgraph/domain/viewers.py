@@ -195,6 +195,7 @@ def standing_in(tenant: Tenant, who: Operator, permissions: frozenset[Permission
         currency=tenant.currency,
         country=tenant.country,
         time_zone=tenant.time_zone,
+        usage_detail_days=tenant.usage_detail_days,
     )
 
 
@@ -230,6 +231,7 @@ def _customer(claims: Claims, row: Any) -> Viewer:
         currency=row.currency,
         country=row.country,
         time_zone=row.time_zone,
+        usage_detail_days=row.usage_detail_days,
         customer_id=row.id,
         admin_id=row.admin_id,
     )
@@ -268,6 +270,7 @@ def _viewer(claims: Claims, row: Any) -> Viewer:
         currency=row.currency,
         country=row.country,
         time_zone=row.time_zone,
+        usage_detail_days=row.usage_detail_days,
     )
 
 

@@ -93,6 +93,9 @@ class TenantSettings:
         description="Whether hosting accounts are suspended for as long as a service of their customer is because of "
         "debts. Accounts that are suspended so stay it until then, also when this is turned off."
     )
+    usage_detail_days: int = strawberry.field(
+        description="For how many days usage is known by the hour; 0: for ever. By the day it is, whatever this says."
+    )
 
     @strawberry.field(description="In whose way invoices and receipts write amounts, always with the digits 0 to 9.")
     def locale(root: strawberry.Parent[models.Tenant]) -> str:
@@ -172,6 +175,9 @@ class TenantSettingsInput:
     walled_pool: str | None = strawberry.field(default=strawberry.UNSET, description="Null or empty: none.")
     walled_kbps: int | None = None
     hosting_follows_invoices: bool | None = None
+    usage_detail_days: int | None = strawberry.field(
+        default=None, description="62 to 3700, or 0: for ever. What was kept longer goes within a day, for good."
+    )
     locale: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="Such as en-IN, bn-BD or de. Null or empty: as most people of the tenant's country write.",

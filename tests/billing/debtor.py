@@ -47,7 +47,7 @@ class Debtor:
 
     async def run(self) -> None:
         """What the scheduler does about debts and days of suspension."""
-        await daily.dun(self.house.database, {}, {})
+        await daily.in_chunks(self.house.database, {}, {})
 
     async def day(self, day: str) -> list[str]:
         """The messages of a day on which the scheduler ran, and what became of the service when that changed."""

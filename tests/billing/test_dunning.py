@@ -4,7 +4,6 @@ import asyncio
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -434,7 +433,7 @@ async def test_two_schedulers_at_once_do_everything_once(api: Api, till: Till, m
 
         async def run(gate: asyncio.Barrier = gate) -> None:
             await gate.wait()
-            await daily.dun(till.house.database, {}, {})
+            await daily.in_chunks(till.house.database, {}, {})
 
         await asyncio.gather(*(run() for _ in range(4)))
         for each in debtors:
@@ -518,14 +517,15 @@ async def test_many_are_looked_at_some_at_a_time(
         await each.bill(10_000)
     debtors[0].go("2027-03-18")
     monkeypatch.setattr(dunning_run, "CHUNK", 1)
-    monkeypatch.setattr(daily, "_DUNNING_CHUNKS", 2)
-    places: dict[UUID, daily.Place] = {}
+    monkeypatch.setattr(daily, "_CHUNKS", 2)
+    places: daily.Places = {}
     done: daily.Done = {}
     seen = []
     for _ in range(7):
-        await daily.dun(till.house.database, done, places)
-        seen.append(([await each.status() for each in debtors].count("SUSPENDED"), len(done)))
-    assert seen == [(1, 0), (3, 0), (5, 0), (5, 0), (5, 0), (5, 1), (5, 1)]
+        await daily.in_chunks(till.house.database, done, places)
+        ended = (till.house.tenant.id, daily.DUNNING) in done
+        seen.append(([await each.status() for each in debtors].count("SUSPENDED"), ended))
+    assert seen == [(1, False), (3, False), (5, False), (5, False), (5, False), (5, True), (5, True)]
     assert places == {}
 
 

@@ -516,9 +516,9 @@ class Life(RuleBasedStateMachine):
         there = self.now + timedelta(hours=6)
         day = there.date() - (DAY if there.hour < DUNNING_HOUR else timedelta())
         done: daily.Done = {}
-        places: dict[UUID, daily.Place] = {}
-        while not done:
-            self.do(daily.dun(self.world.app, done, places))
+        places: daily.Places = {}
+        while not any(task == daily.DUNNING for _, task in done):
+            self.do(daily.in_chunks(self.world.app, done, places))
         if day not in self.dunned:
             self.dunned.add(day)
             for person in self.people:

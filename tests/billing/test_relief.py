@@ -47,7 +47,7 @@ class Late:
     async def day(self, day: str) -> None:
         """The scheduler looks at debts on this day."""
         clock.set_clock(f"{day}T04:00:00Z")
-        await daily.dun(self.house.database, {}, {})
+        await daily.in_chunks(self.house.database, {}, {})
 
     async def does(self, document: str, **variables: Any) -> None:
         """A mutation that is not refused."""

@@ -124,7 +124,7 @@ async def test_four_schedulers_at_once(debtor: Debtor) -> None:
 
         async def run(gate: asyncio.Barrier = gate) -> None:
             await gate.wait()
-            await daily.dun(debtor.house.database, {}, {})
+            await daily.in_chunks(debtor.house.database, {}, {})
 
         await asyncio.gather(*(run() for _ in range(4)))
         assert len(await debtor.messages()) == count

@@ -61,6 +61,7 @@ class Tenant(Base):
         CheckConstraint("dunning_grace_days BETWEEN 0 AND 60", name="dunning_grace_days"),
         CheckConstraint("(quiet_from IS NULL) = (quiet_until IS NULL)", name="quiet"),
         CheckConstraint("page_color ~ '^#[0-9a-f]{6}$'", name="page_color"),
+        CheckConstraint("usage_detail_days = 0 OR usage_detail_days BETWEEN 62 AND 3700", name="usage_detail_days"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.uuid7)
@@ -114,6 +115,8 @@ class Tenant(Base):
     """Of the pages on which customers pay and redeem, as #rrggbb; None: the product's own."""
     hosting_follows_invoices: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether hosting accounts are suspended for as long as a service of their customer is because of debts."""
+    usage_detail_days: Mapped[int] = mapped_column(default=400, server_default="400")
+    """How long usage is known by the quarter of an hour; 0: for ever."""
     created_at: Mapped[datetime] = moment()
 
 
