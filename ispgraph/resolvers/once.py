@@ -38,6 +38,8 @@ def once(*, keeping: Collection[str] = ()) -> Callable[[_Mutation], _Mutation]:
         async def acted(info: Info, **arguments: Any) -> Any:
             context, by = info.context, info.context.viewer_or_refuse()
             key = arguments.pop(_KEY, None) if beside else arguments["input"].idempotency_key
+            if key is None:
+                return await function(info, **arguments)
             now, *before = [{"arguments": each} for each in _digests(context, arguments)]
             done = idempotency.Once(by, info.field_name, key, now, before)
             kept = await done.claim(context.session)
@@ -45,9 +47,8 @@ def once(*, keeping: Collection[str] = ()) -> Callable[[_Mutation], _Mutation]:
                 context.answers_again()
                 return payload(**{name: await _found(context, value) for name, value in kept.items()})
             answer = await function(info, **arguments)
-            if key is not None:
-                await context.session.flush()
-                await done.keep(context.session, _kept(answer, keeping))
+            await context.session.flush()
+            await done.keep(context.session, _kept(answer, keeping))
             return answer
 
         if beside:
