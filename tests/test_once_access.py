@@ -58,7 +58,7 @@ async def test_a_second_factor_is_begun_confirmed_and_ended_once(
     again = await run(api, CONFIRM, who, code=code, key="c")
     assert again == {"recoveryCodes": None, "enabled": True, "errors": []}
     other = await run(api, CONFIRM, who, code="000000", key="c")
-    assert codes(other) == [("IDEMPOTENCY_KEY_REUSED", "input.idempotencyKey")]
+    assert codes(other) == [("IDEMPOTENCY_KEY_REUSED", "idempotencyKey")]
     assert await run(api, BEGIN, who, password=PASSWORD, key="b") == {"secret": None, "uri": None, "errors": []}
     # A recovery code is used up by the first of two, and the second does not miss it.
     gone = {"password": PASSWORD, "code": confirmed["recoveryCodes"][0], "key": "d"}
@@ -117,7 +117,7 @@ async def test_in_anothers_place_once(api: Api, house: House, database: Database
     )
     assert await count(database, house, SignIn, SignIn.acting_id.is_not(None)) == 1
     assert codes(await run(api, AS, house.admin, id=public(other), key="k")) == [
-        ("IDEMPOTENCY_KEY_REUSED", "input.idempotencyKey")
+        ("IDEMPOTENCY_KEY_REUSED", "idempotencyKey")
     ]
     assert first["token"] not in await kept(database, house)
     # One that has ended is not begun anew by its key.

@@ -18,6 +18,7 @@ from ispgraph.domain import (
     tax_profiles,
     usage_detail,
     values,
+    viewers,
 )
 from ispgraph.domain.errors import ErrorCode, Faults
 from ispgraph.domain.models import Suspension, Tenant
@@ -103,6 +104,7 @@ async def change(session: AsyncSession, changes: Changes, *, by: Viewer) -> Tena
         details["logo"] = _plain(logo)
     if details:
         audit.record(session, by=by, action="tenant.settings", subject_id=tenant.id, details=details)
+        viewers.forget_after_commit(session)
     await session.flush()
     return tenant
 

@@ -2,15 +2,16 @@
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing, nullcontext
+from dataclasses import replace
 from typing import Any, Final, get_type_hints
 
 import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ispgraph import metrics, traces
-from ispgraph.domain.errors import DomainError
+from ispgraph.domain.errors import DomainError, Fault
 from ispgraph.domain.permissions import Permission, Within
 from ispgraph.schema import self_care
 from ispgraph.schema.base import errors
@@ -83,13 +84,19 @@ def action(
             outcome = "REFUSED"
             if refused is not None:
                 await refused(info, error, arguments)
-            return payload(errors=errors(error.faults))
+            return payload(errors=errors([_where_it_is(fault, arguments) for fault in error.faults]))
         finally:
             metrics.MUTATIONS.labels(info.field_name, outcome).inc()
             context.current_session = None
             context.loaders.forget()
 
     return _field(strawberry.mutation, resolve, function, access)
+
+
+def _where_it_is(fault: Fault, arguments: Mapping[str, Any]) -> Fault:
+    """The domain takes an idempotency key for a part of the input; some mutations have it beside their arguments."""
+    beside = fault.field == ("input", "idempotencyKey") and "input" not in arguments
+    return replace(fault, field=("idempotencyKey",)) if beside else fault
 
 
 def query(function: Callable[..., Awaitable[Any]], access: Access, *, narrowed: bool = False) -> Any:

@@ -276,7 +276,7 @@ async def test_the_same_key_does_it_once(house: House, desk: Counter) -> None:
     assert len((await desk.read(key) or {})["replies"]) == 1
     assert len(await desk.told(customer)) == 1
     assert faults(await desk.reply(key, "Good day.", internal=True, idempotencyKey="k")) == [
-        ("IDEMPOTENCY_KEY_REUSED", "input.idempotencyKey")
+        ("IDEMPOTENCY_KEY_REUSED", "idempotencyKey")
     ]
 
 
