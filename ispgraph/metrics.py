@@ -23,6 +23,9 @@ MUTATIONS = Counter(
     "Mutations by root field. outcome: DONE, REFUSED (the payload has errors), or ERROR.",
     ["field", "outcome"],
 )
+REFUSALS = Counter(
+    "ispgraph_refusals", "Expected failures of mutations by root field and error code.", ["field", "code"]
+)
 SOCKETS = Gauge("ispgraph_sockets", "Open WebSocket connections.")
 JOBS = Histogram(
     "ispgraph_job_seconds",

@@ -12,11 +12,12 @@ import hypothesis
 import pytest
 import redis.asyncio
 
-from ispgraph import clock
+from ispgraph import clock, metrics
 from ispgraph.db import Database
+from ispgraph.schema import words
 from ispgraph.settings import Settings
 from tests import disorder, factories
-from tests.api import Api
+from tests.api import Api, schema
 from tests.databases import Clone, Clones, Dsns
 from tests.servers import Servers
 
@@ -51,6 +52,17 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def refusals_are_told() -> Iterator[None]:
+    """Whatever a mutation was refused with, its description names the code."""
+    yield
+    found = [each.labels for metric in metrics.REFUSALS.collect() for each in metric.samples]
+    seen = {(labels["field"], labels["code"]) for labels in found}
+    told = words.error_codes(schema()._schema) if seen else {}
+    untold = {(field, code) for field, code in seen if code not in told.get(field, ())}
+    assert untold == set(), "see ispgraph/schema/words/errors.py"
 
 
 @pytest.fixture(autouse=True)

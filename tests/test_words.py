@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from ispgraph.domain.errors import ErrorCode
 from ispgraph.domain.webhooks.catalogue import WebhookEvent
 from ispgraph.resolvers import build
 from ispgraph.schema import words
+from ispgraph.schema.words.errors import ERRORS
 from ispgraph.schema.words.events import EVENTS
 from tests.api import schema
 
@@ -42,5 +44,9 @@ def test_every_operation_says_who_may() -> None:
     assert [name for name, text in told.items() if not re.search(r"^Permission: .+\.", text, re.M)] == []
     assert "Permission: SUSPEND_CUSTOMERS." in told["customerSuspend"]
     assert "\n\nEvents: CUSTOMER_SUSPENDED, " in told["customerSuspend"]
+    assert "\n\nError codes: IDEMPOTENCY_KEY_REUSED, INVALID, INVALID_STATE, " in told["customerSuspend"]
+    assert {code for codes in ERRORS.values() for code in codes.split()} <= {code.value for code in ErrorCode}
+    assert core.mutation_type is not None
+    assert set(ERRORS) <= set(core.mutation_type.fields) == set(words.error_codes(core))
     assert {event for events in EVENTS.values() for event in events.split()} <= {event.value for event in WebhookEvent}
     assert "Permission: MANAGE_TICKETS. Customers too" in told["ticketReply"]

@@ -34,6 +34,7 @@ KINDS = (
     (GraphQLUnionType, "union"),
 )
 _EVENTS = re.compile(r"\n*^Events: (.+)\.$", re.M)
+_CODES = re.compile(r"\n*^Error codes: (.+)\.$", re.M)
 _PERMISSION = re.compile(r"\n*^Permission: (.+?)\.( Customers too.*)?$", re.M)
 
 _FIRST = """<p>One GraphQL schema for customers, packages, invoices, payments and the network. Search above finds every
@@ -64,8 +65,6 @@ class Pages:
             for root in one.roots:
                 self._by_root[root].append(one)
         self._used = self._uses()
-        codes = schema.type_map.get("ErrorCode")
-        self._codes = list(codes.values) if isinstance(codes, GraphQLEnumType) else []
 
     def all(self) -> Iterator[tuple[str, str]]:
         yield "index.html", self._first()
@@ -183,11 +182,10 @@ class Pages:
             facts.append(("Permission", self._permission(told[1], up) + too))
         weight = WEIGHTS.get(f"{folder.capitalize()}.{name}", 1)
         facts.append(("Cost", f"{weight:,} point{'' if weight == 1 else 's'}, and what is selected below it"))
-        codes = [one for one in self._codes if re.search(rf"\b{one}\b", text)]
-        if folder == "mutation":
-            told_codes = "".join(f'<a href="{up}type/ErrorCode.html#{one}"><code>{one}</code></a>, ' for one in codes)
-            every = f'<a href="{up}type/ErrorCode.html">what any mutation may answer</a>'
-            facts.append(("Errors", f"{told_codes}{'and ' if codes else ''}{every}"))
+        codes = _CODES.search(text)
+        if codes:
+            links = (f'<a href="{up}type/ErrorCode.html#{one}"><code>{one}</code></a>' for one in codes[1].split(", "))
+            facts.append(("Errors", ", ".join(links)))
         heard = _EVENTS.search(text)
         if heard:
             links = (
@@ -196,7 +194,7 @@ class Pages:
             facts.append(("Events", ", ".join(links)))
         if field.deprecation_reason:
             facts.append(("Deprecated", escape(field.deprecation_reason)))
-        body = self._markup.words(_EVENTS.sub("", _PERMISSION.sub("", text)), up) + _facts(facts)
+        body = self._markup.words(_EVENTS.sub("", _CODES.sub("", _PERMISSION.sub("", text))), up) + _facts(facts)
         if field.args:
             body += f"<h2>Arguments</h2>{rows([self._argument(n, a, up) for n, a in field.args.items()])}"
         for argument, given in field.args.items():

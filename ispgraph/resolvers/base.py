@@ -82,6 +82,8 @@ def action(
                 return answer
         except DomainError as error:
             outcome = "REFUSED"
+            for code in {fault.code.value for fault in error.faults}:
+                metrics.REFUSALS.labels(info.field_name, code).inc()
             if refused is not None:
                 await refused(info, error, arguments)
             return payload(errors=errors([_where_it_is(fault, arguments) for fault in error.faults]))

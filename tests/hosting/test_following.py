@@ -40,7 +40,7 @@ class Tenancy:
     async def owes(self, day: str) -> None:
         """The scheduler looks at debts on this day, and a worker works."""
         clock.set_clock(f"{day}T04:00:00Z")
-        await daily.dun(self.site.house.database, {}, {})
+        await daily.in_chunks(self.site.house.database, {}, {})
         await self.site.work()
 
     async def stands(self) -> tuple[HostingStatus, bool, str]:

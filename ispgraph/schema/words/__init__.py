@@ -20,10 +20,12 @@ from graphql import (
 
 from ispgraph.schema import self_care
 from ispgraph.schema.words import access, choices, customers, money, network, onboarding, roots, states, talking
+from ispgraph.schema.words.errors import ERRORS
 from ispgraph.schema.words.events import EVENTS
 from ispgraph.schema.words.recurring import RECURRING
 
 MODULES = (access, choices, customers, money, network, onboarding, roots, states, talking)
+_KEY = "idempotencyKey"
 # By type; the words of the type itself stand at "".
 WORDS = {name: words for module in MODULES for name, words in module.WORDS.items()}
 
@@ -51,7 +53,22 @@ def describe(schema: GraphQLSchema) -> set[str]:
     for mutation, told in EVENTS.items():
         assert schema.mutation_type is not None
         schema.mutation_type.fields[mutation].description += f"\n\nEvents: {', '.join(told.split())}."
+    for mutation, codes in error_codes(schema).items():
+        assert schema.mutation_type is not None
+        schema.mutation_type.fields[mutation].description += f"\n\nError codes: {', '.join(codes)}."
     return used
+
+
+def error_codes(schema: GraphQLSchema) -> dict[str, list[str]]:
+    """With which codes each mutation may be refused, in its `errors` or in those of its parts."""
+    found = {}
+    for name, field in schema.mutation_type.fields.items() if schema.mutation_type else ():
+        inputs = [get_named_type(argument.type) for argument in field.args.values()]
+        keyed = _KEY in field.args or any(_KEY in getattr(kind, "fields", ()) for kind in inputs)
+        codes = {*ERRORS.get(name, "").split(), *(("IDEMPOTENCY_KEY_REUSED", "INVALID") if keyed else ())}
+        if codes:
+            found[name] = sorted(codes)
+    return found
 
 
 def members(schema: GraphQLSchema) -> Iterator[tuple[str, Any]]:
