@@ -136,8 +136,9 @@ def judge(tally: Tally) -> None:
     assert not tally.failures, f"{len(tally.failures)} differ:\n" + "\n".join(tally.failures[:3])
     assert tally.good > 0.5 * tally.documents, tally
     assert tally.plain > 0.5 * tally.good, tally
-    # Those others have arguments that are wrong, on lists of which there turned out to be none.
-    assert tally.compiled > 0.98 * tally.plain, tally
+    # Those others have arguments that are wrong, on lists of which there turned out to be none: seldom, but of few
+    # documents it may be several.
+    assert tally.plain - tally.compiled <= max(3, 0.02 * tally.plain), tally
 
 
 @pytest.mark.long
