@@ -14,7 +14,8 @@ class Balancer:
 
     def __init__(self) -> None:
         self.ready: set[int] = set()
-        self._backends: set[int] = set()
+        # One for each backend: that one takes long to answer keeps no requests going to another, which drains.
+        self._looking: dict[int, asyncio.Task[None]] = {}
         self._turn = itertools.count()
         self._carried: set[asyncio.Task[None]] = set()
 
@@ -22,24 +23,24 @@ class Balancer:
         self._http = httpx.AsyncClient(timeout=5)
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port: int = self._server.sockets[0].getsockname()[1]
-        self._looking = asyncio.create_task(self._look())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._looking.cancel()
         self._server.close()
-        for task in list(self._carried):
+        tasks = [*self._looking.values(), *self._carried]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._looking, *self._carried, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._http.aclose()
 
     def add(self, port: int) -> None:
         """Send requests there as soon as it is ready."""
-        self._backends.add(port)
+        self._looking[port] = asyncio.create_task(self._look(port))
 
     def remove(self, port: int) -> None:
         """Send no more requests there; what is under way goes on."""
-        self._backends.discard(port)
+        if port in self._looking:
+            self._looking.pop(port).cancel()
         self.ready.discard(port)
 
     async def has(self, port: int, *, ready: bool, seconds: float = 240) -> None:
@@ -48,15 +49,13 @@ class Balancer:
             while (port in self.ready) is not ready:
                 await asyncio.sleep(0.02)
 
-    async def _look(self) -> None:
+    async def _look(self, port: int) -> None:
         while True:
-            for port in sorted(self._backends):
-                try:
-                    well = (await self._http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200
-                except httpx.HTTPError:
-                    well = False
-                if port in self._backends:
-                    (self.ready.add if well else self.ready.discard)(port)
+            try:
+                well = (await self._http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200
+            except httpx.HTTPError:
+                well = False
+            (self.ready.add if well else self.ready.discard)(port)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

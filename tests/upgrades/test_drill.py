@@ -199,8 +199,10 @@ async def test_an_upgrade_and_the_way_back_under_load(
     if not commit:
         pytest.skip("the history of this checkout has no former release: it is shallow, or no repository")
     log = tmp_path / "log"
-    old = Release(releases.unpacked(commit, tmp_path / "former"), empty, log)
-    new = Release(ROOT, empty, log, ISPGRAPH_DRAIN_SECONDS=DRAIN_SECONDS)
+    # Told so, each of them drains, unless it is older than draining: without, what is kept open is closed at once.
+    told_to = {"ISPGRAPH_DRAIN_SECONDS": DRAIN_SECONDS}
+    old = Release(releases.unpacked(commit, tmp_path / "former"), empty, log, **told_to)
+    new = Release(ROOT, empty, log, **told_to)
     drains = "drain_seconds" in (old.tree / "ispgraph/settings.py").read_text()
     await asyncio.to_thread(old.run, "migrate")
     told = json.loads(await asyncio.to_thread(old.run, "demo"))
