@@ -8,7 +8,7 @@ from ispgraph.domain import custom_fields, models, packages, tax_profiles, zones
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query
-from ispgraph.resolvers.once import once
+from ispgraph.resolvers.once import once, told
 from ispgraph.schema import roots
 from ispgraph.schema.catalogue import (
     CustomField,
@@ -119,9 +119,9 @@ async def define_custom_field(info: Info, input: CustomFieldDefinitionInput) -> 
 
 
 def _terms(given: PackageInput) -> packages.Terms:
-    fup = None if given.fup is None else packages.FairUse(**vars(given.fup))
+    terms = told(given)
+    fup = None if given.fup is None else packages.FairUse(**terms["fup"])
     tax_profile_id = optional_id("tax", given.tax_profile_id, "input", "taxProfileId")
-    terms = {name: value for name, value in vars(given).items() if name != "idempotency_key"}
     return packages.Terms(**{**terms, "fup": fup, "tax_profile_id": tax_profile_id})
 
 

@@ -1,6 +1,5 @@
 """Messages: what was sent, in whose words, SMS by hand, and credits."""
 
-from dataclasses import asdict
 from typing import Any
 
 import strawberry
@@ -10,7 +9,7 @@ from ispgraph.domain.messaging import credits, sms, templates
 from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import optional_id, typed_id
 from ispgraph.resolvers.base import SIGNED_IN, action, query
-from ispgraph.resolvers.once import once
+from ispgraph.resolvers.once import once, told
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import page_of
 from ispgraph.schema.context import Info
@@ -57,9 +56,8 @@ async def list_templates(info: Info) -> list[MessageTemplate]:
 @once()
 async def save_template(info: Info, input: MessageTemplateInput) -> MessageTemplatePayload:
     """Have these words used from now on, by customers of this language."""
-    words = asdict(input)
-    del words["idempotency_key"]
-    saved: Any = await templates.save(info.context.session, templates.New(**words), by=info.context.viewer_or_refuse())
+    words = templates.New(**told(input))
+    saved: Any = await templates.save(info.context.session, words, by=info.context.viewer_or_refuse())
     return MessageTemplatePayload(template=saved)
 
 

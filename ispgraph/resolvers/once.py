@@ -8,8 +8,6 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any, get_type_hints
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from ispgraph.db import Base
 from ispgraph.domain import idempotency, models, secrets, visibility
 from ispgraph.domain.messaging import templates
@@ -61,10 +59,14 @@ def once(*, keeping: Collection[str] = ()) -> Callable[[_Mutation], _Mutation]:
     return decorate
 
 
+def told(input: Any) -> dict[str, Any]:
+    """What an input says, without its key."""
+    return {name: value for name, value in asdict(input).items() if name != _KEY}
+
+
 def _digests(context: Context, arguments: Mapping[str, Any]) -> Sequence[str]:
     """What tells these arguments from others, by each of the network keys: they may hold secrets."""
-    plain = {name: asdict(value) if is_dataclass(value) else value for name, value in arguments.items()}  # type: ignore[arg-type]
-    plain.get("input", {}).pop(_KEY, None)
+    plain = {name: told(value) if is_dataclass(value) else value for name, value in arguments.items()}
     text = json.dumps(plain, sort_keys=True, default=lambda value: [type(value).__name__, str(value)])
     return secrets.digests(context.settings.network_key, text)
 
@@ -94,11 +96,11 @@ async def _found(context: Context, kept: Any) -> Any:
     if isinstance(kept, list):
         found = [await _found(context, each) for each in kept]
         return [each for each in found if each is not None]
-    return await _row(context, context.session, kept) if isinstance(kept, dict) else kept
+    return await _row(context, kept) if isinstance(kept, dict) else kept
 
 
-async def _row(context: Context, session: AsyncSession, kept: Mapping[str, str]) -> Any:
-    by, key = context.viewer_or_refuse(), UUID(kept["id"])
+async def _row(context: Context, kept: Mapping[str, str]) -> Any:
+    session, by, key = context.session, context.viewer_or_refuse(), UUID(kept["id"])
     if kept["row"] == templates.Words.__name__:
         return await templates.find(session, key, by=by)
     return await visibility.find(session, getattr(models, kept["row"]), key, by=by)

@@ -1,6 +1,5 @@
 """Signing in and out, who is signed in, and the operators below."""
 
-from dataclasses import asdict
 from typing import Any
 
 import strawberry
@@ -12,7 +11,7 @@ from ispgraph.domain.models import Role
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers import authentication
 from ispgraph.resolvers.base import PUBLIC, SIGNED_IN, action, query
-from ispgraph.resolvers.once import once
+from ispgraph.resolvers.once import once, told
 from ispgraph.schema import roots
 from ispgraph.schema.access import OperatorGrantPayload
 from ispgraph.schema.compiler.reading import reading
@@ -75,9 +74,9 @@ async def end(info: Info) -> SignInPayload:
 @once()
 async def create(info: Info, input: OperatorInput) -> OperatorPayload:
     """Create an operator below the viewer."""
-    told = asdict(input)
-    del told["idempotency_key"]
-    row: Any = await domain.create(info.context.session, domain.NewOperator(**told), by=info.context.viewer_or_refuse())
+    row: Any = await domain.create(
+        info.context.session, domain.NewOperator(**told(input)), by=info.context.viewer_or_refuse()
+    )
     return OperatorPayload(operator=row)
 
 

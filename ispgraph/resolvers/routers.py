@@ -9,7 +9,7 @@ from ispgraph.domain.permissions import Permission
 from ispgraph.domain.references import typed_id
 from ispgraph.domain.router_terms import Terms
 from ispgraph.resolvers.base import SIGNED_IN, action, query
-from ispgraph.resolvers.once import once
+from ispgraph.resolvers.once import once, told
 from ispgraph.schema import roots
 from ispgraph.schema.compiler.reading import reading
 from ispgraph.schema.context import Info
@@ -85,7 +85,7 @@ async def read_users(info: Info, input: RouterReadUsersInput) -> RouterPayload:
 
 
 def _terms(given: RouterInput) -> Terms:
-    return Terms(**{name: value for name, value in vars(given).items() if name != "idempotency_key"})
+    return Terms(**told(given))
 
 
 def _payload(saved: routers.Saved) -> RouterPayload:

@@ -1,6 +1,5 @@
 """Looking at and changing the settings of the viewer's tenant."""
 
-from dataclasses import asdict
 from typing import Any
 
 import strawberry
@@ -8,7 +7,7 @@ import strawberry
 from ispgraph.domain import dunning_settings, letterheads, message_settings, tenants
 from ispgraph.domain.permissions import Permission
 from ispgraph.resolvers.base import action, query
-from ispgraph.resolvers.once import once
+from ispgraph.resolvers.once import once, told
 from ispgraph.schema.context import Info
 from ispgraph.schema.tenants import TenantSettings, TenantSettingsInput, TenantSettingsPayload
 
@@ -23,8 +22,7 @@ async def settings(info: Info) -> TenantSettings:
 @once()
 async def update(info: Info, input: TenantSettingsInput) -> TenantSettingsPayload:
     """Change settings; they hold for what is made from now on."""
-    given = asdict(input)
-    del given["idempotency_key"]
+    given = told(input)
     pool, locale, head, dunning = (given.pop(name) for name in ("walled_pool", "locale", "letterhead", "dunning"))
     written, color = given.pop("messages"), given.pop("page_color")
     changes = tenants.Changes(
