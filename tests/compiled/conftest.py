@@ -10,6 +10,7 @@ import redis.asyncio
 
 from ispgraph import clock, db
 from ispgraph.db import Database
+from ispgraph.schema.compiler.executor import CompiledExecutor
 from ispgraph.settings import Settings
 from tests.api import Api
 from tests.compiled.world import NOW
@@ -24,6 +25,8 @@ class Both:
     loaded: Api
     compiled_database: Database
     loaded_database: Database
+    refused: list[Exception]
+    """Why something was not compiled, each time."""
 
 
 @pytest.fixture
@@ -32,13 +35,24 @@ async def both(
 ) -> AsyncIterator[Both]:
     """Two APIs over the same database, which may take its time: what is compared is what it says in the end."""
     monkeypatch.setitem(db._TIMEOUTS, "statement_timeout", "120s")
+    refused: list[Exception] = []
+    compiled = CompiledExecutor._compiled
+
+    async def watched(executor: CompiledExecutor, *arguments: Any) -> Any:
+        try:
+            return await compiled(executor, *arguments)
+        except Exception as error:
+            refused.append(error)
+            raise
+
+    monkeypatch.setattr(CompiledExecutor, "_compiled", watched)
     pools = [Database(dsns.app, pool_size=5) for _ in range(2)]
     apis = [
-        Api(pool, valkey, replace(settings, compiled_reads=compiled))
-        for pool, compiled in zip(pools, (True, False), strict=True)
+        Api(pool, valkey, replace(settings, compiled_reads=reads))
+        for pool, reads in zip(pools, (True, False), strict=True)
     ]
     apis[1].share(apis[0])
-    yield Both(*apis, *pools)
+    yield Both(*apis, *pools, refused)
     for api, pool in zip(apis, pools, strict=True):
         await api.close()
         await pool.dispose()

@@ -9,8 +9,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from graphql import GraphQLError
 
 from ispgraph.db import Database
+from ispgraph.domain.errors import DomainError
 from ispgraph.domain.models import Operator
 from tests.api import schema
 from tests.compiled import world
@@ -28,7 +30,8 @@ class Tally:
     """Each time one is answered in both ways."""
     good: int = 0
     plain: int = 0
-    compiled: int = 0
+    unread: int = 0
+    """Answered without errors, though an argument in it is wrong: it is of a list that turned out to be none's."""
     refused: int = 0
     failures: list[str] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
@@ -66,6 +69,7 @@ def apart(one: str, other: str) -> str:
 async def compare(both: Both, document: Document, who: Operator, tally: Tally, pool: Pool) -> None:
     """Answer one document in both ways."""
     tally.documents += 1
+    both.refused.clear()
     with counted(both.compiled_database) as statements:
         answer = await both.compiled(document.text, who, **document.variables)
     with counted(both.loaded_database) as loading:
@@ -85,10 +89,19 @@ async def compare(both: Both, document: Document, who: Operator, tally: Tally, p
         pool.harvest(answer["data"])
         if document.plain:
             tally.plain += 1
-            compiled = all("set_config" in statement for statement in statements)
-            tally.compiled += compiled
-            if not compiled:
-                tally.loaded.append(document.text)
+            wrong = [error for error in both.refused if isinstance(error, DomainError | GraphQLError)]
+            tally.unread += bool(wrong)
+            if not wrong and not compiled(statements):
+                # The document before may have failed while rows were on their way, and they arrived now: once.
+                with counted(both.compiled_database) as statements:
+                    await both.compiled(document.text, who, **document.variables)
+            if wrong != both.refused or not (wrong or compiled(statements)):
+                tally.loaded.append(f"{both.refused} {statements}\n{document.text}")
+
+
+def compiled(statements: list[str]) -> bool:
+    """Whether all of them are of the compiler."""
+    return all("set_config" in statement for statement in statements)
 
 
 TENANTS = (("north", "USD", "Asia/Dhaka"), ("south", "KWD", "America/Caracas"), ("east", "JPY", "UTC"))
@@ -136,9 +149,8 @@ def judge(tally: Tally) -> None:
     assert not tally.failures, f"{len(tally.failures)} differ:\n" + "\n".join(tally.failures[:3])
     assert tally.good > 0.5 * tally.documents, tally
     assert tally.plain > 0.5 * tally.good, tally
-    # Those others have arguments that are wrong, on lists of which there turned out to be none: seldom, but of few
-    # documents it may be several.
-    assert tally.plain - tally.compiled <= max(3, 0.02 * tally.plain), tally
+    assert not tally.loaded, f"{len(tally.loaded)} are not compiled:\n" + "\n".join(tally.loaded[:3])
+    assert tally.unread <= max(5, 0.05 * tally.plain), tally
 
 
 @pytest.mark.long
