@@ -223,15 +223,16 @@ def servers(data: Path) -> Iterator[tuple[Path, Postgres]]:
         (data / name).write_text(text.replace("/var/lib/ispgraph", str(place / "files")))
     shell, flag, script = _yaml(data / "compose.yaml")["services"]["redis"]["command"]
     server = Valkey(place, valkey_port, "unused").program().command[0]
-    script = script.replace("$$", "$").replace("dir /data\\n", "")
+    script = script.replace("$$", "$").replace("dir /data\n", "")
     script = script.replace("valkey-server", f"{server} --port {valkey_port} --dir {place}")
     redis = subprocess.Popen([shell, flag, script], env={**os.environ, **variables(data / "redis.env")}, cwd=place)
     postgres.initialise()
     postgres.start()
     yield data, postgres
     postgres.stop()
+    # What is told to stop is the server itself: it writes what it has, and ends well.
     redis.terminate()
-    redis.wait(20)
+    assert redis.wait(20) == 0
 
 
 @pytest.mark.long
