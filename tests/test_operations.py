@@ -200,7 +200,9 @@ class Walk:
 
 
 def _untold(value: Any) -> Any:
-    """An answer without what is told once."""
+    """An answer without what is told once, and without until when its links are good: they are signed each time."""
+    if isinstance(value, str):
+        return value.partition("?expires=")[0]
     if isinstance(value, dict):
         return {name: _untold(each) for name, each in value.items() if name not in TOLD_ONCE}
     return [_untold(each) for each in value] if isinstance(value, list) else value
