@@ -150,7 +150,7 @@ def judge(tally: Tally) -> None:
     assert tally.good > 0.5 * tally.documents, tally
     assert tally.plain > 0.5 * tally.good, tally
     assert not tally.loaded, f"{len(tally.loaded)} are not compiled:\n" + "\n".join(tally.loaded[:3])
-    assert tally.unread <= max(5, 0.05 * tally.plain), tally
+    assert tally.unread < 0.02 * tally.plain, tally
 
 
 @pytest.mark.long
