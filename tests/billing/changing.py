@@ -1,6 +1,7 @@
 """A customer who buys time and changes what is bought, through the API."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from ispgraph import clock, ids, invariants
@@ -121,3 +122,9 @@ def wallet(payload: dict[str, Any]) -> tuple[str, str]:
 async def sound(owner: Database) -> None:
     """check-invariants finds nothing."""
     assert [(found.rule.name, found.culprits) for found in await invariants.check(owner) if found.broken] == []
+
+
+def around_today() -> dict[str, str]:
+    """Bounds of a report that has today in it, in any time zone: `to` is the first day that does not count."""
+    day = clock.now().date()
+    return {"from": str(day - timedelta(days=1)), "to": str(day + timedelta(days=2))}
